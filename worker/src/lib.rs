@@ -1,1 +1,49 @@
+//! The worker library of Ratoon: plain blocking request handlers, each process serving one request at a time,
+//! supervised by `ratoon`.
+//!
+//! An application implements [`App`] and hands itself to [`main`]. Started by the supervisor, the program is loaded
+//! once and forked into workers; started by hand, it serves one worker on a loopback port, for development.
+//!
+//! ```no_run
+//! use ratoon_worker::{App, Context, Request, Response, Result, Settings};
+//!
+//! struct Hello {
+//!     greeting: String,
+//! }
+//!
+//! impl App for Hello {
+//!     fn load(_: Settings) -> Result<Self> {
+//!         Ok(Hello { greeting: "Hello".into() })
+//!     }
+//!
+//!     fn handle(&mut self, request: Request, _: &mut Context) -> Result<Response> {
+//!         Ok(Response::new(format!("{}, {}!\n", self.greeting, request.uri().path()).into()))
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     ratoon_worker::main::<Hello>()
+//! }
+//! ```
+//!
+//! What a handler may count on: its request's body is complete; it has the process to itself, so it may block, and
+//! `&mut self` needs no lock; a panic or an error is answered with 500 and logged, never shown. What bounds it:
+//! `request_timeout`, after which the supervisor kills the process and forks another.
 
+mod app;
+mod body;
+pub mod channel;
+pub mod clock;
+mod error;
+pub mod log;
+pub mod protocol;
+mod role;
+pub mod scoreboard;
+mod serve;
+pub mod sys;
+
+pub use app::{App, Context, Request, Response, Settings, Worker};
+pub use body::Body;
+pub use error::{Error, Result};
+pub use http;
+pub use role::{is_template, main};

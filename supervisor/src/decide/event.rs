@@ -12,7 +12,10 @@ pub struct Time(pub u64);
 impl Time {
     /// This moment and `span` later; never wraps.
     pub fn after(self, span: Duration) -> Time {
-        Time(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Time(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long from `earlier` until this moment; zero if `earlier` is not earlier.
@@ -73,7 +76,7 @@ pub enum Exit {
 pub enum Event {
     /// The template has run the application's `load` and takes orders.
     TemplateLoaded(TemplateRef),
-    /// The template could not be started, or says why it will not serve; its death follows if it ever lived.
+    /// The template says why it will not serve; its death follows.
     TemplateRefused(TemplateRef, String),
     /// The template could not even be executed; no death follows.
     TemplateNotStarted(TemplateRef, String),

@@ -1,0 +1,36 @@
+# The words of this project. Each is one command or one script; `make help` lists them.
+# Owns nothing: what a word does stands in the script or the cargo call it names.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint doc check bench conformance soak deps
+
+help: ## list these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## serve the sample application with ./config.toml
+	cargo run --release
+
+test: deps ## all tests, documentation examples included
+	cargo test --workspace
+
+lint: ## formatting and clippy, warnings denied
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: ## the documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
+
+check: ## what CI runs
+	.ci/run
+
+bench: ## measure against nginx (bench/README.md says how to read it)
+	bench/run.sh
+
+conformance: ## the HTTP corpus against the release build
+	tests/conformance.sh
+
+soak: ## the tests marked #[ignore]: too long for every run
+	cargo test --workspace -- --ignored
+
+deps: ## install the Debian packages the tests need
+	tests/deps.sh

@@ -1,0 +1,246 @@
+//! A valid configuration held against this machine: are its programs, directories, users and groups there?
+//!
+//! Owns the search for a program. Looks and changes nothing: no socket is bound and no file is made, so what is true
+//! now may be false at the start, which says so itself then.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, Group, User, access};
+
+use super::error::{Complaint, Errors};
+use super::{Config, Pool};
+
+impl Config {
+    /// Whether everything this configuration names exists and can be used by the user who asks.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is missing, with its line and what would be right.
+    pub fn examine(&self) -> Result<(), Errors> {
+        let complaints: Vec<Complaint> = self
+            .pools
+            .iter()
+            .flat_map(Pool::obstacles)
+            .map(|(key, message)| self.origin.complaint(&key, message))
+            .collect();
+        if complaints.is_empty() {
+            Ok(())
+        } else {
+            Err(complaints.into_iter().collect())
+        }
+    }
+}
+
+impl Pool {
+    /// The absolute path of the program this pool runs; `None` for the sample application.
+    ///
+    /// # Errors
+    ///
+    /// There is no such program, or it cannot be executed: what was looked at, and what would be right.
+    pub fn executable(&self) -> Result<Option<PathBuf>, String> {
+        let name = self
+            .program
+            .as_ref()
+            .and_then(|arguments| arguments.first());
+        name.map(|name| executable(name, env::var_os("PATH").as_deref()))
+            .transpose()
+    }
+
+    /// What stands in this pool's way, each with the path of its key.
+    fn obstacles(&self) -> Vec<(String, String)> {
+        let path = self.path();
+        let mut found = Vec::new();
+        let mut check = |key: String, outcome: Result<(), String>| {
+            found.extend(
+                outcome
+                    .err()
+                    .map(|message| (format!("{path}.{key}"), message)),
+            );
+        };
+
+        check("program".to_owned(), self.executable().map(drop));
+        check("body_dir".to_owned(), writable_directory(&self.body_dir));
+        for (index, listen) in self.listen.iter().enumerate() {
+            if let Some(owner) = &listen.owner {
+                let known = |name: &str| User::from_name(name).map(|user| user.is_some());
+                check(
+                    format!("listen[{index}].owner"),
+                    account("user", owner, known),
+                );
+            }
+            if let Some(group) = &listen.group {
+                let known = |name: &str| Group::from_name(name).map(|group| group.is_some());
+                check(
+                    format!("listen[{index}].group"),
+                    account("group", group, known),
+                );
+            }
+        }
+        found
+    }
+}
+
+/// The absolute path of `name`: itself if it has a slash, else the first executable of that name in `search`.
+fn executable(name: &str, search: Option<&OsStr>) -> Result<PathBuf, String> {
+    if !name.contains('/') {
+        let directories = search
+            .map(|search| env::split_paths(search).collect::<Vec<_>>())
+            .unwrap_or_default();
+        let candidates = directories
+            .iter()
+            .filter(|directory| directory.is_absolute())
+            .map(|place| place.join(name));
+        return candidates.into_iter().find(|path| can_run(path).is_ok()).ok_or_else(|| {
+            let shown = search.unwrap_or_default().display();
+            format!("no executable {name:?} in PATH ({shown}): install it, or write its absolute path")
+        });
+    }
+    let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
+    can_run(&path).map(|()| path)
+}
+
+fn can_run(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let kind = fs::metadata(path).map_err(|error| {
+        format!("{shown} cannot be used: {error}: build or install it, or correct the path")
+    })?;
+    if !kind.is_file() {
+        return Err(format!(
+            "{shown} is not a file: write the path of the program itself"
+        ));
+    }
+    access(path, AccessFlags::X_OK).map_err(|_| {
+        format!(
+            "{shown} is not executable for this user: run chmod +x {shown}, or correct the path"
+        )
+    })
+}
+
+fn writable_directory(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let kind = fs::metadata(path).map_err(|error| {
+        format!("{shown} cannot be used: {error}: create it, or name another directory")
+    })?;
+    if !kind.is_dir() {
+        return Err(format!("{shown} is not a directory: name one"));
+    }
+    access(path, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        format!(
+            "{shown} is not writable for this user: {}: name another directory",
+            error.desc()
+        )
+    })
+}
+
+/// Whether `name` is a number, which needs no entry anywhere, or known to the system.
+fn account(
+    kind: &str,
+    name: &str,
+    known: impl Fn(&str) -> nix::Result<bool>,
+) -> Result<(), String> {
+    if name.parse::<u32>().is_ok() {
+        return Ok(());
+    }
+    match known(name) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "no {kind} {name:?} on this system: create it, or name another"
+        )),
+        Err(error) => Err(format!(
+            "the {kind} {name:?} cannot be looked up: {}",
+            error.desc()
+        )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn complaints(keys: &str) -> String {
+        let config = parse(&format!("[pool.web]\n{keys}\n"), "config.toml").unwrap();
+        config
+            .examine()
+            .map_or_else(|errors| errors.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_exists_is_not_complained_about() {
+        let sample = r#"listen = [{ address = "unix:/run/x", owner = "root", group = "0" }]"#;
+        assert_eq!(complaints(sample), "");
+        assert_eq!(
+            complaints(&format!("{sample}\nprogram = [\"/bin/sh\"]")),
+            ""
+        );
+        assert_eq!(
+            complaints(&format!("{sample}\nprogram = [\"sh\", \"-c\", \"true\"]")),
+            ""
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_line_and_a_way_out() {
+        let listen = r#"listen = ["127.0.0.1:0"]"#;
+        for (keys, line) in [
+            (
+                format!("{listen}\nprogram = [\"/nowhere/shop\"]"),
+                "config.toml:3: pool.web.program: /nowhere/shop cannot be used: No such file or directory (os error 2): \
+                 build or install it, or correct the path",
+            ),
+            (
+                format!("{listen}\nprogram = [\"/etc/passwd\"]"),
+                "config.toml:3: pool.web.program: /etc/passwd is not executable for this user: \
+                 run chmod +x /etc/passwd, or correct the path",
+            ),
+            (
+                format!("{listen}\nprogram = [\"/usr\"]"),
+                "config.toml:3: pool.web.program: /usr is not a file: write the path of the program itself",
+            ),
+            (
+                format!("{listen}\nbody_dir = \"/nowhere\""),
+                "config.toml:3: pool.web.body_dir: /nowhere cannot be used: No such file or directory (os error 2): \
+                 create it, or name another directory",
+            ),
+            (
+                format!("{listen}\nbody_dir = \"/etc/passwd\""),
+                "config.toml:3: pool.web.body_dir: /etc/passwd is not a directory: name one",
+            ),
+            (
+                r#"listen = [{ address = "unix:/run/x", owner = "nobody-here" }]"#.to_owned(),
+                "config.toml:2: pool.web.listen[0].owner: no user \"nobody-here\" on this system: \
+                 create it, or name another",
+            ),
+            (
+                r#"listen = [{ address = "unix:/run/x", group = "nobody-here" }]"#.to_owned(),
+                "config.toml:2: pool.web.listen[0].group: no group \"nobody-here\" on this system: \
+                 create it, or name another",
+            ),
+        ] {
+            assert_eq!(complaints(&keys), line);
+        }
+    }
+
+    #[test]
+    fn a_program_without_a_slash_is_searched_in_path() {
+        let found = executable("sh", Some(OsStr::new("/nowhere:/bin")));
+        assert_eq!(found, Ok(PathBuf::from("/bin/sh")));
+        assert_eq!(
+            executable("shop", Some(OsStr::new("/nowhere:/etc"))),
+            Err("no executable \"shop\" in PATH (/nowhere:/etc): install it, or write its absolute path".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_relative_program_is_named_by_its_absolute_path() {
+        let message = executable("./no-such-program", None).unwrap_err();
+        assert!(
+            message.starts_with('/') && message.contains("/no-such-program cannot be used"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The configuration file: one TOML text into one [`Config`], or every mistake in it, each as a line a person can
+//! act on.
+//!
+//! Owns the meaning of every key, its default and its range; a key is written down once, as the field of a struct.
+//! [`parse`] is pure but for counting the CPUs; what needs a look at the world (programs, directories, users) waits
+//! for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
+
+mod address;
+mod count;
+mod document;
+mod duration;
+mod error;
+mod examine;
+mod file;
+mod listen;
+mod log;
+mod origin;
+mod pool;
+mod size;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, DeValue};
+
+pub use address::Address;
+pub use error::{Complaint, Errors};
+pub use file::find;
+pub use listen::Listen;
+pub use log::{Format, Level, Log};
+pub use origin::Origin;
+pub use pool::{Pool, Settings};
+
+use document::Mistake;
+
+/// A whole configuration, valid in itself: ranges are kept, at least one pool, every pool with a listener, no
+/// address twice.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What is logged, and how.
+    pub log: Log,
+    /// The pools, in the order of the file.
+    #[serde(rename = "pool", with = "pool::by_name")]
+    pub pools: Vec<Pool>,
+    /// Where each key was written, for messages that come later than the parsing.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Reads the configuration at `path`.
+///
+/// # Errors
+///
+/// The file cannot be read, or what [`parse`] says about its text.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    parse(&file::read(path)?, &path.display().to_string())
+}
+
+/// Reads a configuration from its text; `file` is what messages call it.
+///
+/// # Errors
+///
+/// Every mistake found, in the order of the file: the first of syntax, or else all unknown keys, wrong types and wrong
+/// values.
+pub fn parse(text: &str, file: &str) -> Result<Config, Errors> {
+    let document = DeTable::parse(text)
+        .map(|table| DeValue::Table(table.into_inner()))
+        .map_err(|wrong| error::syntax(&wrong, text, file))?;
+    let origin = Origin::new(file, text, &document);
+
+    let (config, mut mistakes) = document::read::<Config>(&document);
+    if let Some(config) = &config {
+        for found in config.contradictions(&origin) {
+            found.join(&mut mistakes);
+        }
+    }
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(Config { origin, ..config }),
+        _ => Err(mistakes
+            .into_iter()
+            .map(|mistake| origin.complaint(&mistake.path, mistake.message))
+            .collect()),
+    }
+}
+
+impl Config {
+    /// What no single key can be blamed for.
+    fn contradictions(&self, origin: &Origin) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        if self.pools.is_empty() {
+            found.push(Mistake::new(
+                "pool",
+                r#"no pool is configured: add a table [pool.web] with listen = ["127.0.0.1:8080"]"#,
+            ));
+        }
+        let mut taken: Vec<(String, &Address)> = Vec::new();
+        for pool in &self.pools {
+            found.extend(pool.contradictions());
+            for (index, listen) in pool.listen.iter().enumerate() {
+                let path = format!("{}.listen[{index}]", pool.path());
+                let address = &listen.address;
+                if let Some((first, _)) = taken.iter().find(|(_, other)| address.collides(other)) {
+                    let line = origin.line(first).map(|line| format!(" (line {line})"));
+                    let twin = format!("{first}{}", line.unwrap_or_default());
+                    found.push(Mistake::new(
+                        &path,
+                        format!("\"{address}\" is already listened on by {twin}: give each its own address"),
+                    ));
+                }
+                taken.push((path, address));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,164 @@
+//! The shipped config.toml: valid, complete, equal to the defaults in code, and hard to break the parser with.
+
+use serde_json::{Value, json};
+use toml::de::{DeTable, DeValue};
+
+use super::complaints;
+use crate::config::*;
+
+const SHIPPED: &str = include_str!("../../../../config.toml");
+
+const NOT_THE_DEFAULT: &str = "not the default";
+
+/// The text read without asking whether it makes sense as a whole: a pool without listeners passes.
+fn read(text: &str) -> Config {
+    let document = DeValue::Table(DeTable::parse(text).unwrap().into_inner());
+    let (config, mistakes) = document::read::<Config>(&document);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    config.unwrap()
+}
+
+#[test]
+fn the_shipped_file_is_valid() {
+    let config = parse(SHIPPED, "config.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let [web] = config.pools.as_slice() else {
+        panic!("one pool is enough for a first run")
+    };
+    assert_eq!(web.listen, [Listen::new("127.0.0.1:8080".parse().unwrap())]);
+    assert_eq!(Value::from(web.settings.clone()), json!({ "faults": true }));
+    assert_eq!(web.program, None);
+}
+
+#[test]
+fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
+    let told: Vec<&str> = SHIPPED
+        .lines()
+        .filter(|line| line.contains(" = ") && line.contains(NOT_THE_DEFAULT))
+        .collect();
+    assert_eq!(told.len(), 2, "the listener and the faults: {told:?}");
+    let rest: String = SHIPPED
+        .lines()
+        .filter(|line| !told.contains(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = read(&rest);
+    assert_eq!(config.log, Log::default());
+    assert_eq!(
+        config.pools,
+        [Pool {
+            name: "web".into(),
+            ..Pool::default()
+        }]
+    );
+}
+
+#[test]
+fn the_shipped_file_shows_every_key() {
+    let specimen = Config {
+        pools: vec![Pool {
+            listen: vec![Listen::new("127.0.0.1:0".parse().unwrap())],
+            ..Pool::default()
+        }],
+        ..Config::default()
+    };
+    let mut keys = Vec::new();
+    leaves(&serde_json::to_value(&specimen).unwrap(), "", &mut keys);
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        let shown = SHIPPED.lines().any(|line| {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            line.starts_with(&format!("{key} = "))
+                || line.contains(&format!("{{ {key} = "))
+                || line.contains(&format!(", {key} = "))
+                || line.starts_with('[') && line.ends_with(&format!("{key}]"))
+        });
+        assert!(shown, "config.toml does not show {key:?}");
+    }
+}
+
+/// The names of the keys whose values are no tables, and of empty tables.
+fn leaves(value: &Value, name: &str, keys: &mut Vec<String>) {
+    match value {
+        Value::Object(table) if !table.is_empty() => table
+            .iter()
+            .for_each(|(key, value)| leaves(value, key, keys)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            keys.push(name.to_owned());
+            items.iter().for_each(|item| leaves(item, name, keys));
+        }
+        _ => keys.push(name.to_owned()),
+    }
+}
+
+#[test]
+fn what_the_shipped_file_shows_commented_out_is_valid_too() {
+    let shown: Vec<&str> = SHIPPED
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| {
+            line.split_once(" = ")
+                .is_some_and(|(key, _)| !key.contains(' '))
+        })
+        .collect();
+    assert!(shown.len() >= 3, "{shown:?}");
+    for line in shown {
+        let listen = if line.starts_with("listen") {
+            ""
+        } else {
+            "listen = [\"127.0.0.1:0\"]"
+        };
+        assert_eq!(
+            complaints(&format!("[pool.web]\n{listen}\n{line}\n")),
+            "",
+            "{line}"
+        );
+    }
+}
+
+#[test]
+#[allow(clippy::print_stdout)]
+fn no_mutation_of_the_shipped_file_is_a_panic_or_an_empty_answer() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pieces = [
+        "\"", "[", "]", "{", "}", "=", "\n", "#", ".", ",", "0", "-", "é", "\\u0000", "\r", "'''",
+        "[[", "unix:",
+    ];
+    let plain: Vec<&str> = SHIPPED
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let original = format!(
+        "[[pool.b.listen]]\naddress = \"unix:/x\"\nmode = \"0660\"\n{}",
+        plain.join("\n")
+    );
+    for _ in 0..3_000 {
+        let mut text: Vec<char> = original.chars().collect();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(..text.len());
+            let until = (at + random.usize(..20)).min(text.len());
+            match random.u8(..4) {
+                0 => drop(text.drain(at..until)),
+                1 => drop(text.splice(at..at, random.choice(pieces).unwrap_or("").chars())),
+                2 => text[at] = random.char(..),
+                _ => {
+                    let copy: Vec<char> = text[at..until].to_vec();
+                    let to = random.usize(..text.len());
+                    text.splice(to..to, copy);
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(errors) = parse(&text, "config.toml") {
+            assert!(errors.iter().next().is_some(), "{text}");
+            for complaint in errors.iter() {
+                let line = complaint.to_string();
+                assert!(
+                    !complaint.message.is_empty() && !line.contains(char::is_control),
+                    "{line}\n{text}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a right file becomes, and how it is written again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::*;
+
+#[test]
+fn pools_keep_the_order_of_the_file() {
+    let text = ["web", "admin", "jobs"]
+        .map(|name| {
+            format!("[pool.{name}.settings]\nx = 1\n[pool.{name}]\nlisten = [\"127.0.0.1:0\"]\n")
+        })
+        .concat();
+    let config = parse(&text, "config.toml").unwrap();
+    let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["web", "admin", "jobs"]);
+}
+
+#[test]
+fn every_key_reaches_its_field() {
+    let text = r#"
+[pool.web]
+listen = ["127.0.0.1:80"]
+program = ["/srv/app", "-v"]
+workers = 7
+boot_timeout = "1ms"
+request_timeout = "2s"
+kill_grace = "0s"
+stop_timeout = "0s"
+header_timeout = "5s"
+body_timeout = "6s"
+send_timeout = "7s"
+keep_alive_timeout = "1h30m"
+max_header = "1KiB"
+max_body = "0B"
+body_memory = "3MiB"
+body_dir = "/srv"
+body_disk = "4GiB"
+max_connections = 100000
+settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "anything goes" }
+"#;
+    let pool = parse(text, "config.toml").unwrap().pools.remove(0);
+    let expected = Pool {
+        name: "web".into(),
+        listen: vec![Listen::new("127.0.0.1:80".parse().unwrap())],
+        program: Some(vec!["/srv/app".into(), "-v".into()]),
+        workers: 7,
+        boot_timeout: Duration::from_millis(1),
+        request_timeout: Duration::from_secs(2),
+        kill_grace: Duration::ZERO,
+        stop_timeout: Duration::ZERO,
+        header_timeout: Duration::from_secs(5),
+        body_timeout: Duration::from_secs(6),
+        send_timeout: Duration::from_secs(7),
+        keep_alive_timeout: Duration::from_secs(5_400),
+        max_header: 1024,
+        max_body: 0,
+        body_memory: 3 << 20,
+        body_dir: "/srv".into(),
+        body_disk: 4 << 30,
+        max_connections: 100_000,
+        settings: json!({
+            "a": [1, 2.5], "b": { "c": true }, "when": "1979-05-27T07:32:00Z", "workerz": "anything goes"
+        })
+        .as_object()
+        .unwrap()
+        .clone(),
+    };
+    assert_eq!(pool, expected);
+}
+
+#[test]
+fn a_listener_is_a_string_or_a_table() {
+    let text = r#"
+[log]
+level = "debug"
+format = "json"
+[pool.web]
+listen = [
+    "[::1]:8080",
+    { address = "unix:/run/x.sock", mode = "0600", owner = "ratoon", group = "www-data", backlog = 5 },
+    { address = "127.0.0.1:80", backlog = 6 },
+]
+"#;
+    let config = parse(text, "config.toml").unwrap();
+    assert_eq!(
+        config.log,
+        Log {
+            level: Level::Debug,
+            format: Format::Json
+        }
+    );
+    let unix = Listen {
+        address: Address::Unix("/run/x.sock".into()),
+        mode: Some(0o600),
+        owner: Some("ratoon".into()),
+        group: Some("www-data".into()),
+        backlog: 5,
+    };
+    let v6 = Listen::new(Address::Tcp("[::1]:8080".parse().unwrap()));
+    let v4 = Listen {
+        backlog: 6,
+        ..Listen::new(Address::Tcp("127.0.0.1:80".parse().unwrap()))
+    };
+    assert_eq!(config.pools[0].listen, [v6, unix, v4]);
+}
+
+#[test]
+fn a_configuration_remembers_where_its_keys_stand() {
+    let config = parse(
+        "\n[pool.web]\nlisten = [\n\"127.0.0.1:0\"]\n",
+        "/etc/x.toml",
+    )
+    .unwrap();
+    assert_eq!(config.origin.file(), "/etc/x.toml");
+    assert_eq!(config.origin.line("pool.web"), Some(2));
+    assert_eq!(config.origin.line("pool.web.listen"), Some(3));
+    assert_eq!(config.origin.line("pool.web.listen[0]"), Some(4));
+    assert_eq!(config.origin.line("pool.web.workers"), None);
+}
+
+#[test]
+fn what_is_serialised_reads_back_as_the_same() {
+    let text = r#"
+pool.web.listen = ["127.0.0.1:80", { address = "unix:/x", mode = "0600" }]
+pool.web.program = ["app"]
+pool.web.stop_timeout = "1h30m"
+pool.web.settings.x = [1]
+"#;
+    let config = parse(text, "config.toml").unwrap();
+    let written = serde_json::to_value(&config).unwrap();
+    assert_eq!(written["pool"]["web"]["stop_timeout"], "90m");
+    assert_eq!(written["pool"]["web"]["listen"][1]["mode"], "0600");
+    assert_eq!(written["pool"]["web"]["max_header"], "16KiB");
+    let again = Config {
+        origin: Origin::default(),
+        ..serde_json::from_value(without_nulls(written)).unwrap()
+    };
+    assert_eq!(again.pools, config.pools);
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(table) => table
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}

@@ -1,0 +1,153 @@
+//! The way out: a ladder that only climbs.
+//!
+//! Owns the rungs and what each asks of a worker or a template. Several wishes to stop at once: the most immediate
+//! wins, a repeated or weaker one changes nothing and buys no time. Never performs anything; the pools do as they are
+//! asked each time they settle, so a worker that becomes ready late is asked as well.
+
+use std::time::Duration;
+
+use super::event::{Cause, Stop, Time};
+use super::{lifecycle, template};
+
+/// How far the daemon is, in the order it climbs. Only [`Starting`](Rung::Starting) and [`Serving`](Rung::Serving)
+/// start processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rung {
+    /// Some pool has not had a ready worker yet.
+    Starting,
+    /// Every pool has had one.
+    Serving,
+    /// What was accepted or queued is served, then everybody leaves.
+    Draining { since: Time },
+    /// Everybody has been killed and is waited for.
+    Killing,
+    /// Nothing is left to be done.
+    Left,
+}
+
+/// What a rung asks of the processes of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pressure {
+    /// Finish and leave.
+    Drain,
+    /// There was time to finish; it is over.
+    OutOfTime,
+    /// Leave now.
+    Now,
+}
+
+impl Rung {
+    /// The rung this wish leads to; `None` if it changes nothing.
+    pub(super) fn climb(self, stop: Stop, now: Time) -> Option<Rung> {
+        match (self, stop) {
+            (Rung::Starting | Rung::Serving, Stop::Graceful) => Some(Rung::Draining { since: now }),
+            (Rung::Starting | Rung::Serving | Rung::Draining { .. }, Stop::Now) => {
+                Some(Rung::Killing)
+            }
+            (Rung::Draining { .. }, Stop::Graceful) => None,
+            (Rung::Killing | Rung::Left, Stop::Graceful | Stop::Now) => None,
+        }
+    }
+
+    /// Whether nothing may be started any more.
+    pub(super) fn is_ending(self) -> bool {
+        match self {
+            Rung::Starting | Rung::Serving => false,
+            Rung::Draining { .. } | Rung::Killing | Rung::Left => true,
+        }
+    }
+
+    /// What it asks now of a pool with this `stop_timeout`.
+    pub(super) fn pressure(self, stop_timeout: Duration, now: Time) -> Option<Pressure> {
+        match self {
+            Rung::Starting | Rung::Serving | Rung::Left => None,
+            Rung::Draining { since } if now < since.after(stop_timeout) => Some(Pressure::Drain),
+            Rung::Draining { .. } => Some(Pressure::OutOfTime),
+            Rung::Killing => Some(Pressure::Now),
+        }
+    }
+}
+
+/// What to tell a worker under this pressure. `queue_served`: whether the pool has a worker that serves, or drains,
+/// what is queued. Without one, a worker on its way is the only hope of the clients in the queue, and may come.
+pub(super) fn worker_input(
+    pressure: Pressure,
+    state: &lifecycle::State,
+    queue_served: bool,
+) -> Option<lifecycle::Input> {
+    use lifecycle::{Input, State};
+
+    match (pressure, state) {
+        (_, State::Doomed { .. }) => None,
+        (Pressure::Now, _) => Some(Input::Kill(Cause::StoppedNow)),
+        (Pressure::OutOfTime, _) => Some(Input::Kill(Cause::StopTimeout)),
+        (Pressure::Drain, State::Serving { .. }) => Some(Input::Drain),
+        (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) if queue_served => {
+            Some(Input::Kill(Cause::StoppedNow))
+        }
+        (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) => None,
+        (
+            Pressure::Drain,
+            State::Refused { .. } | State::Draining { .. } | State::Leaving { .. },
+        ) => None,
+    }
+}
+
+/// What to tell a template under this pressure. One that still owes a fork is kept until it has answered.
+pub(super) fn template_input(pressure: Pressure, orders_open: usize) -> Option<template::Input> {
+    match pressure {
+        Pressure::Now => Some(template::Input::Kill(Cause::StoppedNow)),
+        Pressure::Drain | Pressure::OutOfTime if orders_open == 0 => Some(template::Input::Dismiss),
+        Pressure::Drain | Pressure::OutOfTime => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ladder_only_climbs() {
+        let (began, later) = (Time(1), Time(2));
+        let draining = Rung::Draining { since: began };
+        for rung in [Rung::Starting, Rung::Serving] {
+            assert_eq!(rung.climb(Stop::Graceful, began), Some(draining));
+            assert_eq!(rung.climb(Stop::Now, began), Some(Rung::Killing));
+        }
+        assert_eq!(draining.climb(Stop::Graceful, later), None);
+        assert_eq!(draining.climb(Stop::Now, later), Some(Rung::Killing));
+        for rung in [Rung::Killing, Rung::Left] {
+            assert_eq!(
+                [
+                    rung.climb(Stop::Graceful, later),
+                    rung.climb(Stop::Now, later)
+                ],
+                [None, None]
+            );
+        }
+    }
+
+    #[test]
+    fn each_pool_drains_for_its_own_stop_timeout() {
+        let rung = Rung::Draining { since: Time(0) };
+        let now = Time(0).after(Duration::from_secs(5));
+        assert_eq!(
+            rung.pressure(Duration::from_secs(5), now),
+            Some(Pressure::OutOfTime)
+        );
+        assert_eq!(
+            rung.pressure(Duration::from_secs(6), now),
+            Some(Pressure::Drain)
+        );
+    }
+
+    #[test]
+    fn a_worker_on_its_way_is_let_come_only_where_nobody_serves_the_queue() {
+        let starting = lifecycle::State::Starting {
+            pid: super::super::event::Pid(1),
+        };
+        let kill = lifecycle::Input::Kill(Cause::StoppedNow);
+        assert_eq!(worker_input(Pressure::Drain, &starting, true), Some(kill));
+        assert_eq!(worker_input(Pressure::Drain, &starting, false), None);
+    }
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Installs the Debian packages the tests need, as root or through `sudo -n`; silent when all are there.
+# Owns the list of these packages and, while it installs, a policy that keeps their services from starting.
+set -euo pipefail
+
+# package, reason
+needs='
+curl      asks every route of the sample application, as a user would
+wrk       load: 64 keep-alive connections without an error, and the benchmark
+nginx     the proxy in front in the tests, and the yardstick of the benchmark
+python3   clients that misbehave byte by byte, and the HTTP corpus
+procps    pgrep and ps: which processes are there, and what they are called
+chromium  opens the sample page in a real browser
+'
+
+policy=/usr/sbin/policy-rc.d
+mark='Temporary, by the dependency script of Ratoon: start no service'
+created=
+
+say() { printf 'deps: %s\n' "$*"; }
+fail() { say "$*" >&2; exit 1; }
+
+missing() {
+    local package reason
+    while read -r package reason; do
+        [[ -n $package ]] || continue
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || printf '%s\n' "$package"
+    done <<<"$needs"
+}
+
+# What a person has to type where this script may not install.
+refuse() {
+    local package reason
+    {
+        say "$1. Missing:"
+        while read -r package reason; do
+            [[ " ${want[*]} " != *" $package "* ]] || printf '  %-9s %s\n' "$package" "$reason"
+        done <<<"$needs"
+        say "to install them: sudo apt-get update && sudo apt-get install --no-install-recommends ${want[*]}"
+        say 'the tests that need none of them run without: cargo test --workspace'
+    } >&2
+    exit 1
+}
+
+apt() {
+    # 9 is our lock: nothing that apt starts may keep it.
+    apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1 9>&-
+}
+
+# Called through `trap`.
+# shellcheck disable=SC2317
+clean_up() {
+    [[ -z $created ]] || rm -f "$policy"
+    rm -f "$log"
+}
+
+deny_services() {
+    if [[ -e $policy ]] && grep -qF "$mark" "$policy"; then
+        created=yes # left behind by a run that was killed
+    elif [[ -e $policy ]]; then
+        local status=0
+        "$policy" nginx start >/dev/null 2>&1 || status=$?
+        [[ $status == 101 ]] || refuse "$policy is there and lets services start: not installing"
+    else
+        created=yes
+        printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
+    fi
+    [[ -z $created ]] || chmod 755 "$policy"
+}
+
+mapfile -t want < <(missing)
+[[ ${#want[@]} -gt 0 ]] || exit 0
+
+command -v apt-get >/dev/null || refuse 'there is no apt-get here'
+if [[ $(id -u) != 0 ]]; then
+    if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+        refuse 'neither root nor sudo without a password'
+    fi
+    exec sudo -n -- "$BASH" "$0"
+fi
+
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
+log=$(mktemp)
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+# One at a time: a second run must not find the first one's policy, nor lose its own.
+exec 9<"${policy%/*}"
+flock 9
+mapfile -t want < <(missing)
+[[ ${#want[@]} -gt 0 ]] || exit 0
+
+say "installing ${want[*]}"
+deny_services
+# The lists are fetched only when they do not know a package, or know a version that is gone.
+apt-get -qq -s install --no-install-recommends "${want[@]}" >/dev/null 2>&1 9>&- || apt update || :
+if ! apt install --no-install-recommends "${want[@]}"; then
+    apt update || :
+    if ! apt install --no-install-recommends "${want[@]}"; then
+        cat "$log" >&2
+        refuse 'apt-get failed, as shown above'
+    fi
+fi
+# Nor at the next boot.
+if [[ " ${want[*]} " == *' nginx '* ]] && command -v systemctl >/dev/null; then
+    systemctl --quiet disable nginx.service >/dev/null 2>&1 || say 'nginx.service could not be disabled: it starts at the next boot'
+fi
+
+mapfile -t want < <(missing)
+[[ ${#want[@]} == 0 ]] || fail "apt-get said yes, but these are still missing: ${want[*]}"

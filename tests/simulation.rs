@@ -1,0 +1,324 @@
+//! The deciding half against a world of processes that load, refuse, fork, hang, crash and talk nonsense.
+//!
+//! No process, no clock: a model world answers every action with random events, in simulated time, and checks after each
+//! that the promises hold (they stand where they are checked, in `simulation/world.rs`). The seed is printed;
+//! `RATOON_SEED=N` repeats a run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+mod process;
+mod world;
+
+use std::time::Duration;
+
+use ratoon::decide::event::{
+    Action, Event, Exit, Generation, Note, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
+};
+use ratoon::decide::{Limits, Supervisor, lifecycle, restart};
+use world::{Mood, World};
+
+/// Events delivered in each random run.
+const EVENTS: usize = 10_000;
+
+/// Runs of each random test.
+const RUNS: u64 = 4;
+
+/// Long enough for every deadline to pass, every pause to end and a failed pool to be tried, one after the other.
+const QUIET: Duration = Duration::from_secs(120);
+
+/// Beyond `stop_timeout`: a template may take a second to leave, and what is killed takes a moment to die.
+const LEAVE_MARGIN: Duration = Duration::from_secs(2);
+
+#[test]
+fn ten_thousand_random_events_break_no_promise() {
+    for seed in seeds() {
+        let mut world = World::random(seed);
+        world.live_through(EVENTS);
+        world.calm_down();
+        world.run_for(QUIET);
+        assert_whole(&world);
+        leave(&mut world, &[Stop::Graceful]);
+    }
+}
+
+#[test]
+fn a_stop_at_any_moment_ends_in_time_whatever_the_workers_do() {
+    for seed in seeds() {
+        for n in 0..40 {
+            let mut world = World::random(seed.wrapping_add(n * 1000));
+            world.live_through(usize::try_from(n * 13).unwrap());
+            match n % 4 {
+                0 => leave(&mut world, &[Stop::Now]),
+                1 => leave(&mut world, &[Stop::Graceful, Stop::Now]),
+                _ => leave(&mut world, &[Stop::Graceful, Stop::Graceful]),
+            }
+        }
+    }
+}
+
+#[test]
+fn nonsense_in_any_order_neither_panics_nor_starts_too_much() {
+    for seed in seeds() {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut supervisor = Supervisor::new(vec![limits(3), limits(5)], seed);
+        let mut now = Time(0);
+        supervisor.begin(now);
+        let mut left = 0;
+        for n in 0..EVENTS {
+            now = now.after(Duration::from_millis(rng.u64(0..200)));
+            let stopping = n > EVENTS * 9 / 10;
+            let event = nonsense(&mut rng, &supervisor, stopping);
+            for action in supervisor.handle(event, now) {
+                let starts = matches!(action, Action::OrderFork { .. } | Action::StartTemplate(..));
+                assert!(
+                    !(starts && stopping && left > 0),
+                    "started after leaving: {action:?}"
+                );
+                left += usize::from(action == Action::Leave);
+            }
+            for (pool, most) in [(0, 3), (1, 5)] {
+                assert!(
+                    supervisor
+                        .workers()
+                        .filter(|(who, ..)| who.pool == PoolId(pool))
+                        .count()
+                        <= most
+                );
+            }
+            assert!(
+                supervisor.wake_at().is_none_or(|at| at > now),
+                "asks to be woken in the past"
+            );
+        }
+        assert!(left <= 1, "left {left} times");
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_start_fails_and_is_tried_twice_a_minute_while_the_other_serves_on() {
+    for mood in [
+        Mood::LOAD_FAILS,
+        Mood::START_FAILS,
+        Mood::FORK_FAILS,
+        Mood::FORK_KILLS_TEMPLATE,
+    ] {
+        let mut world = World::new(vec![limits(8), limits(4)], vec![mood, Mood::CALM], 7);
+        world.run_for(Duration::from_secs(60));
+        let first = world.attempts(PoolId(0));
+        // The budget, those on the way when it was spent, and each one's template.
+        assert!(
+            first <= 2 * (restart::BUDGET + 8) + 4,
+            "{mood:?}: {} attempts at once",
+            first
+        );
+        assert!(
+            world.supervisor().has_failed(PoolId(0)),
+            "{mood:?}: not failed"
+        );
+
+        world.run_for(Duration::from_secs(600));
+        let later = world.attempts(PoolId(0)) - first;
+        assert!(
+            (15..=42).contains(&later),
+            "{mood:?}: {later} attempts in ten minutes"
+        );
+        assert_eq!(
+            world.notes(|note| matches!(note, Note::PoolFailed { .. })),
+            1,
+            "{mood:?}: said more than once"
+        );
+        assert_eq!(
+            world.attempts(PoolId(1)),
+            1 + 4,
+            "{mood:?}: the other pool was touched"
+        );
+
+        world.calm_down();
+        world.run_for(QUIET);
+        assert_whole(&world);
+        assert_eq!(
+            world.notes(|note| *note == Note::PoolRecovered(PoolId(0))),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_killed_worker_is_replaced_at_once_and_by_the_template_that_is_loaded() {
+    let mut world = World::new(vec![limits(4)], vec![Mood::CALM], 7);
+    world.run_for(restart::STEADY + Duration::from_secs(2));
+    let victim = world.supervisor().workers().next().unwrap().0;
+    let actions = world.murder(victim);
+    let [
+        Action::Note(Note::WorkerDied {
+            retry: Some(Duration::ZERO),
+            ..
+        }),
+        Action::OrderFork { worker, .. },
+    ] = actions.as_slice()
+    else {
+        panic!("not replaced at once: {actions:?}");
+    };
+    assert_eq!(
+        (worker.slot, worker.life > victim.life),
+        (victim.slot, true)
+    );
+}
+
+#[test]
+fn a_template_that_dies_is_replaced_by_the_next_generation_and_no_worker_notices() {
+    let mut world = World::new(vec![limits(4)], vec![Mood::CALM], 7);
+    world.run_for(Duration::from_secs(20));
+    let before: Vec<_> = world.supervisor().workers().map(|(who, ..)| who).collect();
+    let (template, _, generation) = world.supervisor().templates().next().unwrap();
+    world.murder_template(template);
+    world.run_for(Duration::from_secs(20));
+    let after: Vec<_> = world.supervisor().workers().map(|(who, ..)| who).collect();
+    assert_eq!(before, after);
+    let next = world.supervisor().templates().next().unwrap();
+    assert_eq!((generation, next.2), (Generation(1), Generation(2)));
+}
+
+#[test]
+fn a_repeated_stop_does_nothing_and_buys_no_time() {
+    let mut world = World::new(vec![limits(4)], vec![Mood::DRAIN_HANGS], 7);
+    world.run_for(Duration::from_secs(20));
+    world.stop(Stop::Graceful);
+    for _ in 0..4 {
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(world.stop(Stop::Graceful), []);
+    }
+    world.run_for(Duration::from_secs(2));
+    assert!(world.has_left());
+    assert_eq!(world.notes(|note| *note == Note::StopOverdue(4)), 1);
+}
+
+#[test]
+fn a_stop_before_any_worker_serves_lets_the_one_on_its_way_serve_the_queue() {
+    let mut world = World::new(vec![limits(1)], vec![Mood::CALM], 7);
+    let started = |world: &World| {
+        let mut states = world.supervisor().workers().map(|(_, state, _)| state);
+        states.any(|state| matches!(state, lifecycle::State::Starting { .. }))
+    };
+    while !started(&world) {
+        world.step();
+    }
+    world.stop(Stop::Graceful);
+    world.run_for(Duration::from_secs(6));
+    assert!(world.has_left());
+    assert_eq!(
+        world.notes(|note| matches!(note, Note::WorkerReady { .. })),
+        1
+    );
+    assert_eq!(world.notes(|note| matches!(note, Note::Killing { .. })), 0);
+}
+
+/// Stops the world with each of these wishes, some time apart, and expects it to be over in time.
+fn leave(world: &mut World, wishes: &[Stop]) {
+    world.misbehave_on_the_way_out();
+    let began = world.now();
+    for (n, wish) in wishes.iter().enumerate() {
+        if n > 0 {
+            world.run_for(Duration::from_millis(300));
+        }
+        world.stop(*wish);
+    }
+    let most = if wishes.contains(&Stop::Now) {
+        Duration::ZERO
+    } else {
+        world.longest_stop_timeout()
+    };
+    world.run_for(most + LEAVE_MARGIN);
+    assert!(
+        world.has_left(),
+        "not gone {:?} after {wishes:?}",
+        world.now().since(began)
+    );
+    world.run_for(QUIET);
+}
+
+fn assert_whole(world: &World) {
+    for (pool, limits) in (0..).map(PoolId).zip(world.limits()) {
+        let serving = world
+            .supervisor()
+            .workers()
+            .filter(|(who, state, _)| {
+                who.pool == pool && matches!(state, lifecycle::State::Serving { .. })
+            })
+            .count();
+        assert_eq!(
+            serving, limits.workers as usize,
+            "{pool:?} is not whole after a quiet time"
+        );
+        assert!(!world.supervisor().has_failed(pool));
+    }
+}
+
+/// Any event about anything: half of the time about somebody who lives, and then possibly a lie about a fact.
+fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) -> Event {
+    let workers: Vec<_> = supervisor.workers().map(|(who, ..)| who).collect();
+    let templates: Vec<_> = supervisor.templates().map(|(who, ..)| who).collect();
+    let pool = PoolId(*rng.choice(&[0, 1, 2, u32::MAX]).unwrap());
+    let mut worker = WorkerRef {
+        pool,
+        slot: *rng.choice(&[0, 1, 4, 9, u32::MAX]).unwrap(),
+        life: rng.u64(0..100),
+    };
+    let mut template = TemplateRef {
+        pool,
+        life: rng.u64(0..100),
+    };
+    if rng.bool() {
+        worker = rng.choice(&workers).copied().unwrap_or(worker);
+        template = rng.choice(&templates).copied().unwrap_or(template);
+    }
+    let pid = Pid(rng.i32(..));
+    let exit = if rng.bool() {
+        Exit::Status(rng.i32(0..3))
+    } else {
+        Exit::Signal {
+            number: 9,
+            core: false,
+        }
+    };
+    match rng.u8(0..13) {
+        0 => Event::TemplateLoaded(template),
+        1 => Event::TemplateRefused(template, "no".into()),
+        2 => Event::TemplateNotStarted(template, "no".into()),
+        3 => Event::TemplateDied(template, exit),
+        4 => Event::WorkerForked(worker, pid),
+        5 => Event::WorkerNotForked(worker, "no".into()),
+        6 => Event::WorkerReady(worker),
+        7 => Event::WorkerRefused(worker, "no".into()),
+        8 => Event::WorkerLeaving(worker),
+        9 => Event::WorkerOverdue(worker),
+        10 => Event::WorkerDied(worker, exit),
+        11 if stopping => Event::StopWanted(if rng.bool() {
+            Stop::Graceful
+        } else {
+            Stop::Now
+        }),
+        _ => Event::Ticked,
+    }
+}
+
+fn limits(workers: u32) -> Limits {
+    Limits {
+        workers,
+        boot_timeout: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(5),
+    }
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let first = match std::env::var("RATOON_SEED") {
+        Ok(seed) => seed.parse().expect("RATOON_SEED is a number"),
+        Err(_) => fastrand::u64(..1_000_000_000),
+    };
+    (first..first + RUNS).inspect(|seed| eprintln!("RATOON_SEED={seed}"))
+}

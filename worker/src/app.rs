@@ -1,0 +1,128 @@
+//! What an application is, and what it is told: the trait it implements and the values it is given.
+
+use std::net::SocketAddr;
+
+use crate::body::Body;
+use crate::error::{Error, Result};
+
+/// A request, its body complete: bytes or a file, to be read or sought.
+pub type Request = http::Request<Body>;
+/// A response. `Content-Length` and `Transfer-Encoding` follow from the body; what a handler sets there is ignored,
+/// but for the `Content-Length` of an empty body, which a HEAD or 304 answer may state for the body it leaves out.
+pub type Response = http::Response<Body>;
+
+/// An application: loaded once, then served by as many processes as the pool has workers.
+pub trait App: Sized {
+    /// Once per generation, in the template, before any fork: what is loaded here is shared by all workers until
+    /// they write to it. Single-threaded by contract, and no place for a connection: a worker that finds a second
+    /// thread refuses to exist. What a random generator yields here is the same in every worker.
+    ///
+    /// # Errors
+    /// Any error keeps this generation from serving; its text is logged by the supervisor.
+    fn load(settings: Settings) -> Result<Self>;
+
+    /// In each worker after the fork: clients, caches, threads if it must be, seeds. Bounded by `boot_timeout`.
+    ///
+    /// # Errors
+    /// Any error ends this worker as a failed boot; its text is logged by the supervisor.
+    fn start(&mut self, worker: &Worker) -> Result<()> {
+        let _ = worker;
+        Ok(())
+    }
+
+    /// One request. May block, may panic, has the process to itself. Bounded by `request_timeout`.
+    ///
+    /// # Errors
+    /// An error is answered with its status, 500 unless it says otherwise, and logged with the request.
+    fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response>;
+
+    /// On leaving, after the last response. Bounded by `stop_timeout`.
+    fn stop(&mut self) {}
+}
+
+/// The `[pool.NAME.settings]` table of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    table: serde_json::Value,
+}
+
+impl Settings {
+    pub(crate) fn new(table: serde_json::Value) -> Settings {
+        Settings { table }
+    }
+
+    /// The settings as the application's own type. An absent table reads like an empty one.
+    ///
+    /// # Errors
+    /// What serde says of a key that is missing, unknown or of the wrong type.
+    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        let table = match &self.table {
+            serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
+            table => table.clone(),
+        };
+        serde_json::from_value(table).map_err(|error| Error::msg(format!("settings: {error}")))
+    }
+}
+
+/// Which worker this is.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    pub(crate) pool: String,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) pid: u32,
+}
+
+impl Worker {
+    /// The pool's name; `"by hand"` without a supervisor.
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    /// The worker's place in its pool, from 0.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The loaded version of program and configuration, from 1.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+/// What surrounds one request.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) served: u64,
+    pub(crate) id: crate::log::RequestId,
+}
+
+impl Context<'_> {
+    /// The worker that serves this request.
+    pub fn worker(&self) -> &Worker {
+        self.worker
+    }
+
+    /// The client's address; `None` over a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// How many requests this process has served before this one.
+    pub fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// The id under which this request stands in the log: the client's `X-Request-Id` if it sent one of at most 128
+    /// visible ASCII characters, else the trace id of its `traceparent`, else one of our own.
+    pub fn request_id(&self) -> String {
+        self.id.to_string()
+    }
+}

@@ -1,0 +1,126 @@
+//! What supervisor, template and worker say to each other.
+//!
+//! One JSON object a message, over `SOCK_SEQPACKET` socketpairs, so a message is whole or not there; descriptors travel
+//! beside it. Both sides name their version first: [`Report::Hello`] is the template's first word.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::log;
+
+/// The version of everything in this file and of the scoreboard's layout.
+pub const VERSION: u32 = 1;
+/// The environment variable that tells a program it is a template: the number of its end of the channel.
+pub const CHANNEL: &str = "RATOON_TEMPLATE";
+/// No message is longer, in bytes.
+pub const LONGEST: usize = 8192;
+/// No message brings more descriptors; the kernel's own bound.
+pub const MOST_DESCRIPTORS: usize = 253;
+
+/// From the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, and the
+    /// listeners in the order of the configuration.
+    Load {
+        /// The supervisor's [`VERSION`].
+        version: u32,
+    },
+    /// To a template: fork a worker. Brings the worker's end of its own channel.
+    Fork {
+        /// Its place.
+        slot: u32,
+        /// Its life, already written in the slot's cell.
+        life: u64,
+    },
+    /// To a worker: serve what you hold and what is queued for you, then leave.
+    Drain,
+}
+
+/// To the supervisor. The sender is known by the channel; what it says is believed for as far as it does no harm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// A template's first word.
+    Hello {
+        /// The library's [`VERSION`].
+        version: u32,
+    },
+    /// A template has loaded the application.
+    Loaded,
+    /// A template or a worker cannot go on, and leaves.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// A template has forked a worker, and the middle process is gone.
+    Forked {
+        /// The worker's place.
+        slot: u32,
+        /// The worker's life.
+        life: u64,
+        /// Its process.
+        pid: i32,
+    },
+    /// A template could not fork; nothing was left behind.
+    NotForked {
+        /// The worker's place.
+        slot: u32,
+        /// The worker's life.
+        life: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A worker takes requests.
+    Ready,
+    /// A worker was asked by a signal to leave, and will.
+    Leaving,
+}
+
+/// All a generation is told once: who it is, its settings, its limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Charter {
+    /// The pool's name.
+    pub pool: String,
+    /// The generation's number.
+    pub generation: u32,
+    /// How many slots of the scoreboard can have a worker.
+    pub slots: u32,
+    /// `[pool.NAME.settings]`.
+    pub settings: serde_json::Value,
+    /// What bounds requests and connections.
+    pub limits: Limits,
+    /// The least important log lines.
+    pub log_level: log::Level,
+    /// How log lines look.
+    pub log_format: log::Format,
+}
+
+/// What bounds requests and connections; times in milliseconds, sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// From a handler's start to its return.
+    pub request_timeout: u64,
+    /// From a connection's or a request's first moment to the end of its head, in all.
+    pub header_timeout: u64,
+    /// Between two pieces of a body that arrives.
+    pub body_timeout: u64,
+    /// Between two pieces of a response that leaves.
+    pub send_timeout: u64,
+    /// Between two requests on a connection.
+    pub keep_alive_timeout: u64,
+    /// The longest head.
+    pub max_header: u64,
+    /// The longest body.
+    pub max_body: u64,
+    /// The longest body that is kept in memory.
+    pub body_memory: u64,
+    /// Where longer ones go.
+    pub body_dir: PathBuf,
+    /// How much of that the whole pool may use.
+    pub body_disk: u64,
+    /// The most connections a worker holds.
+    pub max_connections: u32,
+}

@@ -1,0 +1,85 @@
+//! The program started by hand: one worker, one loopback port, no supervisor. For development.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use super::worker::{listen_for_term, log_panics, serve};
+use crate::app::{App, Settings, Worker};
+use crate::protocol::Limits;
+use crate::serve::Post;
+use crate::sys::shared::Shared;
+use crate::{Error, Result, log};
+
+/// Where it listens unless `RATOON_LISTEN` says otherwise.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+pub(super) fn main<A: App>() -> ExitCode {
+    match begin::<A>() {
+        Ok((app, post)) => ExitCode::from(u8::from(serve(app, post) != 0)),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn begin<A: App>() -> Result<(A, Post)> {
+    let settings = settings();
+    let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
+    let app = settings.and_then(A::load);
+    // The application's own subscriber, if it installed one, has been there first.
+    log::install(log::Level::default(), log::Format::default());
+    log_panics();
+    let mut app = app?;
+    let listener = TcpListener::bind(&address).map_err(|error| {
+        Error::msg(format!(
+            "cannot listen on {address}: {error}; RATOON_LISTEN=127.0.0.1:8081 would name another"
+        ))
+    })?;
+    listener.set_nonblocking(true)?;
+    let worker = Worker {
+        pool: "by hand".into(),
+        slot: 0,
+        generation: 1,
+        pid: std::process::id(),
+    };
+    app.start(&worker)?;
+    let bound = listener.local_addr()?;
+    tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
+    let post = Post {
+        worker,
+        slots: 1,
+        limits: limits(),
+        scoreboard: Shared::create("ratoon-by-hand")?,
+        listeners: vec![listener.into()],
+        channel: None,
+        terminate: listen_for_term()?,
+    };
+    Ok((app, post))
+}
+
+fn settings() -> Result<Settings> {
+    match std::env::var("RATOON_SETTINGS") {
+        Err(_) => Ok(Settings::default()),
+        Ok(text) => serde_json::from_str(&text)
+            .map(Settings::new)
+            .map_err(|error| Error::msg(format!("RATOON_SETTINGS is not a JSON object: {error}"))),
+    }
+}
+
+/// The defaults of a pool; `request_timeout` has nobody to enforce it here.
+fn limits() -> Limits {
+    Limits {
+        request_timeout: 30_000,
+        header_timeout: 10_000,
+        body_timeout: 30_000,
+        send_timeout: 30_000,
+        keep_alive_timeout: 75_000,
+        max_header: 16 * 1024,
+        max_body: 8 * 1024 * 1024,
+        body_memory: 256 * 1024,
+        body_dir: "/var/tmp".into(),
+        body_disk: 1024 * 1024 * 1024,
+        max_connections: 4096,
+    }
+}

@@ -1,0 +1,232 @@
+//! The template: loads the application once, serves nothing, forks workers on order.
+//!
+//! Has one thread, and proves it before each fork. Leaves when the supervisor hangs up.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::waitpid;
+use nix::unistd::pipe2;
+
+use super::worker;
+use crate::app::{App, Settings};
+use crate::channel::{Channel, Received};
+use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
+use crate::scoreboard::Scoreboard;
+use crate::sys::fork::{SingleThreaded, child, leave};
+use crate::sys::shared::Shared;
+use crate::sys::{descriptor, signal, title};
+use crate::{Error, Result, log};
+
+/// How much of a reason fits into a report, in bytes.
+const REASON: usize = 2000;
+
+/// What a template has loaded, and every worker gets.
+pub(super) struct Loaded<A> {
+    pub(super) app: A,
+    pub(super) charter: Charter,
+    pub(super) scoreboard: Shared<Scoreboard>,
+    pub(super) listeners: Vec<OwnedFd>,
+}
+
+pub(super) fn main<A: App>() -> ExitCode {
+    let Ok(proof) = SingleThreaded::prove() else {
+        say("a template cannot begin with more than one thread");
+        return ExitCode::FAILURE;
+    };
+    title::prepare(&proof);
+    let channel = match channel() {
+        Ok(channel) => channel,
+        Err(error) => {
+            say(&format!(
+                "{CHANNEL} names no channel to a supervisor: {error}"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let refuse = |channel: &Channel, error: Error| {
+        let mut reason = error.to_string();
+        reason.truncate(reason.floor_char_boundary(REASON));
+        let _ = channel.send(&Report::Refused { reason }, &[]);
+        ExitCode::FAILURE
+    };
+    let loaded = match load::<A>(&proof, &channel) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&channel, error),
+    };
+    let mut template = Some((loaded, channel));
+    match serve(&mut template) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => template.map_or(ExitCode::FAILURE, |(_, channel)| refuse(&channel, error)),
+    }
+}
+
+/// Before there is a log, there is standard error.
+#[allow(clippy::print_stderr)]
+fn say(what: &str) {
+    eprintln!("ratoon-worker: {what}");
+}
+
+fn channel() -> Result<Channel> {
+    let number = std::env::var(CHANNEL)?.parse()?;
+    Ok(Channel::from(descriptor::adopt(number)?))
+}
+
+fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> {
+    channel.send(&Report::Hello { version: VERSION }, &[])?;
+    let (charter, scoreboard, listeners) = match channel.receive() {
+        Received::Message(Order::Load { version: VERSION }, descriptors) => unpack(descriptors)?,
+        Received::Message(Order::Load { version }, _) => {
+            return Err(Error::msg(format!(
+                "this program speaks version {VERSION} of the protocol, the supervisor version {version}: build it \
+                 with the ratoon-worker that belongs to this ratoon"
+            )));
+        }
+        Received::End => leave(0),
+        other => {
+            return Err(Error::msg(format!(
+                "the supervisor's first word should be Load, and was {other:?}"
+            )));
+        }
+    };
+    title::set(proof, &format!("ratoon: {} template", charter.pool));
+    signal::ignore(&IGNORED)?;
+    SigSet::empty().thread_set_mask()?;
+    let app = catch_unwind(AssertUnwindSafe(|| {
+        A::load(Settings::new(charter.settings.clone()))
+    }))
+    .unwrap_or_else(|_| Err(Error::msg("load panicked; standard error has its words")))?;
+    log::install(charter.log_level, charter.log_format);
+    prove_single()?;
+    channel.send(&Report::Loaded, &[])?;
+    Ok(Loaded {
+        app,
+        charter,
+        scoreboard,
+        listeners,
+    })
+}
+
+fn unpack(mut descriptors: Vec<OwnedFd>) -> Result<(Charter, Shared<Scoreboard>, Vec<OwnedFd>)> {
+    if descriptors.len() < 2 {
+        return Err(Error::msg("Load came without charter and scoreboard"));
+    }
+    let listeners = descriptors.split_off(2);
+    let (Some(scoreboard), Some(charter)) = (descriptors.pop(), descriptors.pop()) else {
+        return Err(Error::msg("Load came without charter and scoreboard"));
+    };
+    let charter = serde_json::from_reader(std::fs::File::from(charter))?;
+    Ok((charter, Shared::open(scoreboard)?, listeners))
+}
+
+/// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
+const IGNORED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGWINCH,
+];
+
+fn prove_single() -> Result<SingleThreaded> {
+    SingleThreaded::prove().map_err(|threads| {
+        let count = if threads == 0 { "an unknown number of".to_owned() } else { format!("{} more", threads - 1) };
+        Error::msg(format!(
+            "the application's load left {count} threads running, and a process with threads cannot be forked: start \
+             them in App::start, which runs in each worker after the fork"
+        ))
+    })
+}
+
+/// A template: what it has loaded, and its own way to the supervisor, which no worker keeps.
+type Template<A> = Option<(Loaded<A>, Channel)>;
+
+/// Forks on order until the supervisor hangs up.
+fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
+    loop {
+        let Some((_, channel)) = template else {
+            return Ok(());
+        };
+        match channel.receive() {
+            Received::Message(Order::Fork { slot, life }, mut descriptors) => {
+                let Some(line) = descriptors.pop() else {
+                    return Err(Error::msg("Fork came without the worker's channel"));
+                };
+                let proof = prove_single()?;
+                flush();
+                let report = match fork_worker(&proof, template, slot, Channel::from(line)) {
+                    Ok(pid) => Report::Forked { slot, life, pid },
+                    Err(errno) => Report::NotForked {
+                        slot,
+                        life,
+                        reason: format!("cannot fork: {errno}"),
+                    },
+                };
+                if let Some((_, channel)) = template {
+                    channel.send(&report, &[])?;
+                }
+            }
+            Received::End => return Ok(()),
+            other => {
+                return Err(Error::msg(format!(
+                    "a template takes orders to fork, and this was {other:?}"
+                )));
+            }
+        }
+    }
+}
+
+/// Forks twice: the worker, whose parent leaves at once, becomes the supervisor's child before anybody hears of it.
+fn fork_worker<A: App>(
+    proof: &SingleThreaded,
+    template: &mut Template<A>,
+    slot: u32,
+    line: Channel,
+) -> std::result::Result<i32, Errno> {
+    let (answer, question) = pipe2(OFlag::O_CLOEXEC)?;
+    let (mut answer, mut question) = (Some(answer), Some(question));
+    let mut line = Some(line);
+    let middle = child(proof, || {
+        answer = None;
+        let worker = child(proof, || {
+            // 1. What is the template's is not ours: its channel would never seem closed, its pipe neither.
+            question = None;
+            match (template.take(), line.take()) {
+                (Some((loaded, channel)), Some(line)) => {
+                    drop(channel);
+                    worker::live(loaded, slot, line)
+                }
+                _ => 1,
+            }
+        });
+        let said = worker.map_or_else(|errno| -(errno as i32), |pid| pid.as_raw());
+        if let Some(question) = &question {
+            let _ = nix::unistd::write(question, &said.to_ne_bytes());
+        }
+        0
+    })?;
+    drop(question);
+    while waitpid(middle, None) == Err(Errno::EINTR) {}
+    let mut said = [0; 4];
+    let mut answer = std::fs::File::from(answer.ok_or(Errno::EBADF)?);
+    answer.read_exact(&mut said).map_err(|_| Errno::ECHILD)?;
+    match i32::from_ne_bytes(said) {
+        pid if pid > 0 => Ok(pid),
+        errno => Err(Errno::from_raw(-errno)),
+    }
+}
+
+/// What is buffered here would be written by every child, too.
+fn flush() {
+    use std::io::Write;
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+}

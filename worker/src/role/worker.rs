@@ -1,0 +1,120 @@
+//! The worker: a template's copy that becomes a process of its own, and serves.
+
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::sys::signal::Signal;
+
+use super::template::Loaded;
+use crate::app::{App, Worker};
+use crate::channel::Channel;
+use crate::protocol::{Charter, Report};
+use crate::serve::{Post, Server};
+use crate::sys::fork::SingleThreaded;
+use crate::sys::title;
+use crate::{Error, Result, log};
+
+/// The first steps after the fork, each with its reason, then the life of a worker to its end. The first, closing
+/// what is the template's, has been done where the template's things are.
+pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i32 {
+    let pid = std::process::id();
+    let Charter {
+        pool,
+        generation,
+        slots,
+        limits,
+        ..
+    } = loaded.charter;
+    // 2. What the application spawns must not be able to write our scoreboard.
+    loaded.scoreboard.withhold_from_children();
+    // 3. A name of its own, in `ps` and in every line of the log.
+    if let Ok(proof) = SingleThreaded::prove() {
+        title::set(&proof, &format!("ratoon: {pool} worker {slot}"));
+    }
+    log::speak_as(log::Speaker(vec![
+        ("pool", pool.clone()),
+        ("worker", slot.to_string()),
+        ("gen", generation.to_string()),
+        ("pid", pid.to_string()),
+    ]));
+    log_panics();
+    let worker = Worker {
+        pool,
+        slot,
+        generation,
+        pid,
+    };
+    // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.
+    let begun = listen_for_term().and_then(|terminate| {
+        let mut app = loaded.app;
+        // 5. The application's own beginnings, which may start threads: nothing below forks.
+        catch_unwind(AssertUnwindSafe(|| app.start(&worker)))
+            .unwrap_or_else(|_| Err(Error::msg("start panicked; the log has its words")))?;
+        let listeners = loaded.listeners;
+        let post = Post {
+            worker,
+            slots,
+            limits,
+            scoreboard: loaded.scoreboard,
+            listeners,
+            terminate,
+            channel: None,
+        };
+        Ok((app, post))
+    });
+    let (app, mut post) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            let _ = channel.send(
+                &Report::Refused {
+                    reason: error.to_string(),
+                },
+                &[],
+            );
+            return 1;
+        }
+    };
+    if let Err(error) = channel.send(&Report::Ready, &[]) {
+        tracing::error!(%error, "cannot tell the supervisor that this worker is ready");
+        return 1;
+    }
+    post.channel = Some(channel);
+    serve(app, post)
+}
+
+/// Serves to the end; the status to leave with.
+pub(super) fn serve<A: App>(app: A, post: Post) -> i32 {
+    let served = Server::new(app, post).and_then(|mut server| {
+        let served = server.run();
+        server.stop();
+        served
+    });
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(%error, "the worker's loop failed");
+            1
+        }
+    }
+}
+
+/// The end of a pipe that becomes readable when TERM arrives.
+pub(super) fn listen_for_term() -> Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(Signal::SIGTERM as i32, write)?;
+    Ok(read)
+}
+
+/// A panic's words go where every other line goes.
+pub(super) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        let words = panic
+            .payload_as_str()
+            .unwrap_or("with a value that is no text");
+        tracing::error!(place, "panicked: {words}");
+    }));
+}

@@ -1,0 +1,288 @@
+//! One client's connection, from its acceptance to its end.
+//!
+//! Between requests it is nothing but a socket and the bytes that arrived and nobody took: that is what makes it
+//! cheap to keep and possible to hand on. Knows when it must have got further; knows nothing of the application.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use hyper::server::conn::http1::Builder;
+
+use super::exchange::{Exchange, Progress, Woken};
+use super::head::{Framing, HeadReader};
+use super::refusal::Refusal;
+use super::upload::{self, Bounds};
+use super::wire::{Fill, Wire};
+use crate::app::{Request, Response};
+
+/// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
+const LINGER: (u64, usize) = (2_000_000_000, 16 * 1024 * 1024);
+
+/// What all connections of a worker have in common; times in nanoseconds.
+pub(super) struct Rules {
+    pub(super) engine: Builder,
+    pub(super) woken: Woken,
+    pub(super) bounds: Bounds,
+    pub(super) longest_head: usize,
+    pub(super) header_timeout: u64,
+    pub(super) body_timeout: u64,
+    pub(super) send_timeout: u64,
+    pub(super) keep_alive_timeout: u64,
+}
+
+pub(super) struct Connection {
+    pub(super) wire: Rc<Wire>,
+    pub(super) peer: Option<SocketAddr>,
+    /// Tells this connection from an earlier one at the same place.
+    pub(super) serial: u32,
+    /// Whether the loop waits for its socket.
+    pub(super) registered: bool,
+    /// Whether it stands in the queue of those that can go on.
+    pub(super) queued: bool,
+    /// When it must have got further; `u64::MAX` if nothing presses.
+    pub(super) deadline: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A head arrives, or none does yet: then it is idle.
+    Head { reader: HeadReader, timed: bool },
+    /// A request is being exchanged.
+    Exchange(Box<Exchange>),
+    /// Our own words leave.
+    Refusal { words: Vec<u8>, said: usize },
+    /// They have left; what the client still sends is thrown away.
+    Linger { left: usize },
+}
+
+/// What a connection wants of the loop.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// To be told when its socket is ready.
+    Wait,
+    /// Its turn again, after the others: it has more than it has been given time for.
+    Again,
+    /// Its request to be served.
+    Serve(Box<Request>),
+    /// To be closed.
+    Close,
+}
+
+impl Connection {
+    pub(super) fn new(
+        wire: Wire,
+        peer: Option<SocketAddr>,
+        serial: u32,
+        rules: &Rules,
+        now: u64,
+    ) -> Connection {
+        Connection {
+            wire: Rc::new(wire),
+            peer,
+            serial,
+            registered: false,
+            queued: false,
+            deadline: now.saturating_add(rules.header_timeout),
+            stage: Stage::Head {
+                reader: HeadReader::default(),
+                timed: true,
+            },
+        }
+    }
+
+    /// Whether it is between requests, with nothing begun.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(&self.stage, Stage::Head { reader, .. } if !reader.begun())
+    }
+
+    /// Whether its end must be waited for: a request is arriving, served or answered.
+    pub(super) fn is_engaged(&self) -> bool {
+        !self.is_idle() && !matches!(self.stage, Stage::Linger { .. })
+    }
+
+    /// Whether a response is leaving.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(&self.stage, Stage::Exchange(exchange) if exchange.is_sending())
+    }
+
+    /// The request line of the present exchange.
+    pub(super) fn line(&self) -> &[u8] {
+        match &self.stage {
+            Stage::Exchange(exchange) => exchange.line(),
+            _ => b"",
+        }
+    }
+
+    /// Goes as far as its socket allows, but not beyond one request.
+    pub(super) fn advance(&mut self, rules: &Rules, now: u64) -> Wish {
+        loop {
+            let step = match &mut self.stage {
+                Stage::Head { .. } => self.read_head(rules, now),
+                Stage::Exchange(_) => self.exchange(rules, now),
+                Stage::Refusal { .. } => self.speak(now),
+                Stage::Linger { .. } => self.linger(),
+            };
+            if let Some(wish) = step {
+                return wish;
+            }
+        }
+    }
+
+    /// The application's answer; `leaving` says that the connection is not to be kept.
+    pub(super) fn respond(&mut self, response: Response, leaving: bool, rules: &Rules, now: u64) {
+        if let Stage::Exchange(exchange) = &mut self.stage {
+            exchange.respond(response, leaving);
+            self.deadline = now.saturating_add(rules.send_timeout);
+        }
+    }
+
+    /// Its deadline has passed.
+    pub(super) fn expire(&mut self, now: u64) -> Wish {
+        let slow = |why| Refusal::new(http::StatusCode::REQUEST_TIMEOUT, why);
+        let refusal = match &self.stage {
+            Stage::Head { reader, .. } if reader.begun() => slow("the head did not arrive in time"),
+            Stage::Exchange(exchange) if exchange.receives() => {
+                slow("the body did not arrive in time")
+            }
+            _ => return Wish::Close,
+        };
+        self.refuse(refusal, now);
+        Wish::Again
+    }
+
+    fn read_head(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
+        let Stage::Head { reader, timed } = &mut self.stage else {
+            return None;
+        };
+        let judged = {
+            let inbound = self.wire.inbound();
+            if inbound.is_empty() {
+                Ok(None)
+            } else {
+                reader.read(&inbound, rules.longest_head)
+            }
+        };
+        match judged {
+            Ok(Some(head)) => {
+                if matches!(head.framing, Framing::Length(length) if length > rules.bounds.longest)
+                {
+                    self.refuse(upload::too_large(), now);
+                    return None;
+                }
+                self.stage =
+                    Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head)));
+                self.deadline = now.saturating_add(rules.body_timeout);
+                None
+            }
+            Ok(None) => {
+                if reader.begun() && !*timed {
+                    *timed = true;
+                    self.deadline = now.saturating_add(rules.header_timeout);
+                }
+                match self.wire.fill() {
+                    Fill::Some => None,
+                    Fill::NotNow => Some(Wish::Wait),
+                    Fill::End | Fill::Broken => Some(Wish::Close),
+                }
+            }
+            Err(refusal) => {
+                self.refuse(refusal, now);
+                None
+            }
+        }
+    }
+
+    fn exchange(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
+        let Stage::Exchange(exchange) = &mut self.stage else {
+            return None;
+        };
+        if exchange.is_handled() {
+            return Some(Wish::Wait);
+        }
+        let before = self.wire.traffic();
+        match exchange.advance(&rules.woken, &rules.bounds) {
+            Progress::Waits => {
+                if self.wire.moved_since(before) {
+                    let patience = if exchange.receives() {
+                        rules.body_timeout
+                    } else {
+                        rules.send_timeout
+                    };
+                    self.deadline = now.saturating_add(patience);
+                }
+                Some(Wish::Wait)
+            }
+            Progress::Whole(request) => {
+                self.deadline = u64::MAX;
+                Some(Wish::Serve(request))
+            }
+            Progress::Done { keep: true } => {
+                let idle = Stage::Head {
+                    reader: HeadReader::default(),
+                    timed: false,
+                };
+                if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle) {
+                    exchange.end();
+                }
+                self.deadline = now.saturating_add(rules.keep_alive_timeout);
+                let more = self.wire.may_have_more();
+                Some(if more { Wish::Again } else { Wish::Wait })
+            }
+            Progress::Done { keep: false } if self.wire.may_have_more() => {
+                self.begin_to_linger(now);
+                None
+            }
+            Progress::Done { keep: false } | Progress::Broken => Some(Wish::Close),
+            Progress::Refused(refusal) => {
+                self.refuse(refusal, now);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, now: u64) {
+        tracing::debug!(status = refusal.status.as_u16(), why = refusal.why, peer = ?self.peer, "request refused");
+        self.deadline = now.saturating_add(LINGER.0);
+        self.stage = Stage::Refusal {
+            words: refusal.response(),
+            said: 0,
+        };
+    }
+
+    fn speak(&mut self, now: u64) -> Option<Wish> {
+        let Stage::Refusal { words, said } = &mut self.stage else {
+            return None;
+        };
+        match self.wire.send(&words[*said..]) {
+            Ok(0) => Some(Wish::Wait),
+            Ok(length) => {
+                *said += length;
+                if *said == words.len() {
+                    self.begin_to_linger(now);
+                }
+                None
+            }
+            Err(_) => Some(Wish::Close),
+        }
+    }
+
+    fn begin_to_linger(&mut self, now: u64) {
+        self.wire.finish();
+        self.deadline = now.saturating_add(LINGER.0);
+        self.stage = Stage::Linger { left: LINGER.1 };
+    }
+
+    fn linger(&mut self) -> Option<Wish> {
+        let Stage::Linger { left } = &mut self.stage else {
+            return None;
+        };
+        match self.wire.discard() {
+            Ok(None) => Some(Wish::Wait),
+            Ok(Some(length)) if length > 0 && length <= *left => {
+                *left -= length;
+                None
+            }
+            _ => Some(Wish::Close),
+        }
+    }
+}

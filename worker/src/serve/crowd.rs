@@ -1,0 +1,116 @@
+//! All connections of a worker: by number, by deadline, by age.
+//!
+//! Deadlines are kept in the connections, not in a queue: a look at all of them finds the next one, and a look is due
+//! only when the nearest deadline found last time has come. Deadlines mostly move away, so looks are rare.
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use slab::Slab;
+
+use super::connection::Connection;
+use super::wire::Wire;
+
+/// The least time between two looks at all deadlines, in nanoseconds: what a timeout may be late by.
+const LOOK: u64 = 50_000_000;
+
+#[derive(Default)]
+pub(super) struct Crowd {
+    connections: Slab<Connection>,
+    serial: u32,
+    next_look: u64,
+}
+
+impl Crowd {
+    pub(super) fn new() -> Crowd {
+        Crowd {
+            next_look: u64::MAX,
+            ..Crowd::default()
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Takes a connection in, made with the serial number it is given.
+    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> usize {
+        self.serial = self.serial.wrapping_add(1);
+        let connection = make(self.serial);
+        self.mind(connection.deadline);
+        self.connections.insert(connection)
+    }
+
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
+        self.connections.get_mut(key)
+    }
+
+    pub(super) fn remove(&mut self, key: usize) -> Option<Connection> {
+        self.connections.try_remove(key)
+    }
+
+    /// The connection an event is meant for, unless that one is gone and another has its number.
+    pub(super) fn addressed(&mut self, token: u64) -> Option<(usize, &mut Connection)> {
+        let key = (token & u64::from(u32::MAX)) as usize;
+        let connection = self.connections.get_mut(key)?;
+        (connection.serial == (token >> 32) as u32).then_some((key, connection))
+    }
+
+    /// Has the kernel tell us of a connection's readiness, at every change.
+    pub(super) fn register(&mut self, key: usize, epoll: &Epoll) -> nix::Result<()> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(());
+        };
+        if !connection.registered {
+            let flags = EpollFlags::EPOLLIN
+                | EpollFlags::EPOLLOUT
+                | EpollFlags::EPOLLRDHUP
+                | EpollFlags::EPOLLET;
+            let token = (u64::from(connection.serial) << 32) | key as u64;
+            epoll.add::<&Wire>(&connection.wire, EpollEvent::new(flags, token))?;
+            connection.registered = true;
+        }
+        Ok(())
+    }
+
+    /// A deadline has been set: looks must not come later.
+    pub(super) fn mind(&mut self, deadline: u64) {
+        self.next_look = self.next_look.min(deadline);
+    }
+
+    /// When the next look is due; `u64::MAX` if never.
+    pub(super) fn next_look(&self) -> u64 {
+        self.next_look
+    }
+
+    /// Those whose deadline has passed; sets when the next look is due.
+    pub(super) fn look(&mut self, now: u64) -> Vec<usize> {
+        let mut nearest = u64::MAX;
+        let mut late = Vec::new();
+        for (key, connection) in &self.connections {
+            if connection.deadline <= now {
+                late.push(key);
+            } else {
+                nearest = nearest.min(connection.deadline);
+            }
+        }
+        self.next_look = if nearest == u64::MAX {
+            nearest
+        } else {
+            nearest.max(now + LOOK)
+        };
+        late
+    }
+
+    /// The idle connection that has been so for longest.
+    pub(super) fn longest_idle(&self) -> Option<usize> {
+        self.connections
+            .iter()
+            .filter(|(_, each)| each.is_idle())
+            .min_by_key(|(_, each)| each.deadline)
+            .map(|(key, _)| key)
+    }
+
+    /// Whether any connection's end must be waited for.
+    pub(super) fn is_engaged(&self) -> bool {
+        self.connections.iter().any(|(_, each)| each.is_engaged())
+    }
+}

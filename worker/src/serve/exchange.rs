@@ -1,0 +1,354 @@
+//! One request and its response, in hyper's hands.
+//!
+//! hyper's connection is a state machine that is polled when its socket is ready, for the time of one request. Its
+//! service is a letter box: the request is put in, the loop takes it out, and puts the response in when the
+//! application has made it. So the application is never called from inside hyper, and runs outside any runtime.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::{Buf, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, StatusCode, request};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{Builder, Connection as Machine};
+use hyper::service::Service;
+
+use super::head::{Framing, Head};
+use super::refusal::Refusal;
+use super::upload::{Bounds, Upload};
+use super::wire::{Port, Wire};
+use crate::app::{Request, Response};
+use crate::body::Body;
+use crate::scoreboard::LINE;
+
+/// The least that hyper accepts as the size of its buffers, doubled: large enough that a response of some kilobytes
+/// leaves in one piece.
+const BUFFER: usize = 16 * 1024;
+
+/// Whether whoever was told to wait has been told to go on: hyper wakes itself when one half of it waits for another.
+pub(super) struct Woken {
+    flag: Arc<Flag>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Woken {
+    pub(super) fn new() -> Woken {
+        let flag = Arc::new(Flag::default());
+        Woken {
+            waker: Waker::from(flag.clone()),
+            flag,
+        }
+    }
+
+    fn take(&self) -> bool {
+        self.flag.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// hyper, as we want it.
+pub(super) fn engine(longest_head: usize) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .half_close(true)
+        .max_buf_size(BUFFER.max(longest_head + BUFFER));
+    builder
+}
+
+pub(super) struct Exchange {
+    machine: Machine<Port, LetterBox>,
+    wire: Rc<Wire>,
+    letters: Rc<Letters>,
+    phase: Phase,
+    client_goes_on: bool,
+    old: bool,
+    line: [u8; LINE],
+    line_length: usize,
+}
+
+// An exchange is boxed as a whole.
+#[allow(clippy::large_enum_variant)]
+enum Phase {
+    /// hyper has not yet called the service.
+    Head,
+    /// The body arrives.
+    Body(request::Parts, Incoming, Upload),
+    /// The request is whole and with the loop.
+    Handling,
+    /// The response leaves; afterwards the connection is kept or not.
+    Response { keep: bool },
+}
+
+/// How far an exchange is.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It waits for its socket.
+    Waits,
+    /// The request is whole.
+    Whole(Box<Request>),
+    /// The response is out; the connection goes on if `keep`.
+    Done { keep: bool },
+    /// The request deserves a refusal.
+    Refused(Refusal),
+    /// The client is gone, or the response cannot be completed.
+    Broken,
+}
+
+impl Exchange {
+    /// The bytes of `head` are at the front of what has arrived.
+    pub(super) fn begin(engine: &Builder, wire: &Rc<Wire>, head: &Head) -> Exchange {
+        let mut line = [0; LINE];
+        let line_length = head.line.min(LINE);
+        {
+            let mut inbound = wire.inbound();
+            inbound.advance(head.start);
+            line[..line_length].copy_from_slice(&inbound[..line_length]);
+        }
+        let length = (head.end - head.start) as u64;
+        wire.begin(match head.framing {
+            Framing::Length(body) => length.saturating_add(body),
+            Framing::Chunked => u64::MAX,
+        });
+        let letters = Rc::new(Letters::default());
+        Exchange {
+            machine: engine.serve_connection(Port(wire.clone()), LetterBox(letters.clone())),
+            wire: wire.clone(),
+            letters,
+            phase: Phase::Head,
+            client_goes_on: head.keep_alive,
+            old: head.old,
+            line,
+            line_length,
+        }
+    }
+
+    /// The request line, cut to what a cell of the scoreboard keeps.
+    pub(super) fn line(&self) -> &[u8] {
+        &self.line[..self.line_length]
+    }
+
+    /// Whether the request is still arriving.
+    pub(super) fn receives(&self) -> bool {
+        matches!(self.phase, Phase::Head | Phase::Body(..))
+    }
+
+    /// Whether the request is with the application, or waits for it.
+    pub(super) fn is_handled(&self) -> bool {
+        matches!(self.phase, Phase::Handling)
+    }
+
+    /// Whether the response is leaving.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Response { .. })
+    }
+
+    /// Goes as far as the socket allows.
+    pub(super) fn advance(&mut self, woken: &Woken, bounds: &Bounds) -> Progress {
+        let mut context = Context::from_waker(&woken.waker);
+        loop {
+            woken.take();
+            match self.machine.poll_without_shutdown(&mut context) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => return self.given_up(),
+                Poll::Ready(Err(error)) => return self.failed(&error),
+            }
+            if self.wire.is_flushed() {
+                let keep = matches!(self.phase, Phase::Response { keep: true });
+                return Progress::Done { keep };
+            }
+            if let Some(request) = self.letters.request.take() {
+                let (parts, incoming) = request.into_parts();
+                self.wire.unmute();
+                self.phase = Phase::Body(parts, incoming, Upload::new());
+            }
+            match self.collect(&mut context, bounds) {
+                Ok(None) => {}
+                Ok(Some(request)) => return Progress::Whole(request),
+                Err(refusal) => return Progress::Refused(refusal),
+            }
+            if !woken.take() {
+                return Progress::Waits;
+            }
+        }
+    }
+
+    /// The response is made. The connection goes on afterwards if both sides mean it to; `leaving` says that we do not.
+    pub(super) fn respond(&mut self, mut response: Response, leaving: bool) {
+        let says_close = |value: &HeaderValue| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        let endless = self.old && response.body().remaining().is_none();
+        let headers = response.headers_mut();
+        let asked = headers.get_all(CONNECTION).iter().any(says_close);
+        let keep = self.client_goes_on && !leaving && !endless && !asked;
+        if !keep {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.remove(TRANSFER_ENCODING);
+        if response.body().remaining() != Some(0) {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        self.phase = Phase::Response { keep };
+        let wire = self.wire.clone();
+        self.letters
+            .response
+            .set(Some(response.map(|body| Outgoing { body, wire })));
+    }
+
+    /// Takes hyper's machine away: what it read beyond its request goes back to the wire.
+    pub(super) fn end(self) {
+        let parts = self.machine.into_parts();
+        self.wire.give_back(&parts.read_buf);
+    }
+
+    fn collect(
+        &mut self,
+        context: &mut Context<'_>,
+        bounds: &Bounds,
+    ) -> Result<Option<Box<Request>>, Refusal> {
+        let Phase::Body(_, incoming, upload) = &mut self.phase else {
+            return Ok(None);
+        };
+        loop {
+            match Pin::new(&mut *incoming).poll_frame(context) {
+                Poll::Pending => return Ok(None),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(piece) = frame.into_data() {
+                        upload.add(piece, bounds)?;
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    return Err(Refusal::bad("a malformed or incomplete body"));
+                }
+                Poll::Ready(None) => break,
+            }
+        }
+        self.wire.withdraw_grant();
+        match std::mem::replace(&mut self.phase, Phase::Handling) {
+            Phase::Body(parts, _, upload) => {
+                Ok(Some(Box::new(Request::from_parts(parts, upload.finish()))))
+            }
+            other => {
+                self.phase = other;
+                Ok(None)
+            }
+        }
+    }
+
+    /// hyper has closed its side: it disliked the head, or the client went away.
+    fn given_up(&self) -> Progress {
+        match self.phase {
+            Phase::Head => Progress::Refused(Refusal::bad("a malformed head")),
+            Phase::Body(..) => Progress::Refused(Refusal::bad("a malformed or incomplete body")),
+            Phase::Handling | Phase::Response { .. } => Progress::Broken,
+        }
+    }
+
+    fn failed(&self, error: &hyper::Error) -> Progress {
+        let is_ours = error.is_user();
+        if is_ours {
+            tracing::error!(line = %String::from_utf8_lossy(self.line()), %error, "response broken off");
+        }
+        self.given_up()
+    }
+}
+
+/// Where hyper leaves the request and finds the response.
+#[derive(Default)]
+struct Letters {
+    request: Cell<Option<http::Request<Incoming>>>,
+    response: Cell<Option<http::Response<Outgoing>>>,
+}
+
+struct LetterBox(Rc<Letters>);
+
+impl Service<http::Request<Incoming>> for LetterBox {
+    type Response = http::Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: http::Request<Incoming>) -> Answer {
+        self.0.request.set(Some(request));
+        Answer(self.0.clone())
+    }
+}
+
+struct Answer(Rc<Letters>);
+
+impl Future for Answer {
+    type Output = Result<http::Response<Outgoing>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0
+            .response
+            .take()
+            .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+    }
+}
+
+/// A response's body, which tells the wire when hyper is through with it.
+struct Outgoing {
+    body: Body,
+    wire: Rc<Wire>,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.wire.body_is_over();
+    }
+}
+
+/// What the client sees of a handler's failure.
+pub(super) fn failure(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::from(format!("{status}\n")));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, text);
+    response
+}

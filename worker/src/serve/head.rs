@@ -1,0 +1,406 @@
+//! The head of a request, judged from its raw bytes before anything else looks at it.
+//!
+//! hyper parses the head again for its types; this is where we are as strict as RFC 9112 asks and hyper is not: line
+//! ends, white space around the colon, Host, the forms of a target, everything that frames a body. Lines are judged as
+//! they arrive, so that a bad one is refused at once, however slowly the rest comes. Owns no socket and no buffer.
+
+use http::StatusCode;
+
+use super::refusal::Refusal;
+
+/// How many header lines a head may have; hyper's own bound.
+const MOST_LINES: usize = 100;
+/// How many empty lines before a request are overlooked (RFC 9112, 2.2: "at least one").
+const BLANKS: usize = 2;
+
+/// How the end of a request is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes follow the head; zero if it has no body.
+    Length(u64),
+    /// Chunks follow the head.
+    Chunked,
+}
+
+/// A head that is whole and beyond reproach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Where it starts: after the empty lines that were overlooked.
+    pub(super) start: usize,
+    /// Where it ends: after its empty line.
+    pub(super) end: usize,
+    /// How long the request line is.
+    pub(super) line: usize,
+    /// What follows it.
+    pub(super) framing: Framing,
+    /// Whether the client means to go on after this request.
+    pub(super) keep_alive: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub(super) old: bool,
+}
+
+/// What is known of a head that is still arriving.
+#[derive(Debug, Default, Clone)]
+pub(super) struct HeadReader {
+    /// Up to where lines have been judged: the start of the line that is arriving.
+    judged: usize,
+    /// Up to where no line end was found.
+    searched: usize,
+    lines: usize,
+    blanks: usize,
+    start: usize,
+    request_line: usize,
+    old: bool,
+    method: Method,
+    hosts: usize,
+    target_has_host: bool,
+    length: Option<u64>,
+    coding: Option<Coding>,
+    close: bool,
+    keep_alive: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    #[default]
+    Other,
+    Head,
+    Options,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    Unknown,
+}
+
+impl HeadReader {
+    /// Judges what has arrived so far: all of the head's bytes, those seen before included. `None`: more is needed.
+    ///
+    /// # Errors
+    /// The refusal it deserves, as soon as that is certain.
+    pub(super) fn read(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
+        self.judge(bytes, longest)
+            .map_err(|refusal| refusal.to_method(self.method == Method::Head))
+    }
+
+    /// Whether anything of a request has arrived.
+    pub(super) fn begun(&self) -> bool {
+        self.searched > self.start
+    }
+
+    fn judge(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
+        while let Some(found) = bytes[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+        {
+            let end = self.searched + found;
+            if end + 1 - self.start > longest {
+                return Err(self.too_long());
+            }
+            let line = bytes[self.judged..end]
+                .strip_suffix(b"\r")
+                .ok_or(Refusal::bad("a line ends without a carriage return"))?;
+            self.searched = end + 1;
+            self.judged = end + 1;
+            if !line.is_empty() {
+                self.line(line)?;
+            } else if self.lines > 0 {
+                return self.whole().map(Some);
+            } else {
+                self.blanks += 1;
+                self.start = self.judged;
+                if self.blanks > BLANKS {
+                    return Err(Refusal::bad("empty lines instead of a request"));
+                }
+            }
+        }
+        self.searched = bytes.len();
+        if bytes.len() - self.start > longest {
+            return Err(self.too_long());
+        }
+        self.unfinished(&bytes[self.judged..])?;
+        Ok(None)
+    }
+
+    /// What can be said of a line before its end: that nothing in it may be a control character.
+    fn unfinished(&self, part: &[u8]) -> Result<(), Refusal> {
+        let text = part.strip_suffix(b"\r").unwrap_or(part);
+        match text.iter().all(|byte| is_text(*byte)) {
+            true => Ok(()),
+            false => Err(Refusal::bad("a control character in the head")),
+        }
+    }
+
+    fn too_long(&self) -> Refusal {
+        match self.lines {
+            0 => Refusal::new(
+                StatusCode::URI_TOO_LONG,
+                "the request line is longer than this server takes",
+            ),
+            _ => Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head is longer than this server takes",
+            ),
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        self.lines += 1;
+        if self.lines == 1 {
+            self.request_line = line.len();
+            return self.request_line(line);
+        }
+        if self.lines > MOST_LINES + 1 {
+            return Err(Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "more than 100 header lines",
+            ));
+        }
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .ok_or(Refusal::bad("a header line without a colon"))?;
+        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+            return Err(Refusal::bad(
+                "a header name with a character that no name has",
+            ));
+        }
+        if !value.iter().all(|byte| is_text(*byte)) {
+            return Err(Refusal::bad("a control character in a header value"));
+        }
+        self.header(name, value)
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Refusal::bad(
+                "a request line is method, target and version, one space between them",
+            ));
+        };
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+            return Err(Refusal::bad("a method with a character that no method has"));
+        }
+        self.method = match method {
+            b"HEAD" => Method::Head,
+            b"OPTIONS" => Method::Options,
+            _ => Method::Other,
+        };
+        self.old = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                return Err(Refusal::new(
+                    StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                    "this server speaks HTTP/1.1 and 1.0",
+                ));
+            }
+            _ => return Err(Refusal::bad("a malformed version")),
+        };
+        if method == b"CONNECT" {
+            return Err(Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "this server is no proxy",
+            ));
+        }
+        self.target(target)
+    }
+
+    fn target(&mut self, target: &[u8]) -> Result<(), Refusal> {
+        if !target
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+        {
+            return Err(Refusal::bad(
+                "a character in the target that must be percent-encoded",
+            ));
+        }
+        match target {
+            [b'/', ..] => Ok(()),
+            b"*" if self.method == Method::Options => Ok(()),
+            _ => {
+                let authority = strip_scheme(target)
+                    .ok_or(Refusal::bad("a target that is neither a path nor a URL"))?;
+                let end = authority
+                    .iter()
+                    .position(|byte| matches!(byte, b'/' | b'?'))
+                    .unwrap_or(authority.len());
+                self.target_has_host = true;
+                match end > 0 && is_host(&authority[..end]) {
+                    true => Ok(()),
+                    false => Err(Refusal::bad("a target with a malformed host")),
+                }
+            }
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
+            if self.hosts > 1 {
+                return Err(Refusal::bad("more than one Host"));
+            }
+            if !is_host(value) {
+                return Err(Refusal::bad("a malformed Host"));
+            }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            if self.length.is_some() {
+                return Err(Refusal::bad("more than one Content-Length"));
+            }
+            self.length = Some(decimal(value).ok_or(Refusal::bad("a malformed Content-Length"))?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            for word in list(value) {
+                self.coding = Some(match (self.coding, word.eq_ignore_ascii_case(b"chunked")) {
+                    (Some(Coding::Chunked), _) => {
+                        return Err(Refusal::bad(
+                            "chunked is not the last transfer coding, or not the only chunked",
+                        ));
+                    }
+                    (None, true) => Coding::Chunked,
+                    _ if word.is_empty() || !word.iter().all(|byte| is_token(*byte)) => {
+                        return Err(Refusal::bad("a malformed Transfer-Encoding"));
+                    }
+                    _ => Coding::Unknown,
+                });
+            }
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            for word in list(value) {
+                self.close |= word.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if name.eq_ignore_ascii_case(b"expect")
+            && !self.old
+            && !value.eq_ignore_ascii_case(b"100-continue")
+        {
+            return Err(Refusal::new(
+                StatusCode::EXPECTATION_FAILED,
+                "this server knows no expectation but 100-continue",
+            ));
+        }
+        Ok(())
+    }
+
+    fn whole(&self) -> Result<Head, Refusal> {
+        if self.hosts == 0 && !self.old {
+            return Err(Refusal::bad("no Host"));
+        }
+        let framing = match (self.coding, self.length) {
+            (None, length) => Framing::Length(length.unwrap_or(0)),
+            (Some(_), Some(_)) => {
+                return Err(Refusal::bad("both Content-Length and Transfer-Encoding"));
+            }
+            (Some(_), None) if self.old => {
+                return Err(Refusal::bad("a Transfer-Encoding in HTTP/1.0"));
+            }
+            (Some(Coding::Chunked), None) => Framing::Chunked,
+            (Some(Coding::Unknown), None) => {
+                return Err(Refusal::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "this server knows no transfer coding but chunked",
+                ));
+            }
+        };
+        let keep_alive = if self.old {
+            self.keep_alive && !self.close
+        } else {
+            !self.close
+        };
+        Ok(Head {
+            start: self.start,
+            end: self.judged,
+            line: self.request_line,
+            framing,
+            keep_alive,
+            old: self.old,
+        })
+    }
+}
+
+/// What a header value and, spaces apart, a request line may consist of: visible ASCII, space, tab, and bytes above it.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The members of a comma-separated list (RFC 9110, 5.6.1); empty ones included.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim)
+}
+
+/// Digits only, within 64 bits.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    let colon = target.iter().position(|byte| *byte == b':')?;
+    let (scheme, rest) = target.split_at(colon);
+    let known = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+    rest.strip_prefix(b"://").filter(|_| known)
+}
+
+/// RFC 3986, 3.2.2 and 3.2.3: a host and, if it has one, a port; the empty host is one too.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+                return false;
+            };
+            let address = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            (&b""[..], &rest[end + 1..])
+        }
+        _ => value.split_at(
+            value
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(value.len()),
+        ),
+    };
+    let port_is_one = match port {
+        [] => true,
+        [b':', digits @ ..] => {
+            digits.is_empty() || decimal(digits).is_some_and(|port| port <= 65535)
+        }
+        _ => false,
+    };
+    port_is_one && is_registered_name(host)
+}
+
+fn is_registered_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let [byte, after @ ..] = rest {
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                after
+            }
+            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => after,
+            _ => return false,
+        };
+    }
+    true
+}

@@ -1,0 +1,139 @@
+//! The listeners of a worker: when they are waited for, and what comes out of them.
+//!
+//! They are shared with all workers of the pool and level-triggered: every free worker is told of a new connection,
+//! one gets it, the others find nothing. A worker that is not free does not wait for them, so no wake-up is lost on it.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use crate::scoreboard::Scoreboard;
+use crate::sys::accept::accept;
+use crate::sys::shared::Shared;
+
+/// How long listeners rest when the kernel has no descriptor or memory for a connection, in nanoseconds.
+const REST: u64 = 50_000_000;
+
+/// Whether newcomers are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    /// Only what the scoreboard's quota still allows.
+    Quota,
+    Shut,
+}
+
+pub(super) struct Inlets {
+    listeners: Vec<OwnedFd>,
+    door: Door,
+    waiting: bool,
+    rests_until: u64,
+    scoreboard: Rc<Shared<Scoreboard>>,
+    first_token: u64,
+}
+
+/// What an attempt to take a connection in brought.
+pub(super) enum Arrival {
+    Connection(OwnedFd, Option<SocketAddr>),
+    Nobody,
+    /// There is no room for it: not enough descriptors or memory.
+    NoRoom,
+}
+
+impl Inlets {
+    /// Events of listener `n` carry `first_token + n`.
+    pub(super) fn new(
+        listeners: Vec<OwnedFd>,
+        scoreboard: Rc<Shared<Scoreboard>>,
+        first_token: u64,
+    ) -> Inlets {
+        Inlets {
+            listeners,
+            door: Door::Open,
+            waiting: false,
+            rests_until: 0,
+            scoreboard,
+            first_token,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    pub(super) fn set_door(&mut self, door: Door) {
+        self.door = door;
+    }
+
+    /// Whether any listener may still yield a connection.
+    pub(super) fn may_yield(&self) -> bool {
+        match self.door {
+            Door::Open => true,
+            Door::Quota => (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0),
+            Door::Shut => false,
+        }
+    }
+
+    /// Waits for the listeners if `free`, and not otherwise. A draining worker does not wait for them, it asks.
+    pub(super) fn wait_if(&mut self, free: bool, epoll: &Epoll, now: u64) {
+        let wanted = free && self.door == Door::Open && now >= self.rests_until;
+        if wanted == self.waiting {
+            return;
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, self.first_token + index as u64);
+            let done = if wanted {
+                epoll.add(listener, event)
+            } else {
+                epoll.delete(listener)
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, "cannot change whether a listener is waited for");
+            }
+        }
+        self.waiting = wanted;
+    }
+
+    /// When resting ends; `None` if the listeners do not rest.
+    pub(super) fn rest(&self, now: u64) -> Option<u64> {
+        (self.rests_until > now).then_some(self.rests_until)
+    }
+
+    /// There is room again.
+    pub(super) fn end_rest(&mut self) {
+        self.rests_until = 0;
+    }
+
+    /// The next connection of a listener.
+    pub(super) fn take(&mut self, index: usize, now: u64) -> Arrival {
+        let Some(listener) = self.listeners.get(index) else {
+            return Arrival::Nobody;
+        };
+        let allowed = match self.door {
+            Door::Open => true,
+            Door::Quota => self.scoreboard.take_quota(index),
+            Door::Shut => false,
+        };
+        if !allowed {
+            return Arrival::Nobody;
+        }
+        match accept(listener) {
+            Ok((socket, peer)) => Arrival::Connection(socket, peer),
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                self.rests_until = now + REST;
+                Arrival::NoRoom
+            }
+            Err(Errno::EAGAIN) => {
+                if self.door == Door::Quota {
+                    self.scoreboard.set_quota(index, 0);
+                }
+                Arrival::Nobody
+            }
+            // A client that gave up, a firewall's veto, a signal: the next one may be well.
+            Err(_) => Arrival::Nobody,
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! A worker's loop: waits, takes connections in, runs one request at a time, lets the rest drain, and leaves when told.
+//!
+//! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
+//! a client: slow and silent ones cost a descriptor.
+
+mod connection;
+mod crowd;
+pub(crate) mod disk;
+mod exchange;
+mod head;
+mod inlets;
+mod refusal;
+mod upload;
+mod wire;
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use self::connection::{Connection, Rules, Wish};
+use self::crowd::Crowd;
+use self::disk::Disk;
+use self::exchange::{Woken, engine, failure};
+use self::inlets::{Arrival, Door, Inlets};
+use self::upload::Bounds;
+use self::wire::{Scratch, Wire, scratch};
+use crate::app::{App, Context, Request, Response, Worker};
+use crate::channel::{Channel, Received};
+use crate::clock;
+use crate::log::{RequestId, speak_of};
+use crate::protocol::{Limits, Order, Report};
+use crate::scoreboard::{Cell, Scoreboard, State};
+use crate::sys::shared::Shared;
+
+/// How many events are taken from the kernel at a time.
+const EVENTS: usize = 64;
+/// How long a draining worker keeps idle connections, in nanoseconds: a request may be on its way over one of them.
+const LAST_CHANCE: u64 = 200_000_000;
+
+/// Connections have tokens below this: serial number and place.
+const CHANNEL: u64 = u64::MAX;
+const TERMINATE: u64 = u64::MAX - 1;
+const FIRST_LISTENER: u64 = u64::MAX - 1000;
+
+/// How often the same trouble is complained of, in nanoseconds.
+const COMPLAINT: u64 = 10_000_000_000;
+const MILLI: u64 = 1_000_000;
+
+/// What a worker serves with.
+pub(crate) struct Post {
+    pub(crate) worker: Worker,
+    pub(crate) slots: u32,
+    pub(crate) limits: Limits,
+    pub(crate) scoreboard: Shared<Scoreboard>,
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// The way to the supervisor, if there is one.
+    pub(crate) channel: Option<Channel>,
+    /// Readable once somebody has asked by a signal to leave.
+    pub(crate) terminate: UnixStream,
+}
+
+/// Why a worker stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// It leaves once what it holds, and what the quota gives it, is served.
+    Leaving {
+        since: u64,
+    },
+}
+
+pub(crate) struct Server<A> {
+    app: A,
+    worker: Worker,
+    since: u64,
+    served: u64,
+    request_timeout: u64,
+    max_connections: usize,
+    rules: Rules,
+    scratch: Scratch,
+    scoreboard: Rc<Shared<Scoreboard>>,
+    channel: Option<Channel>,
+    terminate: UnixStream,
+    epoll: Epoll,
+    /// When the loop last looked at the clock.
+    now: u64,
+    /// When the next complaint about missing room is due.
+    complains_again: u64,
+    inlets: Inlets,
+    crowd: Crowd,
+    /// Connections that can go on.
+    ready: VecDeque<usize>,
+    /// Whole requests that wait for the worker to be free.
+    waiting: VecDeque<(usize, u32, Box<Request>)>,
+    /// The connection whose response the application itself is still producing.
+    held: Option<(usize, u32)>,
+    stage: Stage,
+}
+
+impl<A: App> Server<A> {
+    pub(crate) fn new(app: A, post: Post) -> Result<Server<A>, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        if let Some(channel) = &post.channel {
+            epoll.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        }
+        epoll.add(
+            post.terminate.as_fd(),
+            EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE),
+        )?;
+        let limits = post.limits;
+        let scoreboard = Rc::new(post.scoreboard);
+        let disk = Disk {
+            scoreboard: scoreboard.clone(),
+            slot: post.worker.slot,
+            slots: post.slots,
+            bound: limits.body_disk,
+        };
+        let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
+        let rules = Rules {
+            engine: engine(longest_head),
+            woken: Woken::new(),
+            bounds: Bounds {
+                longest: limits.max_body,
+                memory: limits.body_memory,
+                directory: limits.body_dir,
+                disk: Rc::new(disk),
+            },
+            longest_head,
+            header_timeout: limits.header_timeout.saturating_mul(MILLI),
+            body_timeout: limits.body_timeout.saturating_mul(MILLI),
+            send_timeout: limits.send_timeout.saturating_mul(MILLI),
+            keep_alive_timeout: limits.keep_alive_timeout.saturating_mul(MILLI),
+        };
+        Ok(Server {
+            app,
+            worker: post.worker,
+            since: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |age| age.as_secs()),
+            served: 0,
+            request_timeout: limits.request_timeout.saturating_mul(MILLI),
+            max_connections: limits.max_connections as usize,
+            rules,
+            scratch: scratch(),
+            inlets: Inlets::new(post.listeners, scoreboard.clone(), FIRST_LISTENER),
+            scoreboard,
+            channel: post.channel,
+            terminate: post.terminate,
+            epoll,
+            now: clock::now(),
+            complains_again: 0,
+            crowd: Crowd::new(),
+            ready: VecDeque::new(),
+            waiting: VecDeque::new(),
+            held: None,
+            stage: Stage::Serving,
+        })
+    }
+
+    /// Serves until told to leave and everything held is served.
+    ///
+    /// # Errors
+    /// What epoll says, if it fails: then nothing can be served any more.
+    pub(crate) fn run(&mut self) -> Result<(), Errno> {
+        self.settle();
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            self.inlets
+                .wait_if(self.is_free() && self.has_room(), &self.epoll, self.now);
+            let found = match self.epoll.wait(&mut events, self.patience()) {
+                Err(Errno::EINTR) => 0,
+                found => found?,
+            };
+            self.now = clock::now();
+            // Whatever had arrived by now is among the events, if there was room for it: nobody is late for our slowness.
+            let seen_until = (found < EVENTS).then_some(self.now);
+            for event in &events[..found] {
+                self.note(*event);
+            }
+            if self.stage != Stage::Serving {
+                self.take_from_quota();
+            }
+            self.give_turns();
+            if let Some(then) = seen_until.filter(|then| *then >= self.crowd.next_look()) {
+                self.look_at_deadlines(then);
+            }
+            if self.may_leave() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The application's last word.
+    pub(crate) fn stop(&mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.app.stop())).is_err() {
+            tracing::error!("the application's stop panicked");
+        }
+    }
+
+    fn note(&mut self, event: EpollEvent) {
+        match event.data() {
+            CHANNEL => self.obey(),
+            TERMINATE => self.depart_on_signal(),
+            token if token >= FIRST_LISTENER => {
+                if self.is_free() && self.has_room() {
+                    self.take_in((token - FIRST_LISTENER) as usize);
+                }
+            }
+            token => {
+                let flags = event.events();
+                let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+                let readable =
+                    gone || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
+                let writable = gone || flags.contains(EpollFlags::EPOLLOUT);
+                if let Some((key, connection)) = self.crowd.addressed(token) {
+                    connection.wire.notice(readable, writable);
+                    self.enqueue(key);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        loop {
+            let Some(channel) = &self.channel else { return };
+            match channel.try_receive() {
+                Received::Message(Order::Drain, _) => self.leave(Door::Quota),
+                Received::Message(order, _) => {
+                    tracing::error!(?order, "this order is not for a worker")
+                }
+                Received::Nothing => return,
+                Received::Nonsense(what) => {
+                    tracing::error!(what, "the supervisor does not make sense")
+                }
+                Received::End => {
+                    tracing::warn!("the supervisor is gone: serving what is here, then leaving");
+                    self.channel = None;
+                    self.leave(Door::Shut);
+                }
+            }
+        }
+    }
+
+    fn depart_on_signal(&mut self) {
+        let mut bytes = [0; 16];
+        while matches!((&self.terminate).read(&mut bytes), Ok(length) if length > 0) {}
+        if self.stage != Stage::Serving {
+            return;
+        }
+        if let Some(channel) = &self.channel
+            && let Err(error) = channel.send(&Report::Leaving, &[])
+        {
+            tracing::error!(%error, "cannot tell the supervisor that this worker leaves");
+        }
+        self.leave(Door::Shut);
+    }
+
+    fn leave(&mut self, door: Door) {
+        self.inlets.set_door(door);
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Leaving { since: self.now };
+        }
+        if self.held.is_none() {
+            self.settle();
+        }
+    }
+
+    fn may_leave(&self) -> bool {
+        let Stage::Leaving { since } = self.stage else {
+            return false;
+        };
+        let in_peace = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
+        in_peace
+            && self.is_free()
+            && self.waiting.is_empty()
+            && !self.inlets.may_yield()
+            && !self.crowd.is_engaged()
+    }
+
+    fn is_free(&self) -> bool {
+        self.held.is_none()
+    }
+
+    fn has_room(&self) -> bool {
+        self.crowd.len() < self.max_connections
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn patience(&self) -> EpollTimeout {
+        let asks_listeners = self.stage != Stage::Serving
+            && self.is_free()
+            && self.has_room()
+            && self.inlets.may_yield();
+        if !self.ready.is_empty() || asks_listeners {
+            return EpollTimeout::ZERO;
+        }
+        let mut until = self
+            .crowd
+            .next_look()
+            .min(self.inlets.rest(self.now).unwrap_or(u64::MAX));
+        if let Stage::Leaving { since } = self.stage
+            && self.now < since + LAST_CHANCE
+        {
+            until = until.min(since + LAST_CHANCE);
+        }
+        if until == u64::MAX {
+            return EpollTimeout::NONE;
+        }
+        // Rounded up: waking a moment early would mean to wake twice.
+        let millis = until.saturating_sub(self.now).div_ceil(MILLI);
+        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
+            .unwrap_or(EpollTimeout::NONE)
+    }
+
+    fn take_in(&mut self, listener: usize) {
+        match self.inlets.take(listener, self.now) {
+            Arrival::Connection(socket, peer) => {
+                let wire = Wire::new(socket, self.scratch.clone());
+                let key = self
+                    .crowd
+                    .insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                if let Some(cell) = self.cell() {
+                    cell.opened();
+                }
+                self.enqueue(key);
+            }
+            Arrival::Nobody => {}
+            Arrival::NoRoom => self.make_room(),
+        }
+    }
+
+    /// At TERM: what the queues still hold is ours too.
+    fn take_from_quota(&mut self) {
+        if !self.has_room() {
+            self.make_room();
+        }
+        for listener in 0..self.inlets.len() {
+            if self.is_free() && self.has_room() {
+                self.take_in(listener);
+            }
+        }
+    }
+
+    /// At the limit of descriptors or connections, whoever has been idle for longest goes.
+    fn make_room(&mut self) {
+        if self.now >= self.complains_again {
+            self.complains_again = self.now + COMPLAINT;
+            let connections = self.crowd.len();
+            tracing::warn!(
+                connections,
+                "no room for a connection: raise the limit on open files, or lower max_connections"
+            );
+        }
+        if let Some(key) = self.crowd.longest_idle() {
+            self.close(key);
+            self.inlets.end_rest();
+        }
+    }
+
+    fn enqueue(&mut self, key: usize) {
+        if let Some(connection) = self.crowd.get_mut(key)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Lets every connection that can go on do so, once; then the requests that had to wait.
+    fn give_turns(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else {
+                break;
+            };
+            if let Some(connection) = self.crowd.get_mut(key) {
+                connection.queued = false;
+                self.turn(key);
+            }
+        }
+        self.let_go_if_sent();
+        while self.is_free() {
+            let Some((key, serial, request)) = self.waiting.pop_front() else {
+                break;
+            };
+            if self
+                .crowd
+                .get_mut(key)
+                .is_some_and(|each| each.serial == serial)
+            {
+                self.serve(key, *request);
+            }
+        }
+    }
+
+    /// Lets a connection go on, and does what it then wishes.
+    fn turn(&mut self, key: usize) {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return;
+        };
+        let wish = connection.advance(&self.rules, self.now);
+        self.grant(key, wish);
+    }
+
+    fn grant(&mut self, key: usize, wish: Wish) {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return;
+        };
+        let (deadline, serial) = (connection.deadline, connection.serial);
+        self.crowd.mind(deadline);
+        match wish {
+            Wish::Wait => {
+                if let Err(error) = self.crowd.register(key, &self.epoll) {
+                    tracing::error!(%error, "cannot wait for a connection; it is closed");
+                    self.close(key);
+                }
+            }
+            Wish::Again => self.enqueue(key),
+            Wish::Close => self.close(key),
+            Wish::Serve(request) if self.is_free() => self.serve(key, *request),
+            Wish::Serve(request) => {
+                self.waiting.push_back((key, serial, request));
+                self.grant(key, Wish::Wait);
+            }
+        }
+    }
+
+    fn close(&mut self, key: usize) {
+        if let Some(connection) = self.crowd.remove(key)
+            && let Some(cell) = self.cell()
+        {
+            let (received, sent) = connection.wire.traffic();
+            cell.closed(received, sent);
+        }
+    }
+
+    fn look_at_deadlines(&mut self, then: u64) {
+        for key in self.crowd.look(then) {
+            if let Some(connection) = self.crowd.get_mut(key) {
+                let wish = connection.expire(self.now);
+                self.grant(key, wish);
+            }
+        }
+    }
+
+    /// Runs the application on one request.
+    fn serve(&mut self, key: usize, request: Request) {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return;
+        };
+        let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
+        let mut context = Context {
+            worker: &self.worker,
+            peer: connection.peer,
+            served: self.served,
+            id: id.clone(),
+        };
+        self.served += 1;
+        if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
+            cell.begin(
+                self.now,
+                self.now.saturating_add(self.request_timeout),
+                connection.line(),
+            );
+        }
+        speak_of(Some(id));
+        let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
+        let response = presentable(answer, connection.line());
+        speak_of(None);
+        self.now = clock::now();
+        let held = response
+            .body()
+            .needs_the_application()
+            .then_some((key, connection.serial));
+        connection.respond(
+            response,
+            self.stage != Stage::Serving,
+            &self.rules,
+            self.now,
+        );
+        self.held = held;
+        if held.is_none() {
+            self.end_request();
+        }
+        self.turn(key);
+        self.let_go_if_sent();
+    }
+
+    /// Is the response that the application itself was producing through?
+    fn let_go_if_sent(&mut self) {
+        let Some((key, serial)) = self.held else {
+            return;
+        };
+        let sends = self
+            .crowd
+            .get_mut(key)
+            .is_some_and(|each| each.serial == serial && each.is_sending());
+        if !sends {
+            self.held = None;
+            self.now = clock::now();
+            self.end_request();
+        }
+    }
+
+    fn end_request(&self) {
+        if let Some(cell) = self.cell() {
+            cell.end(self.now, self.shown_state());
+        }
+    }
+
+    fn settle(&self) {
+        if let Some(cell) = self.cell() {
+            cell.settle(self.shown_state());
+        }
+    }
+
+    fn shown_state(&self) -> State {
+        match self.stage {
+            Stage::Serving => State::Idle,
+            Stage::Leaving { .. } => State::Draining,
+        }
+    }
+
+    fn cell(&self) -> Option<&Cell> {
+        self.scoreboard.cell(self.worker.slot)
+    }
+}
+
+/// The handler's response, or what stands in for one it did not give.
+fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]) -> Response {
+    let line = String::from_utf8_lossy(line);
+    match answer {
+        Ok(Ok(response)) if !response.status().is_informational() => response,
+        Ok(Ok(response)) => {
+            tracing::error!(%line, status = response.status().as_u16(), "a handler cannot answer with an interim status");
+            failure(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%line, status = error.status().as_u16(), %error, "the handler failed");
+            failure(error.status())
+        }
+        Err(_) => {
+            tracing::error!(%line, status = 500, "the handler panicked");
+            failure(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}

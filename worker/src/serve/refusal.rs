@@ -1,0 +1,57 @@
+//! What is said to a client whose request never reaches the application, and how the connection then ends.
+//!
+//! A refusal is written by us, closes the connection, and lingers: what the client is still sending is read and thrown
+//! away for a while, for a connection closed over unread bytes is reset, and the reset can overtake the answer.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+
+/// A refusal: a status and a sentence. The sentence is ours, nothing of the request is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) why: &'static str,
+    headless: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, why: &'static str) -> Refusal {
+        Refusal {
+            status,
+            why,
+            headless: false,
+        }
+    }
+
+    pub(super) fn bad(why: &'static str) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    /// The refusal of a HEAD request has no body.
+    pub(super) fn to_method(self, is_head: bool) -> Refusal {
+        Refusal {
+            headless: is_head,
+            ..self
+        }
+    }
+
+    /// The whole response.
+    pub(super) fn response(&self) -> Vec<u8> {
+        let body = format!("{}: {}\n", self.status, self.why);
+        let retry = if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            "retry-after: 1\r\n"
+        } else {
+            ""
+        };
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
+             {retry}connection: close\r\ndate: {date}\r\n\r\n{body}",
+            status = self.status,
+            length = body.len(),
+            date = httpdate::fmt_http_date(SystemTime::now()),
+            body = if self.headless { "" } else { &body },
+        )
+        .into_bytes()
+    }
+}

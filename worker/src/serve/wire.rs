@@ -1,0 +1,328 @@
+//! A client's socket and what is known of it: what has arrived and nobody has taken, and whether it can be read or
+//! written now.
+//!
+//! The loop and hyper both use it: the loop while a head arrives, hyper, through a [`Port`], while a request is being
+//! exchanged. hyper is granted the bytes of one request and no more, so that whatever follows stays here. Readiness
+//! is remembered, for the socket is registered edge-triggered: a flag falls only when the kernel has said "not now".
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::uio::writev;
+use nix::unistd::{read, write};
+
+/// How much is read at a time, in bytes.
+const SCRATCH: usize = 64 * 1024;
+
+/// Where bytes land between the kernel and whoever wants them; one per worker.
+pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
+
+pub(super) fn scratch() -> Scratch {
+    Rc::new(RefCell::new(vec![0; SCRATCH].into()))
+}
+
+pub(super) struct Wire {
+    socket: OwnedFd,
+    scratch: Scratch,
+    inbound: RefCell<BytesMut>,
+    readable: Cell<bool>,
+    writable: Cell<bool>,
+    ended: Cell<bool>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    grant: Cell<u64>,
+    muted: Cell<bool>,
+    body_over: Cell<bool>,
+    flushed: Cell<bool>,
+}
+
+/// What an attempt to read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    Some,
+    NotNow,
+    /// The client will send nothing more.
+    End,
+    Broken,
+}
+
+impl Wire {
+    pub(super) fn new(socket: OwnedFd, scratch: Scratch) -> Wire {
+        Wire {
+            socket,
+            scratch,
+            inbound: RefCell::default(),
+            readable: Cell::new(true),
+            writable: Cell::new(true),
+            ended: Cell::new(false),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            grant: Cell::new(0),
+            muted: Cell::new(false),
+            body_over: Cell::new(false),
+            flushed: Cell::new(false),
+        }
+    }
+
+    /// The kernel says something has changed.
+    pub(super) fn notice(&self, readable: bool, writable: bool) {
+        self.readable.set(self.readable.get() || readable);
+        self.writable.set(self.writable.get() || writable);
+    }
+
+    /// Reads once into what has arrived.
+    pub(super) fn fill(&self) -> Fill {
+        let mut scratch = self.scratch.borrow_mut();
+        match self.receive(&mut scratch) {
+            Ok(Some(0)) => Fill::End,
+            Ok(Some(length)) => {
+                self.inbound
+                    .borrow_mut()
+                    .extend_from_slice(&scratch[..length]);
+                Fill::Some
+            }
+            Ok(None) => Fill::NotNow,
+            Err(_) => Fill::Broken,
+        }
+    }
+
+    /// Reads once and throws it away.
+    pub(super) fn discard(&self) -> Result<Option<usize>, Errno> {
+        self.inbound.borrow_mut().clear();
+        let mut scratch = self.scratch.borrow_mut();
+        self.receive(&mut scratch)
+    }
+
+    /// What has arrived and nobody has taken.
+    pub(super) fn inbound(&self) -> std::cell::RefMut<'_, BytesMut> {
+        self.inbound.borrow_mut()
+    }
+
+    /// Whether more may be there than has been read.
+    pub(super) fn may_have_more(&self) -> bool {
+        !self.inbound.borrow().is_empty() || (self.readable.get() && !self.ended.get())
+    }
+
+    /// Writes as much as goes now.
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.transmit(|socket| write(socket, bytes))
+            .map(Option::unwrap_or_default)
+    }
+
+    /// Tells the client that nothing more comes.
+    pub(super) fn finish(&self) {
+        use std::os::fd::AsRawFd;
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+    }
+
+    /// Bytes received and sent so far.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.received.get(), self.sent.get())
+    }
+
+    /// Bytes received and sent: did any go since `before`?
+    pub(super) fn moved_since(&self, before: (u64, u64)) -> bool {
+        self.traffic() != before
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        if self.ended.get() {
+            return Ok(Some(0));
+        }
+        if !self.readable.get() {
+            return Ok(None);
+        }
+        loop {
+            match read(&self.socket, buffer) {
+                Ok(length) => {
+                    self.ended.set(length == 0);
+                    // A short read has emptied the socket, and what comes later comes with an edge of its own: epoll(7).
+                    self.readable.set(length == buffer.len());
+                    self.received.set(self.received.get() + length as u64);
+                    return Ok(Some(length));
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.readable.set(false);
+                    return Ok(None);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn transmit(
+        &self,
+        attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> Result<Option<usize>, Errno> {
+        if !self.writable.get() {
+            return Ok(None);
+        }
+        loop {
+            match attempt(self.socket.as_fd()) {
+                Ok(length) => {
+                    self.sent.set(self.sent.get() + length as u64);
+                    return Ok(Some(length));
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.writable.set(false);
+                    return Ok(None);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// For one exchange: what hyper may read and write, and what it has done.
+impl Wire {
+    /// hyper may take so many bytes; until [`Wire::unmute`] what it writes is thrown away, for it can only be a
+    /// refusal, and those we write ourselves.
+    pub(super) fn begin(&self, grant: u64) {
+        self.grant.set(grant);
+        self.muted.set(true);
+        self.body_over.set(false);
+        self.flushed.set(false);
+    }
+
+    pub(super) fn unmute(&self) {
+        self.muted.set(false);
+    }
+
+    /// The request is whole: hyper may take nothing more.
+    pub(super) fn withdraw_grant(&self) {
+        self.grant.set(0);
+    }
+
+    /// The last of the response is with hyper.
+    pub(super) fn body_is_over(&self) {
+        self.body_over.set(true);
+    }
+
+    /// The last of the response is with the kernel.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed.get()
+    }
+
+    /// hyper took more than its request: that goes back in front.
+    pub(super) fn give_back(&self, taken: &Bytes) {
+        let mut inbound = self.inbound.borrow_mut();
+        if !taken.is_empty() {
+            let mut joined = BytesMut::with_capacity(taken.len() + inbound.len());
+            joined.extend_from_slice(taken);
+            joined.extend_from_slice(&inbound);
+            *inbound = joined;
+        }
+        if inbound.is_empty() {
+            // An idle connection keeps no memory.
+            *inbound = BytesMut::new();
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// hyper's end of a wire.
+pub(super) struct Port(pub(super) Rc<Wire>);
+
+impl Read for Port {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = &self.0;
+        let granted = wire.grant.get().min(buffer.remaining() as u64) as usize;
+        if granted == 0 {
+            return Poll::Pending;
+        }
+        let mut inbound = wire.inbound.borrow_mut();
+        if !inbound.is_empty() {
+            let length = granted.min(inbound.len());
+            buffer.put_slice(&inbound[..length]);
+            bytes::Buf::advance(&mut *inbound, length);
+            wire.grant.set(wire.grant.get() - length as u64);
+            return Poll::Ready(Ok(()));
+        }
+        let mut scratch = wire.scratch.borrow_mut();
+        let granted = granted.min(scratch.len());
+        match wire.receive(&mut scratch[..granted]) {
+            Ok(None) => Poll::Pending,
+            Ok(Some(length)) => {
+                buffer.put_slice(&scratch[..length]);
+                wire.grant.set(wire.grant.get() - length as u64);
+                Poll::Ready(Ok(()))
+            }
+            Err(errno) => Poll::Ready(Err(errno.into())),
+        }
+    }
+}
+
+impl Write for Port {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.put(bytes.len(), |socket| write(socket, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.put(length, |socket| match parts {
+            [one] => write(socket, one),
+            parts => writev(socket, parts),
+        })
+    }
+
+    /// Pending once the response is out: hyper must not go on to the next request, which is not its to take.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.0.body_over.get() {
+            return Poll::Ready(Ok(()));
+        }
+        self.0.flushed.set(true);
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Port {
+    fn put(
+        &self,
+        length: usize,
+        attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> Poll<io::Result<usize>> {
+        if self.0.muted.get() {
+            return Poll::Ready(Ok(length));
+        }
+        match self.0.transmit(attempt) {
+            Ok(Some(written)) => Poll::Ready(Ok(written)),
+            Ok(None) => Poll::Pending,
+            Err(errno) => Poll::Ready(Err(errno.into())),
+        }
+    }
+}
