@@ -1,7 +1,8 @@
 //! `[log]`: what is logged, and how.
 //!
-//! Owns the words for levels and formats. Never writes a line itself.
+//! The words for levels and formats are the log's own, which supervisor and workers share. Never writes a line itself.
 
+pub use ratoon_worker::log::{Format, Level};
 use serde::{Deserialize, Serialize};
 
 /// The `[log]` table.
@@ -12,34 +13,4 @@ pub struct Log {
     pub level: Level,
     /// The form of a line; default `auto`.
     pub format: Format,
-}
-
-/// How important a line is; each level includes those above it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Something failed and somebody has to act.
-    Error,
-    /// Something is wrong and Ratoon went on.
-    Warn,
-    /// What an operator wants to have read afterwards.
-    #[default]
-    Info,
-    /// What a developer looks for.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One readable line per event.
-    Text,
-    /// One JSON object per line.
-    Json,
 }

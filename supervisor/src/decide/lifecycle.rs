@@ -280,8 +280,7 @@ mod tests {
         ]
     }
 
-    /// One letter for what follows: the state it becomes (its initial, `f` for Refused, `v` for Leaving), `+` gone,
-    /// `!` stalled, `g` gossip, `r` repeat, `m` mistake.
+    /// One letter for what follows: a capital for a state (`F` Refused, `V` Serving, `X` Doomed), `+` gone.
     fn letter(next: &Next) -> char {
         match next {
             Next::Become(State::Ordered { .. }) => 'O',
@@ -308,7 +307,7 @@ mod tests {
 
     #[test]
     fn every_cell_of_the_table_leads_where_it_should() {
-        //                     Ordered, Starting, Refused, Serving, Draining, Leaving, Doomed
+        // One column each for Ordered, Starting, Refused, Serving, Draining, Leaving, Doomed.
         let table = [
             (Input::Forked(PID), "Srrrrrr"),
             (Input::NotForked("EAGAIN".into()), "+gggggg"),

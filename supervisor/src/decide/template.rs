@@ -208,7 +208,7 @@ mod tests {
                 cause: Cause::BootTimeout,
             },
         ];
-        // Loading, Loaded, Refused, Dismissed, Doomed
+        // One column each for Loading, Loaded, Refused, Dismissed, Doomed.
         let table = [
             (Input::Loaded, "Lrggg"),
             (Input::Refused("no".into()), "FFrgg"),

@@ -1,0 +1,191 @@
+//! The operator's lines, one per transition, each beginning with whom it is about.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::decide::event::{Cause, Exit, Generation, Note, Pid, PoolId, Stop, WorkerRef};
+
+/// Writes the line. `names` are the pools' names by number; `last_request` is what a worker was doing.
+pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String, Duration)>) {
+    let pool = |id: PoolId| names.get(id.0 as usize).map_or("?", String::as_str);
+    match note {
+        Note::TemplateLoaded(template, generation, took) => {
+            tracing::info!(pool = pool(template.pool), r#gen = generation.0, took = %span(*took), "template loaded");
+        }
+        Note::TemplateDied {
+            template,
+            generation,
+            cause,
+            retry,
+            failures,
+        } => {
+            let (pool, r#gen, cause) = (pool(template.pool), generation.0, self::cause(cause));
+            match retry {
+                None => tracing::info!(pool, r#gen, cause, "template gone"),
+                Some(retry) => {
+                    tracing::error!(pool, r#gen, cause, failures, retry = %span(*retry), "template died");
+                }
+            }
+        }
+        Note::WorkerReady {
+            worker,
+            pid,
+            generation,
+            boot,
+        } => {
+            let (pool, worker) = (pool(worker.pool), worker.slot);
+            tracing::info!(pool, worker, r#gen = generation.0, pid = pid.0, boot = %span(*boot), "ready");
+        }
+        Note::Killing {
+            worker,
+            pid,
+            generation,
+            cause,
+        } => {
+            let who = Who::new(names, *worker, *pid, *generation);
+            let (request, running) = shown(last_request);
+            tracing::warn!(
+                pool = who.pool,
+                worker = who.slot,
+                r#gen = who.generation,
+                pid = who.pid,
+                cause = self::cause(cause),
+                request,
+                running,
+                "killing"
+            );
+        }
+        Note::WorkerDied {
+            worker,
+            pid,
+            generation,
+            cause,
+            lived,
+            retry,
+        } => {
+            let who = Who::new(names, *worker, *pid, *generation);
+            let (request, running) = shown(last_request);
+            let retry = retry.map(span);
+            let (cause_text, lived) = (self::cause(cause), span(*lived));
+            match cause {
+                Cause::Retired | Cause::StoppedNow => tracing::info!(
+                    pool = who.pool,
+                    worker = who.slot,
+                    r#gen = who.generation,
+                    pid = who.pid,
+                    cause = cause_text,
+                    lived,
+                    retry,
+                    "gone"
+                ),
+                _ => tracing::error!(
+                    pool = who.pool,
+                    worker = who.slot,
+                    r#gen = who.generation,
+                    pid = who.pid,
+                    cause = cause_text,
+                    lived,
+                    request,
+                    running,
+                    retry,
+                    "died"
+                ),
+            }
+        }
+        Note::PoolFailed {
+            pool: id,
+            failures,
+            retry,
+        } => tracing::error!(
+            pool = pool(*id), failures, retry = %span(*retry),
+            "pool failed: too many boots failed within a minute; it keeps its listeners and is tried again, slowly"
+        ),
+        Note::PoolRecovered(id) => tracing::info!(pool = pool(*id), "pool recovered"),
+        Note::Stopping(Stop::Graceful) => {
+            tracing::info!("stopping: what was accepted or queued is served")
+        }
+        Note::Stopping(Stop::Now) => tracing::info!("stopping now"),
+        Note::StopOverdue(left) => {
+            tracing::warn!(workers = left, "stop_timeout is over: killing who is left")
+        }
+        Note::Mistake(what) => tracing::error!(
+            what,
+            "the supervisor contradicted itself: please report this"
+        ),
+    }
+}
+
+struct Who<'a> {
+    pool: &'a str,
+    slot: u32,
+    generation: u32,
+    pid: Option<i32>,
+}
+
+impl<'a> Who<'a> {
+    fn new(
+        names: &'a [String],
+        worker: WorkerRef,
+        pid: Option<Pid>,
+        generation: Generation,
+    ) -> Who<'a> {
+        let pool = names
+            .get(worker.pool.0 as usize)
+            .map_or("?", String::as_str);
+        Who {
+            pool,
+            slot: worker.slot,
+            generation: generation.0,
+            pid: pid.map(|pid| pid.0),
+        }
+    }
+}
+
+fn shown(request: Option<(String, Duration)>) -> (Option<String>, Option<String>) {
+    request.map_or((None, None), |(line, running)| {
+        (Some(line), Some(span(running)))
+    })
+}
+
+/// A cause in the one vocabulary.
+fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Exited(status) => exit(Exit::Status(*status)),
+        Cause::Killed { number, core } => exit(Exit::Signal {
+            number: *number,
+            core: *core,
+        }),
+        Cause::BootTimeout => "boot timeout".into(),
+        Cause::BootRefused(reason) => format!("boot failed: {reason}"),
+        Cause::NotStarted(reason) => format!("not started: {reason}"),
+        Cause::RequestTimeout => "request timeout".into(),
+        Cause::StopTimeout => "stop timeout".into(),
+        Cause::StoppedNow => "stopped now".into(),
+        Cause::Retired => "retired".into(),
+        Cause::TemplateLost => "its template died".into(),
+    }
+}
+
+/// The end of a process in the same vocabulary.
+pub(super) fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Status(status) => format!("exited {status}"),
+        Exit::Signal { number, core } => {
+            let name = Signal::try_from(number)
+                .map_or_else(|_| number.to_string(), |signal| signal.to_string());
+            format!("signal {name}{}", if core { " (core dumped)" } else { "" })
+        }
+    }
+}
+
+/// A time for people: `850µs`, `12ms`, `3.2s`, `4m10s`.
+fn span(time: Duration) -> String {
+    match (time.as_micros(), time.as_secs()) {
+        (micros @ 0..1000, _) => format!("{micros}µs"),
+        (_, 0) => format!("{}ms", time.as_millis()),
+        (_, 0..60) => format!("{:.1}s", time.as_secs_f64()),
+        (_, seconds @ 60..3600) => format!("{}m{}s", seconds / 60, seconds % 60),
+        (_, seconds) => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
