@@ -4,21 +4,14 @@
 //! that the promises hold (they stand where they are checked, in `simulation/world.rs`). The seed is printed;
 //! `RATOON_SEED=N` repeats a run.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod process;
 mod world;
 
 use std::time::Duration;
 
-use ratoon::decide::event::{
-    Action, Event, Exit, Generation, Note, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
-};
+use ratoon::decide::event::{Action, Event, Exit, Generation, Note, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef};
 use ratoon::decide::{Limits, Supervisor, lifecycle, restart};
 use world::{Mood, World};
 
@@ -75,25 +68,13 @@ fn nonsense_in_any_order_neither_panics_nor_starts_too_much() {
             let event = nonsense(&mut rng, &supervisor, stopping);
             for action in supervisor.handle(event, now) {
                 let starts = matches!(action, Action::OrderFork { .. } | Action::StartTemplate(..));
-                assert!(
-                    !(starts && stopping && left > 0),
-                    "started after leaving: {action:?}"
-                );
+                assert!(!(starts && stopping && left > 0), "started after leaving: {action:?}");
                 left += usize::from(action == Action::Leave);
             }
             for (pool, most) in [(0, 3), (1, 5)] {
-                assert!(
-                    supervisor
-                        .workers()
-                        .filter(|(who, ..)| who.pool == PoolId(pool))
-                        .count()
-                        <= most
-                );
+                assert!(supervisor.workers().filter(|(who, ..)| who.pool == PoolId(pool)).count() <= most);
             }
-            assert!(
-                supervisor.wake_at().is_none_or(|at| at > now),
-                "asks to be woken in the past"
-            );
+            assert!(supervisor.wake_at().is_none_or(|at| at > now), "asks to be woken in the past");
         }
         assert!(left <= 1, "left {left} times");
     }
@@ -101,50 +82,24 @@ fn nonsense_in_any_order_neither_panics_nor_starts_too_much() {
 
 #[test]
 fn a_pool_that_cannot_start_fails_and_is_tried_twice_a_minute_while_the_other_serves_on() {
-    for mood in [
-        Mood::LOAD_FAILS,
-        Mood::START_FAILS,
-        Mood::FORK_FAILS,
-        Mood::FORK_KILLS_TEMPLATE,
-    ] {
+    for mood in [Mood::LOAD_FAILS, Mood::START_FAILS, Mood::FORK_FAILS, Mood::FORK_KILLS_TEMPLATE] {
         let mut world = World::new(vec![limits(8), limits(4)], vec![mood, Mood::CALM], 7);
         world.run_for(Duration::from_secs(60));
         let first = world.attempts(PoolId(0));
         // The budget, those on the way when it was spent, and each one's template.
-        assert!(
-            first <= 2 * (restart::BUDGET + 8) + 4,
-            "{mood:?}: {} attempts at once",
-            first
-        );
-        assert!(
-            world.supervisor().has_failed(PoolId(0)),
-            "{mood:?}: not failed"
-        );
+        assert!(first <= 2 * (restart::BUDGET + 8) + 4, "{mood:?}: {} attempts at once", first);
+        assert!(world.supervisor().has_failed(PoolId(0)), "{mood:?}: not failed");
 
         world.run_for(Duration::from_secs(600));
         let later = world.attempts(PoolId(0)) - first;
-        assert!(
-            (15..=42).contains(&later),
-            "{mood:?}: {later} attempts in ten minutes"
-        );
-        assert_eq!(
-            world.notes(|note| matches!(note, Note::PoolFailed { .. })),
-            1,
-            "{mood:?}: said more than once"
-        );
-        assert_eq!(
-            world.attempts(PoolId(1)),
-            1 + 4,
-            "{mood:?}: the other pool was touched"
-        );
+        assert!((15..=42).contains(&later), "{mood:?}: {later} attempts in ten minutes");
+        assert_eq!(world.notes(|note| matches!(note, Note::PoolFailed { .. })), 1, "{mood:?}: said more than once");
+        assert_eq!(world.attempts(PoolId(1)), 1 + 4, "{mood:?}: the other pool was touched");
 
         world.calm_down();
         world.run_for(QUIET);
         assert_whole(&world);
-        assert_eq!(
-            world.notes(|note| *note == Note::PoolRecovered(PoolId(0))),
-            1
-        );
+        assert_eq!(world.notes(|note| *note == Note::PoolRecovered(PoolId(0))), 1);
     }
 }
 
@@ -154,20 +109,12 @@ fn a_killed_worker_is_replaced_at_once_and_by_the_template_that_is_loaded() {
     world.run_for(restart::STEADY + Duration::from_secs(2));
     let victim = world.supervisor().workers().next().unwrap().0;
     let actions = world.murder(victim);
-    let [
-        Action::Note(Note::WorkerDied {
-            retry: Some(Duration::ZERO),
-            ..
-        }),
-        Action::OrderFork { worker, .. },
-    ] = actions.as_slice()
+    let [Action::Note(Note::WorkerDied { retry: Some(Duration::ZERO), .. }), Action::OrderFork { worker, .. }] =
+        actions.as_slice()
     else {
         panic!("not replaced at once: {actions:?}");
     };
-    assert_eq!(
-        (worker.slot, worker.life > victim.life),
-        (victim.slot, true)
-    );
+    assert_eq!((worker.slot, worker.life > victim.life), (victim.slot, true));
 }
 
 #[test]
@@ -211,10 +158,7 @@ fn a_stop_before_any_worker_serves_lets_the_one_on_its_way_serve_the_queue() {
     world.stop(Stop::Graceful);
     world.run_for(Duration::from_secs(6));
     assert!(world.has_left());
-    assert_eq!(
-        world.notes(|note| matches!(note, Note::WorkerReady { .. })),
-        1
-    );
+    assert_eq!(world.notes(|note| matches!(note, Note::WorkerReady { .. })), 1);
     assert_eq!(world.notes(|note| matches!(note, Note::Killing { .. })), 0);
 }
 
@@ -228,17 +172,9 @@ fn leave(world: &mut World, wishes: &[Stop]) {
         }
         world.stop(*wish);
     }
-    let most = if wishes.contains(&Stop::Now) {
-        Duration::ZERO
-    } else {
-        world.longest_stop_timeout()
-    };
+    let most = if wishes.contains(&Stop::Now) { Duration::ZERO } else { world.longest_stop_timeout() };
     world.run_for(most + LEAVE_MARGIN);
-    assert!(
-        world.has_left(),
-        "not gone {:?} after {wishes:?}",
-        world.now().since(began)
-    );
+    assert!(world.has_left(), "not gone {:?} after {wishes:?}", world.now().since(began));
     world.run_for(QUIET);
 }
 
@@ -247,14 +183,9 @@ fn assert_whole(world: &World) {
         let serving = world
             .supervisor()
             .workers()
-            .filter(|(who, state, _)| {
-                who.pool == pool && matches!(state, lifecycle::State::Serving { .. })
-            })
+            .filter(|(who, state, _)| who.pool == pool && matches!(state, lifecycle::State::Serving { .. }))
             .count();
-        assert_eq!(
-            serving, limits.workers as usize,
-            "{pool:?} is not whole after a quiet time"
-        );
+        assert_eq!(serving, limits.workers as usize, "{pool:?} is not whole after a quiet time");
         assert!(!world.supervisor().has_failed(pool));
     }
 }
@@ -264,28 +195,14 @@ fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) ->
     let workers: Vec<_> = supervisor.workers().map(|(who, ..)| who).collect();
     let templates: Vec<_> = supervisor.templates().map(|(who, ..)| who).collect();
     let pool = PoolId(*rng.choice(&[0, 1, 2, u32::MAX]).unwrap());
-    let mut worker = WorkerRef {
-        pool,
-        slot: *rng.choice(&[0, 1, 4, 9, u32::MAX]).unwrap(),
-        life: rng.u64(0..100),
-    };
-    let mut template = TemplateRef {
-        pool,
-        life: rng.u64(0..100),
-    };
+    let mut worker = WorkerRef { pool, slot: *rng.choice(&[0, 1, 4, 9, u32::MAX]).unwrap(), life: rng.u64(0..100) };
+    let mut template = TemplateRef { pool, life: rng.u64(0..100) };
     if rng.bool() {
         worker = rng.choice(&workers).copied().unwrap_or(worker);
         template = rng.choice(&templates).copied().unwrap_or(template);
     }
     let pid = Pid(rng.i32(..));
-    let exit = if rng.bool() {
-        Exit::Status(rng.i32(0..3))
-    } else {
-        Exit::Signal {
-            number: 9,
-            core: false,
-        }
-    };
+    let exit = if rng.bool() { Exit::Status(rng.i32(0..3)) } else { Exit::Signal { number: 9, core: false } };
     match rng.u8(0..13) {
         0 => Event::TemplateLoaded(template),
         1 => Event::TemplateRefused(template, "no".into()),
@@ -298,21 +215,13 @@ fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) ->
         8 => Event::WorkerLeaving(worker),
         9 => Event::WorkerOverdue(worker),
         10 => Event::WorkerDied(worker, exit),
-        11 if stopping => Event::StopWanted(if rng.bool() {
-            Stop::Graceful
-        } else {
-            Stop::Now
-        }),
+        11 if stopping => Event::StopWanted(if rng.bool() { Stop::Graceful } else { Stop::Now }),
         _ => Event::Ticked,
     }
 }
 
 fn limits(workers: u32) -> Limits {
-    Limits {
-        workers,
-        boot_timeout: Duration::from_secs(5),
-        stop_timeout: Duration::from_secs(5),
-    }
+    Limits { workers, boot_timeout: Duration::from_secs(5), stop_timeout: Duration::from_secs(5) }
 }
 
 fn seeds() -> impl Iterator<Item = u64> {

@@ -75,26 +75,11 @@ impl Mood {
         request_hangs: 0.0,
         drain_hangs: 0.0,
     };
-    pub(super) const LOAD_FAILS: Mood = Mood {
-        load_fails: 1.0,
-        ..Mood::CALM
-    };
-    pub(super) const START_FAILS: Mood = Mood {
-        start_fails: 1.0,
-        ..Mood::CALM
-    };
-    pub(super) const FORK_FAILS: Mood = Mood {
-        fork_fails: 1.0,
-        ..Mood::CALM
-    };
-    pub(super) const FORK_KILLS_TEMPLATE: Mood = Mood {
-        fork_kills_template: 1.0,
-        ..Mood::CALM
-    };
-    pub(super) const DRAIN_HANGS: Mood = Mood {
-        drain_hangs: 1.0,
-        ..Mood::CALM
-    };
+    pub(super) const LOAD_FAILS: Mood = Mood { load_fails: 1.0, ..Mood::CALM };
+    pub(super) const START_FAILS: Mood = Mood { start_fails: 1.0, ..Mood::CALM };
+    pub(super) const FORK_FAILS: Mood = Mood { fork_fails: 1.0, ..Mood::CALM };
+    pub(super) const FORK_KILLS_TEMPLATE: Mood = Mood { fork_kills_template: 1.0, ..Mood::CALM };
+    pub(super) const DRAIN_HANGS: Mood = Mood { drain_hangs: 1.0, ..Mood::CALM };
 
     pub(super) fn random(rng: &mut fastrand::Rng) -> Mood {
         let mut any = || rng.choice([0.0, 0.0, 0.0, 0.1, 0.5, 1.0]).unwrap_or(0.0);

@@ -9,18 +9,13 @@ mod promises;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use ratoon::decide::event::{
-    Action, Event, Exit, Generation, Note, PoolId, Stop, TemplateRef, Time, WorkerRef,
-};
+use ratoon::decide::event::{Action, Event, Exit, Generation, Note, PoolId, Stop, TemplateRef, Time, WorkerRef};
 use ratoon::decide::{Limits, Supervisor};
 
 pub(super) use super::process::Mood;
 use super::process::{Phase, Template, Worker, up_to};
 
-const KILLED: Exit = Exit::Signal {
-    number: 9,
-    core: false,
-};
+const KILLED: Exit = Exit::Signal { number: 9, core: false };
 
 /// So many events in one instant are a loop.
 const MOST_EVENTS_AT_ONCE: usize = 2_000;
@@ -112,11 +107,7 @@ impl World {
                 stop_timeout: Duration::from_millis(rng.u64(500..6_000)),
             })
             .collect();
-        limits.push(Limits {
-            workers: 3,
-            boot_timeout: Duration::from_secs(3),
-            stop_timeout: Duration::from_secs(3),
-        });
+        limits.push(Limits { workers: 3, boot_timeout: Duration::from_secs(3), stop_timeout: Duration::from_secs(3) });
         let moods = vec![Mood::random(&mut rng), Mood::random(&mut rng), Mood::CALM];
         let mut world = World::new(limits, moods, seed);
         world.chaos = true;
@@ -144,19 +135,12 @@ impl World {
     }
 
     pub(super) fn longest_stop_timeout(&self) -> Duration {
-        self.limits
-            .iter()
-            .map(|limits| limits.stop_timeout)
-            .max()
-            .unwrap_or_default()
+        self.limits.iter().map(|limits| limits.stop_timeout).max().unwrap_or_default()
     }
 
     /// How often a template was started or a fork ordered, but for orders lost with their template.
     pub(super) fn attempts(&self, pool: PoolId) -> usize {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.pool == pool)
-            .count()
+        self.attempts.iter().filter(|attempt| attempt.pool == pool).count()
     }
 
     /// How many such lines were written.
@@ -185,8 +169,7 @@ impl World {
     pub(super) fn calm_down(&mut self) {
         self.chaos = false;
         self.moods.fill(Mood::CALM);
-        self.agenda
-            .retain(|_, plan| matches!(plan, Plan::Fact(_) | Plan::Gossip(_)));
+        self.agenda.retain(|_, plan| matches!(plan, Plan::Fact(_) | Plan::Gossip(_)));
     }
 
     /// Workers and templates do as they like with what the stop asks of them.
@@ -215,24 +198,16 @@ impl World {
     }
 
     pub(super) fn murder_template(&mut self, who: TemplateRef) {
-        self.fact(Event::TemplateDied(who, KILLED))
-            .expect("it lives");
+        self.fact(Event::TemplateDied(who, KILLED)).expect("it lives");
     }
 
     /// The next thing that happens: something planned, or the alarm.
     pub(super) fn step(&mut self) {
         let alarm = self.supervisor.wake_at();
         let planned = self.agenda.keys().next().map(|(at, _)| *at);
-        let at = alarm
-            .into_iter()
-            .chain(planned)
-            .min()
-            .expect("nothing will ever happen again");
+        let at = alarm.into_iter().chain(planned).min().expect("nothing will ever happen again");
         self.at_once = if at > self.now { 0 } else { self.at_once + 1 };
-        assert!(
-            self.at_once < MOST_EVENTS_AT_ONCE,
-            "turns in a circle without time passing"
-        );
+        assert!(self.at_once < MOST_EVENTS_AT_ONCE, "turns in a circle without time passing");
         self.now = self.now.max(at);
         if alarm == Some(at) {
             self.deliver(Event::Ticked);
@@ -306,8 +281,7 @@ impl World {
 
     fn plan(&mut self, delay: Duration, plan: Plan) {
         self.plans += 1;
-        self.agenda
-            .insert((self.now.after(delay), self.plans), plan);
+        self.agenda.insert((self.now.after(delay), self.plans), plan);
     }
 
     fn remember(&mut self, line: String) {

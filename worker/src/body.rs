@@ -36,25 +36,10 @@ pub struct Body {
 }
 
 enum Content {
-    Bytes {
-        all: Bytes,
-        position: u64,
-    },
-    File {
-        file: File,
-        start: u64,
-        position: u64,
-        end: u64,
-        _share: Option<DiskShare>,
-    },
-    Repeat {
-        piece: Bytes,
-        left: u64,
-    },
-    Reader {
-        reader: Box<dyn Read>,
-        left: Option<u64>,
-    },
+    Bytes { all: Bytes, position: u64 },
+    File { file: File, start: u64, position: u64, end: u64, _share: Option<DiskShare> },
+    Repeat { piece: Bytes, left: u64 },
+    Reader { reader: Box<dyn Read>, left: Option<u64> },
 }
 
 impl Body {
@@ -70,47 +55,27 @@ impl Body {
     pub fn file(mut file: File) -> io::Result<Body> {
         let start = file.stream_position()?;
         let end = file.metadata()?.len().max(start);
-        Ok(Body {
-            content: Content::File {
-                file,
-                start,
-                position: start,
-                end,
-                _share: None,
-            },
-        })
+        Ok(Body { content: Content::File { file, start, position: start, end, _share: None } })
     }
 
     /// What `reader` yields until its end. The worker that produced the response reads it and serves nobody else
     /// until it is sent or `request_timeout` has passed; an error or a panic in it breaks the connection off, for the
     /// status has long been sent.
     pub fn reader(reader: impl Read + 'static) -> Body {
-        Body {
-            content: Content::Reader {
-                reader: Box::new(reader),
-                left: None,
-            },
-        }
+        Body { content: Content::Reader { reader: Box::new(reader), left: None } }
     }
 
     /// Like [`Body::reader`] for a reader that yields exactly `length` bytes, which the client is told beforehand.
     /// A reader that ends earlier breaks the connection off; what it yields beyond is not sent.
     pub fn sized_reader(reader: impl Read + 'static, length: u64) -> Body {
-        Body {
-            content: Content::Reader {
-                reader: Box::new(reader),
-                left: Some(length),
-            },
-        }
+        Body { content: Content::Reader { reader: Box::new(reader), left: Some(length) } }
     }
 
     /// `length` bytes: `piece` again and again, the last time cut short. An empty piece makes an empty body.
     pub fn repeat(piece: impl Into<Bytes>, length: u64) -> Body {
         let piece = piece.into();
         let left = if piece.is_empty() { 0 } else { length };
-        Body {
-            content: Content::Repeat { piece, left },
-        }
+        Body { content: Content::Repeat { piece, left } }
     }
 
     /// How many bytes are left, where that is known.
@@ -138,15 +103,7 @@ impl Body {
 
     /// An uploaded body in an unlinked file, with the disk space it accounts for.
     pub(crate) fn spooled(file: File, length: u64, share: DiskShare) -> Body {
-        Body {
-            content: Content::File {
-                file,
-                start: 0,
-                position: 0,
-                end: length,
-                _share: Some(share),
-            },
-        }
+        Body { content: Content::File { file, start: 0, position: 0, end: length, _share: Some(share) } }
     }
 
     /// Whether the application's own code runs when this is read.
@@ -169,11 +126,7 @@ impl Body {
             *left -= taken;
             return Ok(Some(piece.slice(..taken as usize)));
         }
-        let mut piece = vec![
-            0;
-            self.remaining()
-                .map_or(PIECE, |left| left.min(PIECE as u64) as usize)
-        ];
+        let mut piece = vec![0; self.remaining().map_or(PIECE, |left| left.min(PIECE as u64) as usize)];
         let got = self.read(&mut piece)?;
         if got == 0 {
             return match self.remaining() {
@@ -187,17 +140,12 @@ impl Body {
 }
 
 fn short_by(missing: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        format!("the body ended {missing} bytes before its announced length"),
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("the body ended {missing} bytes before its announced length"))
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = self.remaining().map_or(buffer.len(), |left| {
-            (buffer.len() as u64).min(left) as usize
-        });
+        let wanted = self.remaining().map_or(buffer.len(), |left| (buffer.len() as u64).min(left) as usize);
         let buffer = &mut buffer[..wanted];
         match &mut self.content {
             Content::Bytes { all, position } => {
@@ -237,12 +185,7 @@ impl Seek for Body {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let (start, position, end) = match &mut self.content {
             Content::Bytes { all, position } => (0, position, all.len() as u64),
-            Content::File {
-                start,
-                position,
-                end,
-                ..
-            } => (*start, position, *end),
+            Content::File { start, position, end, .. } => (*start, position, *end),
             Content::Repeat { .. } | Content::Reader { .. } => {
                 return Err(io::ErrorKind::Unsupported.into());
             }
@@ -257,10 +200,7 @@ impl Seek for Body {
                 *position = wanted.min(end);
                 Ok(*position - start)
             }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a body begins at 0",
-            )),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a body begins at 0")),
         }
     }
 }
@@ -269,16 +209,8 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(
-            self.get_mut()
-                .next()
-                .transpose()
-                .map(|piece| piece.map(Frame::data)),
-        )
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(self.get_mut().next().transpose().map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -286,16 +218,13 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.remaining()
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl From<Bytes> for Body {
     fn from(all: Bytes) -> Body {
-        Body {
-            content: Content::Bytes { all, position: 0 },
-        }
+        Body { content: Content::Bytes { all, position: 0 } }
     }
 }
 
@@ -337,10 +266,7 @@ impl std::fmt::Debug for Body {
             Content::Repeat { .. } => "repeat",
             Content::Reader { .. } => "reader",
         };
-        f.debug_struct("Body")
-            .field("kind", &kind)
-            .field("remaining", &self.remaining())
-            .finish()
+        f.debug_struct("Body").field("kind", &kind).field("remaining", &self.remaining()).finish()
     }
 }
 
@@ -378,10 +304,7 @@ mod tests {
     fn a_reader_that_ends_before_its_announced_length_is_an_error() {
         let error = pieces(Body::sized_reader(&b"abc"[..], 5)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(
-            pieces(Body::sized_reader(&b"abcdefgh"[..], 5)).unwrap(),
-            [5]
-        );
+        assert_eq!(pieces(Body::sized_reader(&b"abcdefgh"[..], 5)).unwrap(), [5]);
         assert_eq!(pieces(Body::reader(&b"abc"[..])).unwrap(), [3]);
     }
 
@@ -393,9 +316,6 @@ mod tests {
                 panic!("no")
             }
         }
-        assert_eq!(
-            pieces(Body::reader(Rude)).unwrap_err().to_string(),
-            "the reader panicked"
-        );
+        assert_eq!(pieces(Body::reader(Rude)).unwrap_err().to_string(), "the reader panicked");
     }
 }

@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,12 +40,7 @@ impl Channel {
     /// # Errors
     /// What socketpair says: `EMFILE`, `ENFILE`.
     pub fn pair() -> Result<(Channel, Channel), Errno> {
-        let (one, other) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Channel::from(one), Channel::from(other)))
     }
 
@@ -54,27 +48,13 @@ impl Channel {
     ///
     /// # Errors
     /// `WouldBlock` if the other side has left too much unread, `BrokenPipe` if it is gone.
-    pub fn send<M: Serialize>(
-        &self,
-        message: &M,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
+    pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];
-        let beside = if numbers.is_empty() {
-            &[][..]
-        } else {
-            &rights[..]
-        };
+        let beside = if numbers.is_empty() { &[][..] } else { &rights[..] };
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        sendmsg::<()>(
-            self.socket.as_raw_fd(),
-            &[IoSlice::new(&text)],
-            beside,
-            flags,
-            None,
-        )?;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&text)], beside, flags, None)?;
         Ok(())
     }
 
@@ -99,13 +79,10 @@ impl Channel {
                     let mut descriptors = Vec::new();
                     for beside in message.cmsgs().into_iter().flatten() {
                         if let ControlMessageOwned::ScmRights(numbers) = beside {
-                            descriptors
-                                .extend(numbers.into_iter().map(crate::sys::descriptor::received));
+                            descriptors.extend(numbers.into_iter().map(crate::sys::descriptor::received));
                         }
                     }
-                    let cut = message
-                        .flags
-                        .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+                    let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
                     break (message.bytes, !cut, descriptors);
                 }
                 Err(Errno::EINTR) => {}

@@ -19,20 +19,13 @@ pub struct Error {
 impl Error {
     /// An error that is only a sentence.
     pub fn msg(message: impl Into<String>) -> Error {
-        Error {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            cause: message.into().into(),
-        }
+        Error { status: StatusCode::INTERNAL_SERVER_ERROR, cause: message.into().into() }
     }
 
     /// The same error, answered with this status. A status below 400 is not an error's and counts as 500.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Error {
-        self.status = if status.as_u16() < 400 {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            status
-        };
+        self.status = if status.as_u16() < 400 { StatusCode::INTERNAL_SERVER_ERROR } else { status };
         self
     }
 
@@ -44,10 +37,7 @@ impl Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Error {
-        Error {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            cause: Box::new(cause),
-        }
+        Error { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Box::new(cause) }
     }
 }
 

@@ -6,9 +6,7 @@
 //! harm. Counters belong to the slot and outlive its workers; the rest belongs to the worker whose `life` stands
 //! in the cell.
 
-use std::sync::atomic::{
-    AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 /// How many slots a pool can have: what `workers` may be, and room for replacements beside them.
 pub const SLOTS: usize = 1024;
@@ -103,9 +101,8 @@ impl Scoreboard {
     pub fn reserve_disk(&self, cell: &Cell, more: u64, bound: u64, in_use: usize) -> bool {
         // Written first and counted afterwards: of two workers that ask at the same time at least one sees both.
         cell.body_disk.fetch_add(more, SeqCst);
-        let total = self.cells.iter().take(in_use).fold(0u64, |sum, cell| {
-            sum.saturating_add(cell.body_disk.load(SeqCst))
-        });
+        let total =
+            self.cells.iter().take(in_use).fold(0u64, |sum, cell| sum.saturating_add(cell.body_disk.load(SeqCst)));
         if total > bound {
             cell.body_disk.fetch_sub(more, SeqCst);
             return false;
@@ -118,9 +115,7 @@ impl Scoreboard {
         let Some(quota) = self.pool.quota.get(listener) else {
             return false;
         };
-        quota
-            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
-            .is_ok()
+        quota.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
     /// Says how many connections the queue of `listener` may still yield.
@@ -132,10 +127,7 @@ impl Scoreboard {
 
     /// How many connections the queue of `listener` may still yield.
     pub fn quota(&self, listener: usize) -> u64 {
-        self.pool
-            .quota
-            .get(listener)
-            .map_or(0, |quota| quota.load(SeqCst))
+        self.pool.quota.get(listener).map_or(0, |quota| quota.load(SeqCst))
     }
 }
 
@@ -197,14 +189,12 @@ impl Cell {
     /// A connection was taken in.
     pub fn opened(&self) {
         add(&self.accepted, 1);
-        self.connections
-            .store(self.connections.load(Relaxed).wrapping_add(1), Relaxed);
+        self.connections.store(self.connections.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// A connection is gone; so many bytes came and went over it.
     pub fn closed(&self, received: u64, sent: u64) {
-        self.connections
-            .store(self.connections.load(Relaxed).wrapping_sub(1), Relaxed);
+        self.connections.store(self.connections.load(Relaxed).wrapping_sub(1), Relaxed);
         add(&self.received, received);
         add(&self.sent, sent);
     }
@@ -220,11 +210,7 @@ impl Cell {
     /// What the cell says now.
     pub fn read(&self) -> Reading {
         let shown = self.line_length.load(Relaxed).min(LINE as u64) as usize;
-        let mut line: Vec<u8> = self
-            .line
-            .iter()
-            .flat_map(|word| word.load(Relaxed).to_ne_bytes())
-            .collect();
+        let mut line: Vec<u8> = self.line.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
         line.truncate(shown);
         Reading {
             life: self.life.load(Relaxed),

@@ -9,9 +9,7 @@ use nix::unistd::Pid;
 use crate::decide::event::Exit;
 
 /// Only look: neither wait nor reap.
-const LOOK: WaitPidFlag = WaitPidFlag::WEXITED
-    .union(WaitPidFlag::WNOHANG)
-    .union(WaitPidFlag::WNOWAIT);
+const LOOK: WaitPidFlag = WaitPidFlag::WEXITED.union(WaitPidFlag::WNOHANG).union(WaitPidFlag::WNOWAIT);
 
 /// A child that is dead and not yet reaped, if there is one. Asking again finds the same one until it is reaped.
 pub(super) fn next_dead() -> Option<Pid> {
@@ -36,17 +34,11 @@ pub(super) fn reap(pid: Pid) -> Option<Exit> {
             Err(Errno::EINTR) => {}
             Ok(WaitStatus::Exited(_, status)) => return Some(Exit::Status(status)),
             Ok(WaitStatus::Signaled(_, signal, core)) => {
-                return Some(Exit::Signal {
-                    number: signal as libc::c_int,
-                    core,
-                });
+                return Some(Exit::Signal { number: signal as libc::c_int, core });
             }
             // A real-time signal has no name, and nix takes it for an error; the child is reaped all the same.
             Err(Errno::EINVAL) => {
-                return Some(Exit::Signal {
-                    number: libc::SIGRTMIN(),
-                    core: false,
-                });
+                return Some(Exit::Signal { number: libc::SIGRTMIN(), core: false });
             }
             _ => return None,
         }

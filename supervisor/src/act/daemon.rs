@@ -76,16 +76,13 @@ impl Daemon {
     /// # Errors
     /// The one sentence for the person who started us.
     pub fn open(config: Config) -> Result<Daemon, StartError> {
-        let system =
-            |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
-        let sample = std::env::current_exe()
-            .map_err(|error| StartError(format!("cannot find this program: {error}")))?;
+        let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
+        let sample =
+            std::env::current_exe().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
         set_child_subreaper(true).map_err(system("become the parent of orphans"))?;
         raise_descriptor_limit();
-        let signals = Signals::listen()
-            .map_err(|error| StartError(format!("cannot listen to signals: {error}")))?;
-        let epoll =
-            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system("create an epoll"))?;
+        let signals = Signals::listen().map_err(|error| StartError(format!("cannot listen to signals: {error}")))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system("create an epoll"))?;
         for pipe in signals.descriptors() {
             wait_for(&epoll, pipe, Token::Signal).map_err(system("wait for signals"))?;
         }
@@ -126,11 +123,7 @@ impl Daemon {
                 self.translate(Token::unpack(event.data()));
             }
             self.find_overdue();
-            if self
-                .deciding
-                .wake_at()
-                .is_some_and(|wanted| wanted <= now())
-            {
+            if self.deciding.wake_at().is_some_and(|wanted| wanted <= now()) {
                 self.events.push_back(Event::Ticked);
             }
             self.decide();
@@ -169,8 +162,7 @@ impl Daemon {
                 };
                 let started = pool.start_template(who, generation);
                 if let Err(reason) = started {
-                    self.events
-                        .push_back(Event::TemplateNotStarted(who, reason));
+                    self.events.push_back(Event::TemplateNotStarted(who, reason));
                 } else if let Err(error) = self.wait_for_template(who.pool) {
                     tracing::error!(pool = %self.name(who.pool), %error, "cannot wait for the template");
                 }
@@ -185,15 +177,12 @@ impl Daemon {
                     template.kill();
                 }
             }
-            Action::OrderFork {
-                worker, deadline, ..
-            } => {
+            Action::OrderFork { worker, deadline, .. } => {
                 let Some(pool) = self.pools.get_mut(worker.pool.0 as usize) else {
                     return;
                 };
                 if let Err(reason) = pool.order_fork(worker, deadline) {
-                    self.events
-                        .push_back(Event::WorkerNotForked(worker, reason));
+                    self.events.push_back(Event::WorkerNotForked(worker, reason));
                 }
             }
             Action::Forget(who) => {
@@ -234,18 +223,10 @@ impl Daemon {
         let (Note::Killing { worker, .. } | Note::WorkerDied { worker, .. }) = note else {
             return None;
         };
-        let cell = self
-            .pools
-            .get(worker.pool.0 as usize)?
-            .scoreboard
-            .cell(worker.slot)?;
+        let cell = self.pools.get(worker.pool.0 as usize)?.scoreboard.cell(worker.slot)?;
         let read = cell.read();
-        (read.life == worker.life && read.busy_since != 0).then(|| {
-            (
-                String::from_utf8_lossy(&read.line).into_owned(),
-                now().since(Time(read.busy_since)),
-            )
-        })
+        (read.life == worker.life && read.busy_since != 0)
+            .then(|| (String::from_utf8_lossy(&read.line).into_owned(), now().since(Time(read.busy_since))))
     }
 
     fn translate(&mut self, token: Token) {
@@ -260,9 +241,7 @@ impl Daemon {
         for signal in self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.bury(),
-                Signal::SIGTERM | Signal::SIGQUIT => {
-                    self.events.push_back(Event::StopWanted(Stop::Graceful))
-                }
+                Signal::SIGTERM | Signal::SIGQUIT => self.events.push_back(Event::StopWanted(Stop::Graceful)),
                 Signal::SIGINT => self.events.push_back(Event::StopWanted(Stop::Now)),
                 other => {
                     tracing::warn!(signal = %other, "this version does nothing on this signal")
@@ -292,11 +271,7 @@ impl Daemon {
             match owner {
                 Token::Template(pool) => self.lose_template(PoolId(pool), exit),
                 Token::Worker(pool, slot) => {
-                    if let Some(worker) = self
-                        .pools
-                        .get(pool as usize)
-                        .and_then(|pool| pool.workers.get(&slot))
-                    {
+                    if let Some(worker) = self.pools.get(pool as usize).and_then(|pool| pool.workers.get(&slot)) {
                         self.events.push_back(Event::WorkerDied(worker.who, exit));
                     }
                 }
@@ -320,32 +295,19 @@ impl Daemon {
     }
 
     fn lose_template(&mut self, id: PoolId, exit: Exit) {
-        let Some(template) = self
-            .pools
-            .get_mut(id.0 as usize)
-            .and_then(|pool| pool.template.take())
-        else {
+        let Some(template) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.template.take()) else {
             return;
         };
         if !template.introduced {
-            let reason =
-                "the program left without a word of the protocol: is it built with ratoon-worker?";
-            self.events.push_back(Event::TemplateRefused(
-                template.who,
-                format!("{reason} ({})", notes::exit(exit)),
-            ));
+            let reason = "the program left without a word of the protocol: is it built with ratoon-worker?";
+            self.events.push_back(Event::TemplateRefused(template.who, format!("{reason} ({})", notes::exit(exit))));
         }
-        self.events
-            .push_back(Event::TemplateDied(template.who, exit));
+        self.events.push_back(Event::TemplateDied(template.who, exit));
     }
 
     fn read_template(&mut self, id: PoolId, most: usize) {
         for _ in 0..most {
-            let Some(template) = self
-                .pools
-                .get_mut(id.0 as usize)
-                .and_then(|pool| pool.template.as_mut())
-            else {
+            let Some(template) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.template.as_mut()) else {
                 return;
             };
             let Some(channel) = &template.channel else {
@@ -363,31 +325,15 @@ impl Daemon {
                         self.events.push_back(Event::TemplateRefused(who, reason));
                     }
                 }
-                Received::Message(Report::Loaded, _) => {
-                    self.events.push_back(Event::TemplateLoaded(who))
-                }
+                Received::Message(Report::Loaded, _) => self.events.push_back(Event::TemplateLoaded(who)),
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::TemplateRefused(who, reason));
                 }
                 Received::Message(Report::Forked { slot, life, pid }, _) => {
-                    self.meet(
-                        WorkerRef {
-                            pool: id,
-                            slot,
-                            life,
-                        },
-                        Pid::from_raw(pid),
-                    );
+                    self.meet(WorkerRef { pool: id, slot, life }, Pid::from_raw(pid));
                 }
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
-                    self.events.push_back(Event::WorkerNotForked(
-                        WorkerRef {
-                            pool: id,
-                            slot,
-                            life,
-                        },
-                        reason,
-                    ));
+                    self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: id, slot, life }, reason));
                 }
                 Received::Message(report @ (Report::Ready | Report::Leaving), _) => {
                     tracing::warn!(pool = %self.name(id), ?report, "this report is not a template's");
@@ -416,11 +362,7 @@ impl Daemon {
         }
         let ours = children::is_ours(pid);
         let dead = self.unclaimed.remove(&pid);
-        let Some(worker) = self
-            .pools
-            .get_mut(who.pool.0 as usize)
-            .and_then(|pool| pool.worker(who))
-        else {
+        let Some(worker) = self.pools.get_mut(who.pool.0 as usize).and_then(|pool| pool.worker(who)) else {
             return;
         };
         if worker.process.is_some() {
@@ -434,25 +376,15 @@ impl Daemon {
                 }
             }
             let registered = match &worker.channel {
-                Some(channel) => wait_for(
-                    &self.epoll,
-                    channel.as_fd(),
-                    Token::Worker(who.pool.0, who.slot),
-                ),
+                Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Worker(who.pool.0, who.slot)),
                 None => Ok(()),
             };
             if let Err(error) = registered {
                 tracing::error!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot wait for a worker");
             }
-            self.events.push_back(Event::WorkerForked(
-                who,
-                crate::decide::event::Pid(pid.as_raw()),
-            ));
+            self.events.push_back(Event::WorkerForked(who, crate::decide::event::Pid(pid.as_raw())));
         } else if let Some(exit) = dead {
-            self.events.push_back(Event::WorkerForked(
-                who,
-                crate::decide::event::Pid(pid.as_raw()),
-            ));
+            self.events.push_back(Event::WorkerForked(who, crate::decide::event::Pid(pid.as_raw())));
             self.read_worker(who.pool, who.slot, usize::MAX);
             self.events.push_back(Event::WorkerDied(who, exit));
         } else {
@@ -462,11 +394,7 @@ impl Daemon {
 
     fn read_worker(&mut self, id: PoolId, slot: u32, most: usize) {
         for _ in 0..most {
-            let Some(worker) = self
-                .pools
-                .get_mut(id.0 as usize)
-                .and_then(|pool| pool.workers.get_mut(&slot))
-            else {
+            let Some(worker) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.workers.get_mut(&slot)) else {
                 return;
             };
             let Some(channel) = &worker.channel else {
@@ -474,12 +402,8 @@ impl Daemon {
             };
             let who = worker.who;
             match channel.try_receive() {
-                Received::Message(Report::Ready, _) => {
-                    self.events.push_back(Event::WorkerReady(who))
-                }
-                Received::Message(Report::Leaving, _) => {
-                    self.events.push_back(Event::WorkerLeaving(who))
-                }
+                Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
+                Received::Message(Report::Leaving, _) => self.events.push_back(Event::WorkerLeaving(who)),
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
                 }
@@ -526,11 +450,7 @@ impl Daemon {
     fn pressed(&self) -> impl Iterator<Item = (WorkerRef, &State, Time)> {
         self.deciding.workers().filter_map(|(who, state, _)| {
             let doomed = matches!(state, State::Doomed { .. });
-            let deadline = self
-                .pools
-                .get(who.pool.0 as usize)?
-                .hard_deadline(who)
-                .filter(|_| !doomed)?;
+            let deadline = self.pools.get(who.pool.0 as usize)?.hard_deadline(who).filter(|_| !doomed)?;
             Some((who, state, deadline))
         })
     }
@@ -541,23 +461,16 @@ impl Daemon {
         let now = now();
         let known = self.pressed().map(|(_, _, deadline)| deadline);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
-        let possible = possible.map(|pool| {
-            now.after(pool.config.request_timeout)
-                .after(pool.config.kill_grace)
-        });
+        let possible = possible.map(|pool| now.after(pool.config.request_timeout).after(pool.config.kill_grace));
         let Some(until) = known.chain(possible).chain(self.deciding.wake_at()).min() else {
             return EpollTimeout::NONE;
         };
         let millis = until.since(now).as_nanos().div_ceil(1_000_000);
-        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
-            .unwrap_or(EpollTimeout::NONE)
+        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE)
     }
 
     fn wait_for_template(&self, id: PoolId) -> nix::Result<()> {
-        let template = self
-            .pools
-            .get(id.0 as usize)
-            .and_then(|pool| pool.template.as_ref());
+        let template = self.pools.get(id.0 as usize).and_then(|pool| pool.template.as_ref());
         match template.and_then(|template| template.channel.as_ref()) {
             Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Template(id.0)),
             None => Ok(()),
@@ -567,28 +480,16 @@ impl Daemon {
     /// Whose process this is.
     fn owner(&self, pid: Pid) -> Option<Token> {
         self.pools.iter().zip(0..).find_map(|(pool, id)| {
-            if pool
-                .template
-                .as_ref()
-                .is_some_and(|template| template.pid == pid)
-            {
+            if pool.template.as_ref().is_some_and(|template| template.pid == pid) {
                 return Some(Token::Template(id));
             }
-            let is_it =
-                |worker: &Worker| worker.process.as_ref().is_some_and(|(its, _)| *its == pid);
-            pool.workers
-                .iter()
-                .find(|(_, worker)| is_it(worker))
-                .map(|(slot, _)| Token::Worker(id, *slot))
+            let is_it = |worker: &Worker| worker.process.as_ref().is_some_and(|(its, _)| *its == pid);
+            pool.workers.iter().find(|(_, worker)| is_it(worker)).map(|(slot, _)| Token::Worker(id, *slot))
         })
     }
 
     fn template(&mut self, who: TemplateRef) -> Option<&mut Template> {
-        self.pools
-            .get_mut(who.pool.0 as usize)?
-            .template
-            .as_mut()
-            .filter(|template| template.who == who)
+        self.pools.get_mut(who.pool.0 as usize)?.template.as_mut().filter(|template| template.who == who)
     }
 
     fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
@@ -625,19 +526,13 @@ fn now() -> Time {
 }
 
 fn wait_for(epoll: &Epoll, descriptor: BorrowedFd<'_>, token: Token) -> nix::Result<()> {
-    epoll.add(
-        descriptor,
-        EpollEvent::new(EpollFlags::EPOLLIN, token.pack()),
-    )
+    epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token.pack()))
 }
 
 fn open_pools(config: &Config, sample: &std::path::Path) -> Result<Vec<Pool>, StartError> {
     let open = |pool: &crate::config::Pool| {
         Pool::open(pool.clone(), config.log, PathBuf::from(sample)).map_err(|(key, what)| {
-            let line = config
-                .origin
-                .line(&key)
-                .map_or_else(String::new, |line| format!(":{line}"));
+            let line = config.origin.line(&key).map_or_else(String::new, |line| format!(":{line}"));
             StartError(format!("{}{line}: {key}: {what}", config.origin.file()))
         })
     };
@@ -646,13 +541,8 @@ fn open_pools(config: &Config, sample: &std::path::Path) -> Result<Vec<Pool>, St
 
 /// Thousands of idle connections cost descriptors: as many as we may have.
 fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard {
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-        } else {
-            Ok(())
-        }
-    });
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
     if let Err(error) = raised {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
@@ -43,13 +43,9 @@ impl Listener {
         };
         opened.map_err(|error| {
             let hint = match error.kind() {
-                ErrorKind::AddrInUse => {
-                    ": another process has it; stop that one, or choose another address"
-                }
+                ErrorKind::AddrInUse => ": another process has it; stop that one, or choose another address",
                 ErrorKind::AddrNotAvailable => ": this machine has no such address",
-                ErrorKind::PermissionDenied => {
-                    ": this user may not; ports below 1024 need CAP_NET_BIND_SERVICE"
-                }
+                ErrorKind::PermissionDenied => ": this user may not; ports below 1024 need CAP_NET_BIND_SERVICE",
                 ErrorKind::NotFound => ": its directory does not exist",
                 _ => "",
             };
@@ -91,20 +87,13 @@ impl Drop for Listener {
 }
 
 fn backlog(wanted: u32) -> Backlog {
-    i32::try_from(wanted)
-        .ok()
-        .and_then(|wanted| Backlog::new(wanted).ok())
-        .unwrap_or(Backlog::MAXALLOWABLE)
+    i32::try_from(wanted).ok().and_then(|wanted| Backlog::new(wanted).ok()).unwrap_or(Backlog::MAXALLOWABLE)
 }
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 fn open_tcp(address: SocketAddr, waiting: u32) -> Result<Listener, Error> {
-    let family = if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(family, SockType::Stream, FLAGS, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     // Its connections inherit this: a response leaves when it is written.
@@ -121,11 +110,7 @@ fn open_tcp(address: SocketAddr, waiting: u32) -> Result<Listener, Error> {
         .map(|bound| bound.port())
         .or(bound.as_sockaddr_in6().map(|bound| bound.port()))
         .unwrap_or(address.port());
-    Ok(Listener {
-        socket,
-        address: Address::Tcp(SocketAddr::new(address.ip(), port)),
-        file: None,
-    })
+    Ok(Listener { socket, address: Address::Tcp(SocketAddr::new(address.ip(), port)), file: None })
 }
 
 fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
@@ -138,11 +123,7 @@ fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
     let bound = UnixAddr::new(path).and_then(|address| bind(socket.as_raw_fd(), &address));
     umask(usual);
     bound?;
-    let listener = Listener {
-        socket,
-        address: Address::Unix(path.to_owned()),
-        file: identity(path),
-    };
+    let listener = Listener { socket, address: Address::Unix(path.to_owned()), file: identity(path) };
     chown(path, owner, group)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(wanted.permissions()))?;
     listen(&listener.socket, backlog(wanted.backlog))?;
@@ -155,10 +136,7 @@ fn make_way(path: &Path) -> Result<(), Error> {
         return Ok(());
     };
     if !present.file_type().is_socket() {
-        return Err(Error::new(
-            ErrorKind::AlreadyExists,
-            "something that is not a socket stands there",
-        ));
+        return Err(Error::new(ErrorKind::AlreadyExists, "something that is not a socket stands there"));
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
@@ -167,9 +145,7 @@ fn make_way(path: &Path) -> Result<(), Error> {
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::symlink_metadata(path)
-        .ok()
-        .map(|file| (file.dev(), file.ino()))
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 fn user(name: &str) -> Result<u32, Error> {
@@ -184,7 +160,6 @@ fn group(name: &str) -> Result<u32, Error> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let found =
-        Group::from_name(name)?.ok_or_else(|| Error::other(format!("no group {name:?}")))?;
+    let found = Group::from_name(name)?.ok_or_else(|| Error::other(format!("no group {name:?}")))?;
     Ok(found.gid.as_raw())
 }

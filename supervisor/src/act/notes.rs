@@ -13,13 +13,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
         Note::TemplateLoaded(template, generation, took) => {
             tracing::info!(pool = pool(template.pool), r#gen = generation.0, took = %span(*took), "template loaded");
         }
-        Note::TemplateDied {
-            template,
-            generation,
-            cause,
-            retry,
-            failures,
-        } => {
+        Note::TemplateDied { template, generation, cause, retry, failures } => {
             let (pool, r#gen, cause) = (pool(template.pool), generation.0, self::cause(cause));
             match retry {
                 None => tracing::info!(pool, r#gen, cause, "template gone"),
@@ -28,21 +22,11 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
                 }
             }
         }
-        Note::WorkerReady {
-            worker,
-            pid,
-            generation,
-            boot,
-        } => {
+        Note::WorkerReady { worker, pid, generation, boot } => {
             let (pool, worker) = (pool(worker.pool), worker.slot);
             tracing::info!(pool, worker, r#gen = generation.0, pid = pid.0, boot = %span(*boot), "ready");
         }
-        Note::Killing {
-            worker,
-            pid,
-            generation,
-            cause,
-        } => {
+        Note::Killing { worker, pid, generation, cause } => {
             let who = Who::new(names, *worker, *pid, *generation);
             let (request, running) = shown(last_request);
             tracing::warn!(
@@ -56,14 +40,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
                 "killing"
             );
         }
-        Note::WorkerDied {
-            worker,
-            pid,
-            generation,
-            cause,
-            lived,
-            retry,
-        } => {
+        Note::WorkerDied { worker, pid, generation, cause, lived, retry } => {
             let who = Who::new(names, *worker, *pid, *generation);
             let (request, running) = shown(last_request);
             let retry = retry.map(span);
@@ -93,11 +70,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
                 ),
             }
         }
-        Note::PoolFailed {
-            pool: id,
-            failures,
-            retry,
-        } => tracing::error!(
+        Note::PoolFailed { pool: id, failures, retry } => tracing::error!(
             pool = pool(*id), failures, retry = %span(*retry),
             "pool failed: too many boots failed within a minute; it keeps its listeners and is tried again, slowly"
         ),
@@ -109,10 +82,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
         Note::StopOverdue(left) => {
             tracing::warn!(workers = left, "stop_timeout is over: killing who is left")
         }
-        Note::Mistake(what) => tracing::error!(
-            what,
-            "the supervisor contradicted itself: please report this"
-        ),
+        Note::Mistake(what) => tracing::error!(what, "the supervisor contradicted itself: please report this"),
     }
 }
 
@@ -124,38 +94,21 @@ struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
-    fn new(
-        names: &'a [String],
-        worker: WorkerRef,
-        pid: Option<Pid>,
-        generation: Generation,
-    ) -> Who<'a> {
-        let pool = names
-            .get(worker.pool.0 as usize)
-            .map_or("?", String::as_str);
-        Who {
-            pool,
-            slot: worker.slot,
-            generation: generation.0,
-            pid: pid.map(|pid| pid.0),
-        }
+    fn new(names: &'a [String], worker: WorkerRef, pid: Option<Pid>, generation: Generation) -> Who<'a> {
+        let pool = names.get(worker.pool.0 as usize).map_or("?", String::as_str);
+        Who { pool, slot: worker.slot, generation: generation.0, pid: pid.map(|pid| pid.0) }
     }
 }
 
 fn shown(request: Option<(String, Duration)>) -> (Option<String>, Option<String>) {
-    request.map_or((None, None), |(line, running)| {
-        (Some(line), Some(span(running)))
-    })
+    request.map_or((None, None), |(line, running)| (Some(line), Some(span(running))))
 }
 
 /// A cause in the one vocabulary.
 fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Exited(status) => exit(Exit::Status(*status)),
-        Cause::Killed { number, core } => exit(Exit::Signal {
-            number: *number,
-            core: *core,
-        }),
+        Cause::Killed { number, core } => exit(Exit::Signal { number: *number, core: *core }),
         Cause::BootTimeout => "boot timeout".into(),
         Cause::BootRefused(reason) => format!("boot failed: {reason}"),
         Cause::NotStarted(reason) => format!("not started: {reason}"),
@@ -172,8 +125,7 @@ pub(super) fn exit(exit: Exit) -> String {
     match exit {
         Exit::Status(status) => format!("exited {status}"),
         Exit::Signal { number, core } => {
-            let name = Signal::try_from(number)
-                .map_or_else(|_| number.to_string(), |signal| signal.to_string());
+            let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
             format!("signal {name}{}", if core { " (core dumped)" } else { "" })
         }
     }
@@ -182,6 +134,7 @@ pub(super) fn exit(exit: Exit) -> String {
 /// A time for people: `850µs`, `12ms`, `3.2s`, `4m10s`.
 fn span(time: Duration) -> String {
     match (time.as_micros(), time.as_secs()) {
+        (0, _) => "0s".into(),
         (micros @ 0..1000, _) => format!("{micros}µs"),
         (_, 0) => format!("{}ms", time.as_millis()),
         (_, 0..60) => format!("{:.1}s", time.as_secs_f64()),

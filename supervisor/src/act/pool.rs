@@ -57,103 +57,56 @@ impl Pool {
     ///
     /// # Errors
     /// The key it is about, and what could not be done, in a sentence.
-    pub(super) fn open(
-        config: config::Pool,
-        log: config::Log,
-        sample: PathBuf,
-    ) -> Result<Pool, (String, String)> {
-        let scoreboard = Shared::create(&format!("ratoon-{}", config.name)).map_err(|errno| {
-            (
-                config.path(),
-                format!("cannot create the scoreboard: {errno}"),
-            )
-        })?;
+    pub(super) fn open(config: config::Pool, log: config::Log, sample: PathBuf) -> Result<Pool, (String, String)> {
+        let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
+            .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
         let listeners = config
             .listen
             .iter()
             .enumerate()
             .map(|(place, listen)| {
-                Listener::open(listen)
-                    .map_err(|what| (format!("{}.listen[{place}]", config.path()), what))
+                Listener::open(listen).map_err(|what| (format!("{}.listen[{place}]", config.path()), what))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Pool {
-            config,
-            log,
-            sample,
-            scoreboard,
-            listeners,
-            template: None,
-            workers: BTreeMap::new(),
-        })
+        Ok(Pool { config, log, sample, scoreboard, listeners, template: None, workers: BTreeMap::new() })
     }
 
     /// Executes the program as a template.
     ///
     /// # Errors
     /// What could not be done, in a sentence.
-    pub(super) fn start_template(
-        &mut self,
-        who: TemplateRef,
-        generation: Generation,
-    ) -> Result<(), String> {
-        let (ours, theirs) =
-            Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
-        let executable = self
-            .config
-            .executable()?
-            .unwrap_or_else(|| self.sample.clone());
+    pub(super) fn start_template(&mut self, who: TemplateRef, generation: Generation) -> Result<(), String> {
+        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        let executable = self.config.executable()?.unwrap_or_else(|| self.sample.clone());
         let arguments = self.config.program.as_deref().unwrap_or_default();
-        let name = arguments
-            .first()
-            .map_or_else(|| executable.as_os_str(), AsRef::as_ref);
+        let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
         let mut command = Command::new(&executable);
-        command
-            .arg0(name)
-            .args(arguments.iter().skip(1))
-            .env_remove("NOTIFY_SOCKET");
+        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET");
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
         let number = theirs.as_fd().as_raw_fd();
         command.env(CHANNEL, number.to_string());
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| format!("cannot pass a channel: {errno}"))?;
-        let process = command
-            .spawn()
-            .map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
+        let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
         drop(theirs);
         let pid = Pid::from_raw(process.id() as i32);
-        let process =
-            PidFd::open(pid).map_err(|errno| format!("cannot hold on to the template: {errno}"))?;
+        let process = PidFd::open(pid).map_err(|errno| format!("cannot hold on to the template: {errno}"))?;
         // What cannot be told now the template waits for in vain, and reads the end of its channel.
-        let told = self
-            .send_load(&ours, generation)
-            .inspect_err(|what| tracing::error!(pool = %self.config.name, "{what}"));
-        self.template = Some(Template {
-            who,
-            pid,
-            channel: told.ok().map(|()| ours),
-            introduced: false,
-            process,
-        });
+        let told =
+            self.send_load(&ours, generation).inspect_err(|what| tracing::error!(pool = %self.config.name, "{what}"));
+        self.template = Some(Template { who, pid, channel: told.ok().map(|()| ours), introduced: false, process });
         Ok(())
     }
 
     fn send_load(&self, channel: &Channel, generation: Generation) -> Result<(), String> {
-        let failed = |error: &dyn std::fmt::Display| {
-            format!("cannot tell the template what to load: {error}")
-        };
-        let charter =
-            serde_json::to_vec(&self.charter(generation)).map_err(|error| failed(&error))?;
+        let failed = |error: &dyn std::fmt::Display| format!("cannot tell the template what to load: {error}");
+        let charter = serde_json::to_vec(&self.charter(generation)).map_err(|error| failed(&error))?;
         let mut file = tempfile_in_memory("ratoon-charter").map_err(|error| failed(&error))?;
-        file.write_all(&charter)
-            .and_then(|()| std::io::Seek::rewind(&mut file))
-            .map_err(|error| failed(&error))?;
+        file.write_all(&charter).and_then(|()| std::io::Seek::rewind(&mut file)).map_err(|error| failed(&error))?;
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.listeners.iter().map(AsFd::as_fd));
-        channel
-            .send(&Order::Load { version: VERSION }, &descriptors)
-            .map_err(|error| failed(&error))
+        channel.send(&Order::Load { version: VERSION }, &descriptors).map_err(|error| failed(&error))
     }
 
     fn charter(&self, generation: Generation) -> Charter {
@@ -187,38 +140,20 @@ impl Pool {
     /// # Errors
     /// What could not be done, in a sentence; then no process comes of it.
     pub(super) fn order_fork(&mut self, who: WorkerRef, deadline: Time) -> Result<(), String> {
-        let (ours, theirs) =
-            Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
         if let Some(cell) = self.scoreboard.cell(who.slot) {
             cell.assign(who.life, deadline.0);
         }
-        self.workers.insert(
-            who.slot,
-            Worker {
-                who,
-                channel: Some(ours),
-                process: None,
-            },
-        );
-        let template = self
-            .template
-            .as_ref()
-            .and_then(|template| template.channel.as_ref());
+        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None });
+        let template = self.template.as_ref().and_then(|template| template.channel.as_ref());
         let channel = template.ok_or("there is no template")?;
-        let order = Order::Fork {
-            slot: who.slot,
-            life: who.life,
-        };
-        channel
-            .send(&order, &[theirs.as_fd()])
-            .map_err(|error| format!("the template takes no orders: {error}"))
+        let order = Order::Fork { slot: who.slot, life: who.life };
+        channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
     }
 
     /// The worker that has this life, if it is the present one of its slot.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
-        self.workers
-            .get_mut(&who.slot)
-            .filter(|worker| worker.who == who)
+        self.workers.get_mut(&who.slot).filter(|worker| worker.who == who)
     }
 
     /// Nothing is left of this worker: its slot is clear.
@@ -245,10 +180,7 @@ impl Pool {
     /// When this worker is killed for its deadline: with the grace if it is in a request, at once if it is booting.
     /// `None` if nothing presses.
     pub(super) fn hard_deadline(&self, who: WorkerRef) -> Option<Time> {
-        let cell = self
-            .scoreboard
-            .cell(who.slot)
-            .filter(|cell| cell.life() == who.life)?;
+        let cell = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life)?;
         let deadline = cell.deadline();
         match (deadline, cell.state()) {
             (0, _) => None,
@@ -279,6 +211,5 @@ impl Worker {
 }
 
 fn tempfile_in_memory(name: &str) -> nix::Result<std::fs::File> {
-    nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
-        .map(std::fs::File::from)
+    nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
 }

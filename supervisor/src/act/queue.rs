@@ -5,9 +5,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use nix::sys::stat::fstat;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -28,17 +26,8 @@ const ANSWER: usize = 16;
 pub(super) fn waiting(listener: &impl AsFd) -> Result<u32, Errno> {
     let inode = fstat(listener)?.st_ino;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let kernel = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        flags,
-        SockProtocol::NetlinkSockDiag,
-    )?;
-    send(
-        kernel.as_raw_fd(),
-        &question(inode as u32),
-        MsgFlags::empty(),
-    )?;
+    let kernel = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)?;
+    send(kernel.as_raw_fd(), &question(inode as u32), MsgFlags::empty())?;
     // The kernel answers a netlink question before send returns.
     let mut answer = [0; 512];
     let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
@@ -85,10 +74,7 @@ mod tests {
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         assert_eq!(super::waiting(&listener).unwrap(), 0);
-        let _clients = [
-            UnixStream::connect(&path).unwrap(),
-            UnixStream::connect(&path).unwrap(),
-        ];
+        let _clients = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
         assert_eq!(super::waiting(&listener).unwrap(), 2);
     }
 }

@@ -55,10 +55,6 @@ impl Signals {
             }
             any
         };
-        self.pipes
-            .iter()
-            .filter(|(_, pipe)| arrived(pipe))
-            .map(|(signal, _)| *signal)
-            .collect()
+        self.pipes.iter().filter(|(_, pipe)| arrived(pipe)).map(|(signal, _)| *signal).collect()
     }
 }

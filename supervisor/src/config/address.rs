@@ -59,15 +59,10 @@ fn unix(path: &str) -> Result<&Path, String> {
         return Err("holds a zero byte: remove it".to_owned());
     }
     if !path.starts_with('/') {
-        return Err(format!(
-            "is not an absolute path: write \"unix:/run/{}\"",
-            path.trim_start_matches(['@', '.'])
-        ));
+        return Err(format!("is not an absolute path: write \"unix:/run/{}\"", path.trim_start_matches(['@', '.'])));
     }
     if path.ends_with('/') {
-        return Err(format!(
-            "names a directory: write for example \"unix:{path}web.sock\""
-        ));
+        return Err(format!("names a directory: write for example \"unix:{path}web.sock\""));
     }
     if path.len() > LONGEST_UNIX_PATH {
         return Err(format!(
@@ -86,9 +81,7 @@ fn misspelt(text: &str) -> String {
     if let Some((scheme, rest)) = text.split_once("://") {
         return match rest.trim_end_matches('/').parse::<SocketAddr>() {
             Ok(address) => format!("is not an address: write \"{address}\""),
-            Err(_) => format!(
-                "is not an address: leave \"{scheme}://\" out and write for example \"127.0.0.1:8080\""
-            ),
+            Err(_) => format!("is not an address: leave \"{scheme}://\" out and write for example \"127.0.0.1:8080\""),
         };
     }
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -103,13 +96,10 @@ fn misspelt(text: &str) -> String {
         Err(_) => return r#"is not an address: write for example "127.0.0.1:8080" or "unix:/run/web.sock""#.to_owned(),
     };
     match (host, host.parse::<Ipv6Addr>()) {
-        ("" | "*", _) => format!(
-            "has no IP address: write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all of IPv4"
-        ),
-        (_, Ok(ip)) => format!(
-            "lacks the brackets of IPv6: write \"{}\"",
-            SocketAddr::new(ip.into(), port)
-        ),
+        ("" | "*", _) => {
+            format!("has no IP address: write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all of IPv4")
+        }
+        (_, Ok(ip)) => format!("lacks the brackets of IPv6: write \"{}\"", SocketAddr::new(ip.into(), port)),
         _ => format!("names a host, and an IP address is wanted: write \"127.0.0.1:{port}\""),
     }
 }
@@ -147,51 +137,23 @@ mod tests {
 
     #[test]
     fn an_address_is_displayed_as_it_is_read() {
-        for text in [
-            "127.0.0.1:8080",
-            "0.0.0.0:0",
-            "[::1]:8080",
-            "[fe80::1%3]:80",
-            "unix:/run/x.sock",
-            "unix:/run/a b",
-        ] {
-            assert_eq!(
-                text.parse::<Address>()
-                    .map(|address| address.to_string())
-                    .as_deref(),
-                Ok(text)
-            );
+        for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:8080", "[fe80::1%3]:80", "unix:/run/x.sock", "unix:/run/a b"]
+        {
+            assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
     }
 
     #[test]
     fn a_wrong_address_is_told_what_would_be_right() {
         let long = format!("unix:/{}", "x".repeat(107));
-        let too_long = format!(
-            "{} has a path of 108 bytes, and the kernel takes 107: choose a shorter one",
-            quoted(&long)
-        );
+        let too_long =
+            format!("{} has a path of 108 bytes, and the kernel takes 107: choose a shorter one", quoted(&long));
         for (text, message) in [
-            (
-                "localhost:8080",
-                r#""localhost:8080" names a host, and an IP address is wanted: write "127.0.0.1:8080""#,
-            ),
-            (
-                "shop.example:80",
-                r#""shop.example:80" names a host, and an IP address is wanted: write "127.0.0.1:80""#,
-            ),
-            (
-                ":8080",
-                r#"":8080" has no IP address: write "127.0.0.1:8080", or "0.0.0.0:8080" for all of IPv4"#,
-            ),
-            (
-                "8080",
-                r#""8080" has no IP address: write "127.0.0.1:8080", or "0.0.0.0:8080" for all of IPv4"#,
-            ),
-            (
-                "*:80",
-                r#""*:80" has no IP address: write "127.0.0.1:80", or "0.0.0.0:80" for all of IPv4"#,
-            ),
+            ("localhost:8080", r#""localhost:8080" names a host, and an IP address is wanted: write "127.0.0.1:8080""#),
+            ("shop.example:80", r#""shop.example:80" names a host, and an IP address is wanted: write "127.0.0.1:80""#),
+            (":8080", r#"":8080" has no IP address: write "127.0.0.1:8080", or "0.0.0.0:8080" for all of IPv4"#),
+            ("8080", r#""8080" has no IP address: write "127.0.0.1:8080", or "0.0.0.0:8080" for all of IPv4"#),
+            ("*:80", r#""*:80" has no IP address: write "127.0.0.1:80", or "0.0.0.0:80" for all of IPv4"#),
             ("0.0.0.0", r#""0.0.0.0" has no port: write "0.0.0.0:8080""#),
             ("::1", r#""::1" has no port: write "[::1]:8080""#),
             ("[::1]", r#""[::1]" has no port: write "[::1]:8080""#),
@@ -199,58 +161,30 @@ mod tests {
                 "fe80::1:2:3:4:5:6:8080",
                 r#""fe80::1:2:3:4:5:6:8080" lacks the brackets of IPv6: write "[fe80:0:1:2:3:4:5:6]:8080""#,
             ),
-            (
-                "127.0.0.1:99999",
-                r#""127.0.0.1:99999" has no such port: 99999 is above 65535"#,
-            ),
+            ("127.0.0.1:99999", r#""127.0.0.1:99999" has no such port: 99999 is above 65535"#),
             (
                 "127.0.0.1:http",
                 r#""127.0.0.1:http" is not an address: write for example "127.0.0.1:8080" or "unix:/run/web.sock""#,
             ),
-            (
-                "",
-                r#""" is not an address: write for example "127.0.0.1:8080" or "unix:/run/web.sock""#,
-            ),
-            (
-                "http://127.0.0.1:8080/",
-                r#""http://127.0.0.1:8080/" is not an address: write "127.0.0.1:8080""#,
-            ),
-            (
-                "tcp://x",
-                r#""tcp://x" is not an address: leave "tcp://" out and write for example "127.0.0.1:8080""#,
-            ),
-            (
-                "/run/x.sock",
-                r#""/run/x.sock" lacks its kind: write "unix:/run/x.sock""#,
-            ),
-            (
-                "unix:x.sock",
-                r#""unix:x.sock" is not an absolute path: write "unix:/run/x.sock""#,
-            ),
-            (
-                "unix:@x",
-                r#""unix:@x" is not an absolute path: write "unix:/run/x""#,
-            ),
-            (
-                "unix:/run/",
-                r#""unix:/run/" names a directory: write for example "unix:/run/web.sock""#,
-            ),
+            ("", r#""" is not an address: write for example "127.0.0.1:8080" or "unix:/run/web.sock""#),
+            ("http://127.0.0.1:8080/", r#""http://127.0.0.1:8080/" is not an address: write "127.0.0.1:8080""#),
+            ("tcp://x", r#""tcp://x" is not an address: leave "tcp://" out and write for example "127.0.0.1:8080""#),
+            ("/run/x.sock", r#""/run/x.sock" lacks its kind: write "unix:/run/x.sock""#),
+            ("unix:x.sock", r#""unix:x.sock" is not an absolute path: write "unix:/run/x.sock""#),
+            ("unix:@x", r#""unix:@x" is not an absolute path: write "unix:/run/x""#),
+            ("unix:/run/", r#""unix:/run/" names a directory: write for example "unix:/run/web.sock""#),
             ("unix:/a\0b", r#""unix:/a\0b" holds a zero byte: remove it"#),
             (&long, &too_long),
         ] {
             assert_eq!(text.parse::<Address>(), Err(message.to_owned()));
         }
-        assert!(
-            format!("unix:/{}", "x".repeat(106))
-                .parse::<Address>()
-                .is_ok()
-        );
+        assert!(format!("unix:/{}", "x".repeat(106)).parse::<Address>().is_ok());
     }
 
     #[test]
     fn a_port_chosen_by_the_kernel_collides_with_nothing() {
-        let [chosen, fixed, file] = ["127.0.0.1:0", "127.0.0.1:80", "unix:/run/x"]
-            .map(|text| text.parse::<Address>().unwrap());
+        let [chosen, fixed, file] =
+            ["127.0.0.1:0", "127.0.0.1:80", "unix:/run/x"].map(|text| text.parse::<Address>().unwrap());
         assert!(!chosen.collides(&chosen));
         assert!(fixed.collides(&fixed) && file.collides(&file));
         assert!(!fixed.collides(&file));

@@ -35,10 +35,6 @@ impl<const MIN: u32, const MAX: u32> Visitor<'_> for Count<MIN, MAX> {
         u32::try_from(number)
             .ok()
             .filter(|number| (MIN..=MAX).contains(number))
-            .ok_or_else(|| {
-                E::custom(format!(
-                    "{number} is out of range: write a whole number from {MIN} to {MAX}"
-                ))
-            })
+            .ok_or_else(|| E::custom(format!("{number} is out of range: write a whole number from {MIN} to {MAX}")))
     }
 }

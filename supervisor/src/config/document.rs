@@ -9,8 +9,8 @@ use std::fmt::{self, Display};
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use toml::de::DeValue;
@@ -27,11 +27,7 @@ pub(super) fn read<T: DeserializeOwned>(document: &DeValue<'_>) -> (Option<T>, V
     let mut mistakes = Vec::new();
     let mut hidden = BTreeSet::new();
     loop {
-        let root = Node {
-            value: document,
-            path: String::new(),
-            hidden: &hidden,
-        };
+        let root = Node { value: document, path: String::new(), hidden: &hidden };
         match T::deserialize(root) {
             Ok(value) => {
                 let torn = torn_lists(&hidden);
@@ -53,11 +49,7 @@ pub(super) fn read<T: DeserializeOwned>(document: &DeValue<'_>) -> (Option<T>, V
 
 /// The lists of which an element is hidden.
 fn torn_lists(hidden: &BTreeSet<String>) -> BTreeSet<String> {
-    hidden
-        .iter()
-        .filter_map(|path| path.strip_suffix(']')?.rsplit_once('['))
-        .map(|(list, _)| list.to_owned())
-        .collect()
+    hidden.iter().filter_map(|path| path.strip_suffix(']')?.rsplit_once('[')).map(|(list, _)| list.to_owned()).collect()
 }
 
 /// One thing that is wrong, and the path of the key it is wrong about: `pool.web.listen[1]`.
@@ -70,11 +62,7 @@ pub(super) struct Mistake {
 
 impl Mistake {
     pub(super) fn new(path: &str, message: impl Into<String>) -> Mistake {
-        Mistake {
-            path: path.to_owned(),
-            message: message.into(),
-            placed: true,
-        }
+        Mistake { path: path.to_owned(), message: message.into(), placed: true }
     }
 
     /// Adds this to `mistakes` unless it is only the consequence of one of them: a list whose one entry was refused and
@@ -87,9 +75,7 @@ impl Mistake {
 
     /// Whether this is about `path` or something inside it.
     fn is_below(&self, path: &str) -> bool {
-        self.path
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
     /// The innermost value an error passes through on its way out is the one it is about.
@@ -112,11 +98,7 @@ impl std::error::Error for Mistake {}
 
 impl de::Error for Mistake {
     fn custom<T: Display>(message: T) -> Mistake {
-        Mistake {
-            path: String::new(),
-            message: message.to_string(),
-            placed: false,
-        }
+        Mistake { path: String::new(), message: message.to_string(), placed: false }
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Mistake {
@@ -140,19 +122,13 @@ impl de::Error for Mistake {
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Mistake {
         Mistake::custom(match nearest(key, known) {
             Some(name) => format!("no such key; did you mean \"{name}\"?"),
-            None => format!(
-                "no such key; the keys of this table are {}",
-                known.join(", ")
-            ),
+            None => format!("no such key; the keys of this table are {}", known.join(", ")),
         })
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Mistake {
         let found = quoted(found);
-        Mistake::custom(format!(
-            "{found} is not one of them: write {}",
-            alternatives(known)
-        ))
+        Mistake::custom(format!("{found} is not one of them: write {}", alternatives(known)))
     }
 
     fn missing_field(key: &'static str) -> Mistake {
@@ -182,20 +158,9 @@ fn alternatives(words: &[&str]) -> String {
 
 /// The path of `key` inside the table at `table`.
 pub(super) fn below(table: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    let key = if bare {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    };
-    if table.is_empty() {
-        key
-    } else {
-        format!("{table}.{key}")
-    }
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let key = if bare { key.to_owned() } else { format!("{key:?}") };
+    if table.is_empty() { key } else { format!("{table}.{key}") }
 }
 
 /// One value of the document, where it is, and what of it was already complained about.
@@ -207,11 +172,7 @@ struct Node<'a> {
 
 impl<'a> Node<'a> {
     fn child(&self, value: &'a DeValue<'a>, path: String) -> Option<Node<'a>> {
-        (!self.hidden.contains(&path)).then_some(Node {
-            value,
-            path,
-            hidden: self.hidden,
-        })
+        (!self.hidden.contains(&path)).then_some(Node { value, path, hidden: self.hidden })
     }
 
     /// Reads this value; what goes wrong inside, and is not about a value further in, is about this one.
@@ -224,28 +185,21 @@ impl<'a> Node<'a> {
         match self.value {
             DeValue::String(text) => visitor.visit_str(text),
             DeValue::Boolean(value) => visitor.visit_bool(*value),
-            DeValue::Integer(number) => {
-                match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(number) => visitor.visit_i64(number),
-                    Err(_) => Err(de::Error::custom(format!(
-                        "{number} does not fit into 64 bits"
-                    ))),
-                }
-            }
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => visitor.visit_i64(number),
+                Err(_) => Err(de::Error::custom(format!("{number} does not fit into 64 bits"))),
+            },
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(finite) if finite.is_finite() => visitor.visit_f64(finite),
-                _ => Err(de::Error::custom(format!(
-                    "{number} is not a finite number"
-                ))),
+                _ => Err(de::Error::custom(format!("{number} is not a finite number"))),
             },
             DeValue::Datetime(time) => visitor.visit_string(time.to_string()),
             DeValue::Array(items) => {
-                let nodes = items.iter().enumerate().map(|(index, item)| {
-                    self.child(item.get_ref(), format!("{}[{index}]", self.path))
-                });
-                visitor.visit_seq(Elements {
-                    nodes: nodes.flatten().collect::<Vec<_>>().into_iter(),
-                })
+                let nodes = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| self.child(item.get_ref(), format!("{}[{index}]", self.path)));
+                visitor.visit_seq(Elements { nodes: nodes.flatten().collect::<Vec<_>>().into_iter() })
             }
             DeValue::Table(table) => {
                 let mut entries: Vec<_> = table.iter().collect();
@@ -254,10 +208,7 @@ impl<'a> Node<'a> {
                     let node = self.child(value.get_ref(), below(&self.path, key.get_ref()))?;
                     Some((key.get_ref().as_ref(), node))
                 });
-                visitor.visit_map(Entries {
-                    nodes: nodes.collect::<Vec<_>>().into_iter(),
-                    value: None,
-                })
+                visitor.visit_map(Entries { nodes: nodes.collect::<Vec<_>>().into_iter(), value: None })
             }
         }
     }
@@ -313,10 +264,7 @@ struct Elements<'a> {
 impl<'de> SeqAccess<'de> for Elements<'_> {
     type Error = Mistake;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Mistake> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
         self.nodes.next().map(|node| node.fill(seed)).transpose()
     }
 }
@@ -329,17 +277,12 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Mistake;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Mistake> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
         let Some((key, node)) = self.nodes.next() else {
             return Ok(None);
         };
         let deserializer: StrDeserializer<'_, Mistake> = key.into_deserializer();
-        let key = seed
-            .deserialize(deserializer)
-            .map_err(|mistake| mistake.at(&node.path))?;
+        let key = seed.deserialize(deserializer).map_err(|mistake| mistake.at(&node.path))?;
         self.value = Some(node);
         Ok(Some(key))
     }

@@ -11,13 +11,7 @@ use serde::ser::Serializer;
 use super::error::quoted;
 
 /// The units and their milliseconds, from the longest.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The longest duration any key takes, in milliseconds: 365 days, far from any overflow of a deadline.
 const LONGEST: u64 = 365 * 86_400_000;
@@ -32,16 +26,11 @@ pub(super) type Patience = Span<0>;
 pub(super) struct Span<const MIN: u64>;
 
 impl<const MIN: u64> Span<MIN> {
-    pub(super) fn serialize<S: Serializer>(
-        span: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&written(*span))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         deserializer.deserialize_any(Span::<MIN>)
     }
 }
@@ -57,10 +46,7 @@ impl<const MIN: u64> Visitor<'_> for Span<MIN> {
         let span = match (parsed(text), corrected(text)) {
             (Some(span), _) => span,
             (None, Some(right)) => {
-                return Err(E::custom(format!(
-                    "{} is not a duration: write \"{right}\"",
-                    quoted(text)
-                )));
+                return Err(E::custom(format!("{} is not a duration: write \"{right}\"", quoted(text))));
             }
             (None, None) => {
                 return Err(E::custom(format!(
@@ -71,16 +57,10 @@ impl<const MIN: u64> Visitor<'_> for Span<MIN> {
         };
         let (least, most) = (Duration::from_millis(MIN), Duration::from_millis(LONGEST));
         if span < least {
-            return Err(E::custom(format!(
-                "\"{text}\" is too short: at least \"{}\"",
-                written(least)
-            )));
+            return Err(E::custom(format!("\"{text}\" is too short: at least \"{}\"", written(least))));
         }
         if span > most {
-            return Err(E::custom(format!(
-                "\"{text}\" is too long: at most \"{}\"",
-                written(most)
-            )));
+            return Err(E::custom(format!("\"{text}\" is too long: at most \"{}\"", written(most))));
         }
         Ok(span)
     }
@@ -100,10 +80,7 @@ fn parsed(text: &str) -> Option<Duration> {
     let mut rest = text;
     loop {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, tail) = tail.split_at(
-            tail.find(|c: char| c.is_ascii_digit())
-                .unwrap_or(tail.len()),
-        );
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
         let (_, worth) = units.find(|(name, _)| *name == unit)?;
         millis = millis.checked_add(number.parse::<u64>().ok()?.checked_mul(*worth)?)?;
         rest = tail;
@@ -116,10 +93,7 @@ fn parsed(text: &str) -> Option<Duration> {
 /// What a person who wrote `text` probably meant: `30 sec` is `30s`.
 fn corrected(text: &str) -> Option<String> {
     let text: String = text.to_lowercase().split_whitespace().collect();
-    let (number, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit = match unit {
         "" | "sec" | "secs" | "second" | "seconds" => "s",
         "msec" | "msecs" | "millisecond" | "milliseconds" => "ms",
@@ -135,10 +109,7 @@ fn corrected(text: &str) -> Option<String> {
 /// `span` in the longest unit that says it with one whole number.
 fn written(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    match UNITS
-        .iter()
-        .find(|(_, worth)| millis.is_multiple_of(*worth))
-    {
+    match UNITS.iter().find(|(_, worth)| millis.is_multiple_of(*worth)) {
         Some((unit, worth)) if millis > 0 => format!("{}{unit}", millis / worth),
         _ => "0s".to_owned(),
     }
@@ -162,34 +133,17 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in [
-            "",
-            "30",
-            "s",
-            "30 s",
-            "-1s",
-            "+1s",
-            "1.5s",
-            "30m1h",
-            "1s1s",
-            "1w",
-            "99999999999999999999s",
-            "９s",
-        ] {
+        for text in ["", "30", "s", "30 s", "-1s", "+1s", "1.5s", "30m1h", "1s1s", "1w", "99999999999999999999s", "９s"]
+        {
             assert_eq!(parsed(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_duration_is_written_as_it_would_be_read() {
-        for (millis, text) in [
-            (0, "0s"),
-            (1, "1ms"),
-            (1_500, "1500ms"),
-            (75_000, "75s"),
-            (60_000, "1m"),
-            (5_400_000, "90m"),
-        ] {
+        for (millis, text) in
+            [(0, "0s"), (1, "1ms"), (1_500, "1500ms"), (75_000, "75s"), (60_000, "1m"), (5_400_000, "90m")]
+        {
             let span = Duration::from_millis(millis);
             assert_eq!(written(span), text);
             assert_eq!(parsed(text), Some(span));
@@ -198,14 +152,9 @@ mod tests {
 
     #[test]
     fn a_near_miss_is_corrected() {
-        for (text, right) in [
-            ("30", "30s"),
-            ("30 s", "30s"),
-            ("30S", "30s"),
-            ("5 minutes", "5m"),
-            ("1 H", "1h"),
-            ("250msec", "250ms"),
-        ] {
+        for (text, right) in
+            [("30", "30s"), ("30 s", "30s"), ("30S", "30s"), ("5 minutes", "5m"), ("1 H", "1h"), ("250msec", "250ms")]
+        {
             assert_eq!(corrected(text).as_deref(), Some(right));
         }
         assert_eq!(corrected("30 parsecs"), None);

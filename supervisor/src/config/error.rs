@@ -23,23 +23,13 @@ pub struct Complaint {
 impl Complaint {
     /// A complaint about a file as a whole.
     pub(super) fn about_file(file: impl Into<String>, message: impl Into<String>) -> Complaint {
-        Complaint {
-            file: file.into(),
-            line: None,
-            column: None,
-            key: String::new(),
-            message: message.into(),
-        }
+        Complaint { file: file.into(), line: None, column: None, key: String::new(), message: message.into() }
     }
 }
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = [
-            Some(self.file.clone()),
-            self.line.map(|n| n.to_string()),
-            self.column.map(|n| n.to_string()),
-        ];
+        let place = [Some(self.file.clone()), self.line.map(|n| n.to_string()), self.column.map(|n| n.to_string())];
         let place = place.into_iter().flatten().collect::<Vec<_>>().join(":");
         for part in [&place, &self.key] {
             if !part.is_empty() {
@@ -98,10 +88,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The first syntax error: what follows it is the parser's guess, and would only distract.
 pub(super) fn syntax(wrong: &toml::de::Error, text: &str, file: &str) -> Errors {
-    let mut start = wrong
-        .span()
-        .map_or(text.len(), |span| span.start)
-        .min(text.len());
+    let mut start = wrong.span().map_or(text.len(), |span| span.start).min(text.len());
     while !text.is_char_boundary(start) {
         start -= 1;
     }
@@ -115,34 +102,21 @@ pub(super) fn syntax(wrong: &toml::de::Error, text: &str, file: &str) -> Errors 
     let said = wrong.message().replace('\n', " ");
     let message = match said.split(',').next().unwrap_or_default() {
         "duplicate key" => format!("{} is already set above: keep one of the two", quoted(word)),
-        "string values must be quoted" if word.is_empty() => {
-            "a value is missing after \"=\"".to_owned()
-        }
+        "string values must be quoted" if word.is_empty() => "a value is missing after \"=\"".to_owned(),
         "string values must be quoted" => format!("text needs quotes: write {}", quoted(word)),
         "unexpected leading zero" | "invalid float" => {
-            format!(
-                "not a number; text, also a mode or an address, needs quotes: write {}",
-                quoted(word)
-            )
+            format!("not a number; text, also a mode or an address, needs quotes: write {}", quoted(word))
         }
         _ => said,
     };
-    Complaint {
-        line: Some(line),
-        column: Some(column),
-        ..Complaint::about_file(file, message)
-    }
-    .into()
+    Complaint { line: Some(line), column: Some(column), ..Complaint::about_file(file, message) }.into()
 }
 
 /// The run of characters around `position` that a person would take for one word.
 fn word_around(text: &str, position: usize) -> &str {
     let apart = |c: char| c.is_whitespace() || "=,#[]{}\"'".contains(c);
-    let start = text[..position].rfind(apart).map_or(0, |index| {
-        index + text[index..].chars().next().map_or(1, char::len_utf8)
-    });
-    let end = text[position..]
-        .find(apart)
-        .map_or(text.len(), |length| position + length);
+    let start =
+        text[..position].rfind(apart).map_or(0, |index| index + text[index..].chars().next().map_or(1, char::len_utf8));
+    let end = text[position..].find(apart).map_or(text.len(), |length| position + length);
     &text[start..end]
 }

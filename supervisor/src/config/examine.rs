@@ -26,11 +26,7 @@ impl Config {
             .flat_map(Pool::obstacles)
             .map(|(key, message)| self.origin.complaint(&key, message))
             .collect();
-        if complaints.is_empty() {
-            Ok(())
-        } else {
-            Err(complaints.into_iter().collect())
-        }
+        if complaints.is_empty() { Ok(()) } else { Err(complaints.into_iter().collect()) }
     }
 }
 
@@ -41,12 +37,8 @@ impl Pool {
     ///
     /// There is no such program, or it cannot be executed: what was looked at, and what would be right.
     pub fn executable(&self) -> Result<Option<PathBuf>, String> {
-        let name = self
-            .program
-            .as_ref()
-            .and_then(|arguments| arguments.first());
-        name.map(|name| executable(name, env::var_os("PATH").as_deref()))
-            .transpose()
+        let name = self.program.as_ref().and_then(|arguments| arguments.first());
+        name.map(|name| executable(name, env::var_os("PATH").as_deref())).transpose()
     }
 
     /// What stands in this pool's way, each with the path of its key.
@@ -54,11 +46,7 @@ impl Pool {
         let path = self.path();
         let mut found = Vec::new();
         let mut check = |key: String, outcome: Result<(), String>| {
-            found.extend(
-                outcome
-                    .err()
-                    .map(|message| (format!("{path}.{key}"), message)),
-            );
+            found.extend(outcome.err().map(|message| (format!("{path}.{key}"), message)));
         };
 
         check("program".to_owned(), self.executable().map(drop));
@@ -66,17 +54,11 @@ impl Pool {
         for (index, listen) in self.listen.iter().enumerate() {
             if let Some(owner) = &listen.owner {
                 let known = |name: &str| User::from_name(name).map(|user| user.is_some());
-                check(
-                    format!("listen[{index}].owner"),
-                    account("user", owner, known),
-                );
+                check(format!("listen[{index}].owner"), account("user", owner, known));
             }
             if let Some(group) = &listen.group {
                 let known = |name: &str| Group::from_name(name).map(|group| group.is_some());
-                check(
-                    format!("listen[{index}].group"),
-                    account("group", group, known),
-                );
+                check(format!("listen[{index}].group"), account("group", group, known));
             }
         }
         found
@@ -86,13 +68,8 @@ impl Pool {
 /// The absolute path of `name`: itself if it has a slash, else the first executable of that name in `search`.
 fn executable(name: &str, search: Option<&OsStr>) -> Result<PathBuf, String> {
     if !name.contains('/') {
-        let directories = search
-            .map(|search| env::split_paths(search).collect::<Vec<_>>())
-            .unwrap_or_default();
-        let candidates = directories
-            .iter()
-            .filter(|directory| directory.is_absolute())
-            .map(|place| place.join(name));
+        let directories = search.map(|search| env::split_paths(search).collect::<Vec<_>>()).unwrap_or_default();
+        let candidates = directories.iter().filter(|directory| directory.is_absolute()).map(|place| place.join(name));
         return candidates.into_iter().find(|path| can_run(path).is_ok()).ok_or_else(|| {
             let shown = search.unwrap_or_default().display();
             format!("no executable {name:?} in PATH ({shown}): install it, or write its absolute path")
@@ -104,55 +81,35 @@ fn executable(name: &str, search: Option<&OsStr>) -> Result<PathBuf, String> {
 
 fn can_run(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let kind = fs::metadata(path).map_err(|error| {
-        format!("{shown} cannot be used: {error}: build or install it, or correct the path")
-    })?;
+    let kind = fs::metadata(path)
+        .map_err(|error| format!("{shown} cannot be used: {error}: build or install it, or correct the path"))?;
     if !kind.is_file() {
-        return Err(format!(
-            "{shown} is not a file: write the path of the program itself"
-        ));
+        return Err(format!("{shown} is not a file: write the path of the program itself"));
     }
-    access(path, AccessFlags::X_OK).map_err(|_| {
-        format!(
-            "{shown} is not executable for this user: run chmod +x {shown}, or correct the path"
-        )
-    })
+    access(path, AccessFlags::X_OK)
+        .map_err(|_| format!("{shown} is not executable for this user: run chmod +x {shown}, or correct the path"))
 }
 
 fn writable_directory(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let kind = fs::metadata(path).map_err(|error| {
-        format!("{shown} cannot be used: {error}: create it, or name another directory")
-    })?;
+    let kind = fs::metadata(path)
+        .map_err(|error| format!("{shown} cannot be used: {error}: create it, or name another directory"))?;
     if !kind.is_dir() {
         return Err(format!("{shown} is not a directory: name one"));
     }
-    access(path, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
-        format!(
-            "{shown} is not writable for this user: {}: name another directory",
-            error.desc()
-        )
-    })
+    access(path, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|error| format!("{shown} is not writable for this user: {}: name another directory", error.desc()))
 }
 
 /// Whether `name` is a number, which needs no entry anywhere, or known to the system.
-fn account(
-    kind: &str,
-    name: &str,
-    known: impl Fn(&str) -> nix::Result<bool>,
-) -> Result<(), String> {
+fn account(kind: &str, name: &str, known: impl Fn(&str) -> nix::Result<bool>) -> Result<(), String> {
     if name.parse::<u32>().is_ok() {
         return Ok(());
     }
     match known(name) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!(
-            "no {kind} {name:?} on this system: create it, or name another"
-        )),
-        Err(error) => Err(format!(
-            "the {kind} {name:?} cannot be looked up: {}",
-            error.desc()
-        )),
+        Ok(false) => Err(format!("no {kind} {name:?} on this system: create it, or name another")),
+        Err(error) => Err(format!("the {kind} {name:?} cannot be looked up: {}", error.desc())),
     }
 }
 
@@ -164,23 +121,15 @@ mod tests {
 
     fn complaints(keys: &str) -> String {
         let config = parse(&format!("[pool.web]\n{keys}\n"), "config.toml").unwrap();
-        config
-            .examine()
-            .map_or_else(|errors| errors.to_string(), |()| String::new())
+        config.examine().map_or_else(|errors| errors.to_string(), |()| String::new())
     }
 
     #[test]
     fn what_exists_is_not_complained_about() {
         let sample = r#"listen = [{ address = "unix:/run/x", owner = "root", group = "0" }]"#;
         assert_eq!(complaints(sample), "");
-        assert_eq!(
-            complaints(&format!("{sample}\nprogram = [\"/bin/sh\"]")),
-            ""
-        );
-        assert_eq!(
-            complaints(&format!("{sample}\nprogram = [\"sh\", \"-c\", \"true\"]")),
-            ""
-        );
+        assert_eq!(complaints(&format!("{sample}\nprogram = [\"/bin/sh\"]")), "");
+        assert_eq!(complaints(&format!("{sample}\nprogram = [\"sh\", \"-c\", \"true\"]")), "");
     }
 
     #[test]
@@ -238,9 +187,6 @@ mod tests {
     #[test]
     fn a_relative_program_is_named_by_its_absolute_path() {
         let message = executable("./no-such-program", None).unwrap_err();
-        assert!(
-            message.starts_with('/') && message.contains("/no-such-program cannot be used"),
-            "{message}"
-        );
+        assert!(message.starts_with('/') && message.contains("/no-such-program cannot be used"), "{message}");
     }
 }

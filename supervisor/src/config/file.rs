@@ -30,29 +30,19 @@ fn first_of(places: &[&str]) -> Result<PathBuf, Errors> {
         let found = fs::symlink_metadata(place);
         !matches!(found, Err(error) if error.kind() == ErrorKind::NotFound)
     };
-    places
-        .iter()
-        .find(exists)
-        .map(PathBuf::from)
-        .ok_or_else(|| {
-            let places = places.join(" nor ");
-            Complaint::about_file(
-                "",
-                format!("found neither {places}: write one, or name another with --config FILE"),
-            )
+    places.iter().find(exists).map(PathBuf::from).ok_or_else(|| {
+        let places = places.join(" nor ");
+        Complaint::about_file("", format!("found neither {places}: write one, or name another with --config FILE"))
             .into()
-        })
+    })
 }
 
 /// The text at `path`.
 pub(super) fn read(path: &Path) -> Result<String, Errors> {
-    let wrong =
-        |message: String| Errors::from(Complaint::about_file(path.display().to_string(), message));
+    let wrong = |message: String| Errors::from(Complaint::about_file(path.display().to_string(), message));
     let failed = |error: std::io::Error| {
         wrong(match error.kind() {
-            ErrorKind::NotFound => {
-                "no such file (os error 2): write it, or name another with --config FILE".to_owned()
-            }
+            ErrorKind::NotFound => "no such file (os error 2): write it, or name another with --config FILE".to_owned(),
             ErrorKind::PermissionDenied => {
                 "cannot be read: Permission denied (os error 13): let the user that starts ratoon read it".to_owned()
             }
@@ -62,33 +52,19 @@ pub(super) fn read(path: &Path) -> Result<String, Errors> {
 
     // A pipe would block whoever opens it, and a supervisor that reloads must not block.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(wrong(
-            "is not a regular file: name one with --config FILE".to_owned(),
-        ));
+        return Err(wrong("is not a regular file: name one with --config FILE".to_owned()));
     }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+    File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(wrong(
-            "is larger than 1MiB: is this a configuration file?".to_owned(),
-        ));
+        return Err(wrong("is larger than 1MiB: is this a configuration file?".to_owned()));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
         let byte = error.as_bytes()[valid];
         let message = format!("the byte 0x{byte:02x} is not UTF-8: save the file as UTF-8");
-        Complaint {
-            line: Some(line),
-            ..Complaint::about_file(path.display().to_string(), message)
-        }
-        .into()
+        Complaint { line: Some(line), ..Complaint::about_file(path.display().to_string(), message) }.into()
     })
 }
 
@@ -100,28 +76,21 @@ mod tests {
     use super::*;
 
     fn scratch(name: &str, content: &[u8]) -> PathBuf {
-        let path =
-            std::env::temp_dir().join(format!("ratoon-config-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("ratoon-config-{}-{name}", std::process::id()));
         fs::write(&path, content).unwrap();
         path
     }
 
     #[test]
     fn a_named_file_is_taken_as_it_is() {
-        assert_eq!(
-            find(Some("/nowhere/x.toml".into())),
-            Ok(PathBuf::from("/nowhere/x.toml"))
-        );
+        assert_eq!(find(Some("/nowhere/x.toml".into())), Ok(PathBuf::from("/nowhere/x.toml")));
     }
 
     #[test]
     fn the_first_place_that_exists_is_taken() {
         let there = scratch("there", b"");
         let there = std::str::from_utf8(there.as_os_str().as_bytes()).unwrap();
-        assert_eq!(
-            first_of(&["/nowhere/a", there, "/etc"]),
-            Ok(PathBuf::from(there))
-        );
+        assert_eq!(first_of(&["/nowhere/a", there, "/etc"]), Ok(PathBuf::from(there)));
         fs::remove_file(there).unwrap();
     }
 
@@ -143,10 +112,7 @@ mod tests {
         );
         for path in ["/", "/dev/zero"] {
             let errors = read(Path::new(path)).unwrap_err();
-            assert_eq!(
-                errors.to_string(),
-                format!("{path}: is not a regular file: name one with --config FILE")
-            );
+            assert_eq!(errors.to_string(), format!("{path}: is not a regular file: name one with --config FILE"));
         }
     }
 
@@ -155,10 +121,7 @@ mod tests {
         let path = scratch("latin1", b"# ok\n# caf\xe9\n");
         let errors = read(&path).unwrap_err();
         let place = path.display();
-        assert_eq!(
-            errors.to_string(),
-            format!("{place}:2: the byte 0xe9 is not UTF-8: save the file as UTF-8")
-        );
+        assert_eq!(errors.to_string(), format!("{place}:2: the byte 0xe9 is not UTF-8: save the file as UTF-8"));
         fs::remove_file(path).unwrap();
     }
 
@@ -167,10 +130,7 @@ mod tests {
         let path = scratch("large", &vec![b'#'; (1 << 20) + 1]);
         let errors = read(&path).unwrap_err();
         let place = path.display();
-        assert_eq!(
-            errors.to_string(),
-            format!("{place}: is larger than 1MiB: is this a configuration file?")
-        );
+        assert_eq!(errors.to_string(), format!("{place}: is larger than 1MiB: is this a configuration file?"));
         fs::remove_file(path).unwrap();
     }
 }

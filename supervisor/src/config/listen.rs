@@ -42,13 +42,7 @@ pub struct Listen {
 impl Listen {
     /// A listener at `address`, with every default.
     pub fn new(address: Address) -> Listen {
-        Listen {
-            address,
-            mode: None,
-            owner: None,
-            group: None,
-            backlog: default_backlog(),
-        }
+        Listen { address, mode: None, owner: None, group: None, backlog: default_backlog() }
     }
 
     /// The permission bits of a unix socket: `mode`, or 0660.
@@ -74,10 +68,7 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Lis
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Listen>, E> {
             Err(match text.parse::<Address>() {
-                Ok(_) => E::custom(format!(
-                    "found {}, wanted a list: write [{0}]",
-                    quoted(text)
-                )),
+                Ok(_) => E::custom(format!("found {}, wanted a list: write [{0}]", quoted(text))),
                 Err(_) => E::invalid_type(serde::de::Unexpected::Str(text), &self),
             })
         }
@@ -109,16 +100,12 @@ impl<'de> Deserialize<'de> for Entry {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Entry, E> {
-                text.parse()
-                    .map(|address| Entry(Listen::new(address)))
-                    .map_err(E::custom)
+                text.parse().map(|address| Entry(Listen::new(address))).map_err(E::custom)
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Entry, E> {
                 Err(match u16::try_from(number) {
-                    Ok(port) => {
-                        E::custom(format!("{port} is only a port: write \"127.0.0.1:{port}\""))
-                    }
+                    Ok(port) => E::custom(format!("{port} is only a port: write \"127.0.0.1:{port}\"")),
                     Err(_) => E::invalid_type(serde::de::Unexpected::Signed(number), &self),
                 })
             }
@@ -145,18 +132,13 @@ fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 
         fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
             if text.is_empty() || text.contains('\0') {
-                return Err(E::custom(format!(
-                    "{} names nobody: write for example \"www-data\"",
-                    quoted(text)
-                )));
+                return Err(E::custom(format!("{} names nobody: write for example \"www-data\"", quoted(text))));
             }
             Ok(text.to_owned())
         }
 
         fn visit_i64<E: Error>(self, number: i64) -> Result<String, E> {
-            Err(E::custom(format!(
-                "{number} needs quotes: write \"{number}\""
-            )))
+            Err(E::custom(format!("{number} needs quotes: write \"{number}\"")))
         }
     }
 
@@ -167,19 +149,14 @@ fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 mod octal {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(
-        mode: &Option<u32>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
         match mode {
             Some(mode) => serializer.collect_str(&format_args!("{mode:04o}")),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<u32>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
         deserializer.deserialize_any(Mode).map(Some)
     }
 
@@ -193,8 +170,7 @@ mod octal {
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
-            let digits = (3..=4).contains(&text.len())
-                && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            let digits = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
             match u32::from_str_radix(text, 8) {
                 Ok(mode) if digits && mode <= 0o777 => Ok(mode),
                 _ => Err(E::custom(format!(
@@ -214,13 +190,6 @@ mod tests {
     fn a_unix_socket_lets_its_owner_and_group_in_unless_told_otherwise() {
         let listen = Listen::new(Address::Unix("/run/x".into()));
         assert_eq!(listen.permissions(), 0o660);
-        assert_eq!(
-            Listen {
-                mode: Some(0o600),
-                ..listen
-            }
-            .permissions(),
-            0o600
-        );
+        assert_eq!(Listen { mode: Some(0o600), ..listen }.permissions(), 0o600);
     }
 }

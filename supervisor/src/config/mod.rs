@@ -79,10 +79,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Errors> {
     }
     match config {
         Some(config) if mistakes.is_empty() => Ok(Config { origin, ..config }),
-        _ => Err(mistakes
-            .into_iter()
-            .map(|mistake| origin.complaint(&mistake.path, mistake.message))
-            .collect()),
+        _ => Err(mistakes.into_iter().map(|mistake| origin.complaint(&mistake.path, mistake.message)).collect()),
     }
 }
 

@@ -26,10 +26,7 @@ impl Origin {
         note(document, "", &mut |path, offset| {
             lines.insert(path.to_owned(), line_at(offset));
         });
-        Origin {
-            file: file.to_owned(),
-            lines,
-        }
+        Origin { file: file.to_owned(), lines }
     }
 
     /// The file, as the operator named it.

@@ -164,11 +164,8 @@ impl Pool {
 
 /// Whether `name` can stand in process titles, log lines, metrics and file names without quotes.
 fn is_name(name: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-    name.len() <= LONGEST_NAME
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(allowed)
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    name.len() <= LONGEST_NAME && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(allowed)
 }
 
 /// A program as a list of arguments.
@@ -184,19 +181,14 @@ fn program<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Stri
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
             let words: Vec<&str> = text.split_whitespace().collect();
-            Err(E::custom(format!(
-                "found {}, wanted a list: write {words:?}",
-                quoted(text)
-            )))
+            Err(E::custom(format!("found {}, wanted a list: write {words:?}", quoted(text))))
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
             let mut arguments = Vec::new();
             while let Some(argument) = items.next_element::<String>()? {
                 if argument.contains('\0') {
-                    return Err(A::Error::custom(
-                        "an argument cannot hold a zero byte: remove it",
-                    ));
+                    return Err(A::Error::custom("an argument cannot hold a zero byte: remove it"));
                 }
                 arguments.push(argument);
             }
@@ -231,16 +223,11 @@ pub(super) mod by_name {
 
     use super::*;
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        pools: &[Pool],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(pools: &[Pool], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(pools.iter().map(|pool| (&pool.name, pool)))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Pool>, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pool>, D::Error> {
         struct Pools;
 
         impl<'de> Visitor<'de> for Pools {
@@ -272,17 +259,7 @@ mod tests {
         for name in ["web", "a", "jobs-2", "x_y", &"n".repeat(32)] {
             assert!(is_name(name), "{name}");
         }
-        for name in [
-            "",
-            "Web",
-            "2web",
-            "-web",
-            "_web",
-            "wéb",
-            "we b",
-            "web/1",
-            &"n".repeat(33),
-        ] {
+        for name in ["", "Web", "2web", "-web", "_web", "wéb", "we b", "web/1", &"n".repeat(33)] {
             assert!(!is_name(name), "{name}");
         }
     }

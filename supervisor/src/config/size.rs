@@ -11,13 +11,7 @@ use serde::ser::Serializer;
 use super::error::quoted;
 
 /// The units and their bytes, from the largest.
-const UNITS: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A size that may be nothing, up to 1 PiB: what it bounds fits into file offsets and sums.
 pub(super) type Amount = Size<0, { 1 << 50 }>;
@@ -44,19 +38,14 @@ impl<const MIN: u64, const MAX: u64> Visitor<'_> for Size<MIN, MAX> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
         match (parsed(text), corrected(text)) {
-            (Some(bytes), _) if bytes < MIN => Err(E::custom(format!(
-                "\"{text}\" is too small: at least \"{}\"",
-                written(MIN)
-            ))),
-            (Some(bytes), _) if bytes > MAX => Err(E::custom(format!(
-                "\"{text}\" is too large: at most \"{}\"",
-                written(MAX)
-            ))),
+            (Some(bytes), _) if bytes < MIN => {
+                Err(E::custom(format!("\"{text}\" is too small: at least \"{}\"", written(MIN))))
+            }
+            (Some(bytes), _) if bytes > MAX => {
+                Err(E::custom(format!("\"{text}\" is too large: at most \"{}\"", written(MAX))))
+            }
             (Some(bytes), _) => Ok(bytes),
-            (None, Some(right)) => Err(E::custom(format!(
-                "{} is not a size: write \"{right}\"",
-                quoted(text)
-            ))),
+            (None, Some(right)) => Err(E::custom(format!("{} is not a size: write \"{right}\"", quoted(text)))),
             (None, None) => Err(E::custom(format!(
                 r#"{} is not a size: write for example "512B", "16KiB" or "64MiB""#,
                 quoted(text)
@@ -82,10 +71,7 @@ fn parsed(text: &str) -> Option<u64> {
 /// What a person who wrote `text` probably meant: `64 MB` is `64MiB`.
 fn corrected(text: &str) -> Option<String> {
     let text: String = text.to_lowercase().split_whitespace().collect();
-    let (number, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit = match unit {
         "" | "b" | "byte" | "bytes" => "B",
         "k" | "kb" | "kib" => "KiB",
@@ -112,40 +98,17 @@ mod tests {
 
     #[test]
     fn sizes_are_whole_numbers_with_one_unit_of_1024() {
-        for (text, bytes) in [
-            ("0B", 0),
-            ("512B", 512),
-            ("16KiB", 16_384),
-            ("64MiB", 1 << 26),
-            ("1GiB", 1 << 30),
-        ] {
+        for (text, bytes) in [("0B", 0), ("512B", 512), ("16KiB", 16_384), ("64MiB", 1 << 26), ("1GiB", 1 << 30)] {
             assert_eq!(parsed(text), Some(bytes), "{text}");
         }
-        for text in [
-            "",
-            "64",
-            "MiB",
-            "64 MiB",
-            "64MB",
-            "64mib",
-            "-1B",
-            "1.5GiB",
-            "1GiB512MiB",
-            "99999999999TiB",
-        ] {
+        for text in ["", "64", "MiB", "64 MiB", "64MB", "64mib", "-1B", "1.5GiB", "1GiB512MiB", "99999999999TiB"] {
             assert_eq!(parsed(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_size_is_written_as_it_would_be_read() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1, "1B"),
-            (1_000, "1000B"),
-            (65_536, "64KiB"),
-            (3 << 29, "1536MiB"),
-        ] {
+        for (bytes, text) in [(0, "0B"), (1, "1B"), (1_000, "1000B"), (65_536, "64KiB"), (3 << 29, "1536MiB")] {
             assert_eq!(written(bytes), text);
             assert_eq!(parsed(text), Some(bytes));
         }
@@ -153,13 +116,9 @@ mod tests {
 
     #[test]
     fn a_near_miss_is_corrected() {
-        for (text, right) in [
-            ("64MB", "64MiB"),
-            ("64m", "64MiB"),
-            ("64 MiB", "64MiB"),
-            ("512", "512B"),
-            ("1 gb", "1GiB"),
-        ] {
+        for (text, right) in
+            [("64MB", "64MiB"), ("64m", "64MiB"), ("64 MiB", "64MiB"), ("512", "512B"), ("1 gb", "1GiB")]
+        {
             assert_eq!(corrected(text).as_deref(), Some(right));
         }
         assert_eq!(corrected("a lot"), None);

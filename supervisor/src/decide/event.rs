@@ -12,10 +12,7 @@ pub struct Time(pub u64);
 impl Time {
     /// This moment and `span` later; never wraps.
     pub fn after(self, span: Duration) -> Time {
-        Time(
-            self.0
-                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Time(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// How long from `earlier` until this moment; zero if `earlier` is not earlier.

@@ -147,9 +147,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Ordered { .. }, I::Ready | I::Refused(_) | I::Leaving) => Gossip,
         (S::Ordered { template }, I::Overdue) => Stalled(*template),
         (S::Ordered { .. }, I::Died(_)) => Mistake("it died before it was forked"),
-        (S::Ordered { template }, I::TemplateLost(lost)) if *template == lost => {
-            gone(Cause::TemplateLost, None)
-        }
+        (S::Ordered { template }, I::TemplateLost(lost)) if *template == lost => gone(Cause::TemplateLost, None),
         (S::Ordered { .. }, I::TemplateLost(_)) => Gossip,
         (S::Ordered { .. }, I::Drain) => Mistake("it was told to drain before it was forked"),
         (S::Ordered { .. }, I::Kill(cause)) => gone(cause, None),
@@ -157,10 +155,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         // One that leaves while it starts has failed to start, whatever it calls it: so `Leaving` is gossip here.
         (S::Starting { .. }, I::Forked(_)) => Repeat,
         (S::Starting { .. }, I::NotForked(_) | I::Leaving | I::TemplateLost(_)) => Gossip,
-        (S::Starting { pid }, I::Ready) => Become(S::Serving {
-            pid: *pid,
-            ready: now,
-        }),
+        (S::Starting { pid }, I::Ready) => Become(S::Serving { pid: *pid, ready: now }),
         (S::Starting { pid }, I::Refused(reason)) => Become(S::Refused { pid: *pid, reason }),
         (S::Starting { pid }, I::Overdue) => doom(*pid, None, Cause::BootTimeout),
         (S::Starting { .. }, I::Died(exit)) => gone(cause_of(exit), None),
@@ -170,27 +165,17 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         // The first reason stands. One that refuses and then does not leave still has its boot deadline.
         (S::Refused { .. }, I::Forked(_) | I::Refused(_)) => Repeat,
         (S::Refused { .. }, I::NotForked(_) | I::Ready | I::Leaving | I::TemplateLost(_)) => Gossip,
-        (S::Refused { pid, reason }, I::Overdue) => {
-            doom(*pid, None, Cause::BootRefused(reason.clone()))
-        }
+        (S::Refused { pid, reason }, I::Overdue) => doom(*pid, None, Cause::BootRefused(reason.clone())),
         (S::Refused { reason, .. }, I::Died(_)) => gone(Cause::BootRefused(reason.clone()), None),
-        (S::Refused { .. }, I::Drain) => {
-            Mistake("it was told to drain after it had refused to start")
-        }
+        (S::Refused { .. }, I::Drain) => Mistake("it was told to drain after it had refused to start"),
         (S::Refused { pid, .. }, I::Kill(cause)) => doom(*pid, None, cause),
 
         (S::Serving { .. }, I::Forked(_) | I::Ready) => Repeat,
         (S::Serving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Serving { pid, ready }, I::Leaving) => Become(S::Leaving {
-            pid: *pid,
-            ready: *ready,
-        }),
+        (S::Serving { pid, ready }, I::Leaving) => Become(S::Leaving { pid: *pid, ready: *ready }),
         (S::Serving { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Serving { ready, .. }, I::Died(exit)) => gone(cause_of(exit), Some(*ready)),
-        (S::Serving { pid, ready }, I::Drain) => Become(S::Draining {
-            pid: *pid,
-            ready: *ready,
-        }),
+        (S::Serving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready }),
         (S::Serving { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         // Still under its deadline: the request that keeps it has one.
@@ -208,10 +193,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
 
         // What it said crossed our kill on the way. A second kill would add nothing, a second cause would lie.
         (S::Doomed { .. }, I::Forked(_) | I::Overdue | I::Drain | I::Kill(_)) => Repeat,
-        (
-            S::Doomed { .. },
-            I::NotForked(_) | I::Ready | I::Refused(_) | I::Leaving | I::TemplateLost(_),
-        ) => Gossip,
+        (S::Doomed { .. }, I::NotForked(_) | I::Ready | I::Refused(_) | I::Leaving | I::TemplateLost(_)) => Gossip,
         (S::Doomed { ready, cause, .. }, I::Died(_)) => gone(cause.clone(), *ready),
     }
 }
@@ -247,36 +229,17 @@ mod tests {
     const PID: Pid = Pid(712);
     const READY: Time = Time(5);
     const NOW: Time = Time(9);
-    const SEGFAULT: Exit = Exit::Signal {
-        number: 11,
-        core: true,
-    };
+    const SEGFAULT: Exit = Exit::Signal { number: 11, core: true };
 
     fn states() -> [State; 7] {
         [
             State::Ordered { template: 1 },
             State::Starting { pid: PID },
-            State::Refused {
-                pid: PID,
-                reason: "no database".into(),
-            },
-            State::Serving {
-                pid: PID,
-                ready: READY,
-            },
-            State::Draining {
-                pid: PID,
-                ready: READY,
-            },
-            State::Leaving {
-                pid: PID,
-                ready: READY,
-            },
-            State::Doomed {
-                pid: PID,
-                ready: Some(READY),
-                cause: Cause::RequestTimeout,
-            },
+            State::Refused { pid: PID, reason: "no database".into() },
+            State::Serving { pid: PID, ready: READY },
+            State::Draining { pid: PID, ready: READY },
+            State::Leaving { pid: PID, ready: READY },
+            State::Doomed { pid: PID, ready: Some(READY), cause: Cause::RequestTimeout },
         ]
     }
 
@@ -322,10 +285,7 @@ mod tests {
             (Input::Kill(Cause::StoppedNow), "+XXXXXr"),
         ];
         for (input, expected) in table {
-            let row: String = states()
-                .iter()
-                .map(|state| letter(&step(state, input.clone(), NOW)))
-                .collect();
+            let row: String = states().iter().map(|state| letter(&step(state, input.clone(), NOW))).collect();
             assert_eq!(row, expected, "{input:?}");
         }
     }
@@ -333,14 +293,8 @@ mod tests {
     #[test]
     fn a_worker_that_refused_died_of_what_it_said() {
         let [_, _, refused, ..] = states();
-        assert_eq!(
-            dies(&refused, Exit::Status(1)),
-            Cause::BootRefused("no database".into())
-        );
-        assert_eq!(
-            dies(&refused, SEGFAULT),
-            Cause::BootRefused("no database".into())
-        );
+        assert_eq!(dies(&refused, Exit::Status(1)), Cause::BootRefused("no database".into()));
+        assert_eq!(dies(&refused, SEGFAULT), Cause::BootRefused("no database".into()));
     }
 
     #[test]
@@ -349,13 +303,7 @@ mod tests {
         for state in [draining, leaving] {
             assert_eq!(dies(&state, Exit::Status(0)), Cause::Retired);
             assert_eq!(dies(&state, Exit::Status(3)), Cause::Exited(3));
-            assert_eq!(
-                dies(&state, SEGFAULT),
-                Cause::Killed {
-                    number: 11,
-                    core: true
-                }
-            );
+            assert_eq!(dies(&state, SEGFAULT), Cause::Killed { number: 11, core: true });
         }
     }
 
@@ -368,10 +316,7 @@ mod tests {
     #[test]
     fn the_cause_we_killed_for_outlives_the_exit_and_every_later_kill() {
         let [.., doomed] = states();
-        assert_eq!(
-            step(&doomed, Input::Kill(Cause::StoppedNow), NOW),
-            Next::Repeat
-        );
+        assert_eq!(step(&doomed, Input::Kill(Cause::StoppedNow), NOW), Next::Repeat);
         assert_eq!(dies(&doomed, Exit::Status(0)), Cause::RequestTimeout);
         assert_eq!(dies(&doomed, SEGFAULT), Cause::RequestTimeout);
     }
@@ -387,16 +332,7 @@ mod tests {
             .collect();
         let refused = Cause::BootRefused("no database".into());
         let request = Cause::RequestTimeout;
-        assert_eq!(
-            causes,
-            [
-                Cause::BootTimeout,
-                refused,
-                request.clone(),
-                request.clone(),
-                request
-            ]
-        );
+        assert_eq!(causes, [Cause::BootTimeout, refused, request.clone(), request.clone(), request]);
     }
 
     #[test]

@@ -41,20 +41,9 @@ impl Supervisor {
     /// A supervisor of these pools in the configuration's order, with nothing running. Only the jitter of pauses
     /// depends on `seed`.
     pub fn new(pools: Vec<Limits>, seed: u64) -> Self {
-        let pools = (0..)
-            .map(PoolId)
-            .zip(pools)
-            .map(|(id, limits)| Pool::new(id, limits))
-            .collect();
-        let source = Source {
-            lives: 0,
-            rng: fastrand::Rng::with_seed(seed),
-        };
-        Supervisor {
-            pools,
-            rung: Rung::Starting,
-            source,
-        }
+        let pools = (0..).map(PoolId).zip(pools).map(|(id, limits)| Pool::new(id, limits)).collect();
+        let source = Source { lives: 0, rng: fastrand::Rng::with_seed(seed) };
+        Supervisor { pools, rung: Rung::Starting, source }
     }
 
     /// Starts every pool's template.
@@ -69,21 +58,13 @@ impl Supervisor {
 
         self.turn(now, |pools, turn| match event {
             Event::TemplateLoaded(who) => tell_template(pools, who, Template::Loaded, turn),
-            Event::TemplateRefused(who, reason) => {
-                tell_template(pools, who, Template::Refused(reason), turn)
-            }
-            Event::TemplateNotStarted(who, reason) => {
-                tell_template(pools, who, Template::NotStarted(reason), turn)
-            }
+            Event::TemplateRefused(who, reason) => tell_template(pools, who, Template::Refused(reason), turn),
+            Event::TemplateNotStarted(who, reason) => tell_template(pools, who, Template::NotStarted(reason), turn),
             Event::TemplateDied(who, exit) => tell_template(pools, who, Template::Died(exit), turn),
             Event::WorkerForked(who, pid) => tell_worker(pools, who, Worker::Forked(pid), turn),
-            Event::WorkerNotForked(who, reason) => {
-                tell_worker(pools, who, Worker::NotForked(reason), turn)
-            }
+            Event::WorkerNotForked(who, reason) => tell_worker(pools, who, Worker::NotForked(reason), turn),
             Event::WorkerReady(who) => tell_worker(pools, who, Worker::Ready, turn),
-            Event::WorkerRefused(who, reason) => {
-                tell_worker(pools, who, Worker::Refused(reason), turn)
-            }
+            Event::WorkerRefused(who, reason) => tell_worker(pools, who, Worker::Refused(reason), turn),
             Event::WorkerLeaving(who) => tell_worker(pools, who, Worker::Leaving, turn),
             Event::WorkerOverdue(who) => tell_worker(pools, who, Worker::Overdue, turn),
             Event::WorkerDied(who, exit) => tell_worker(pools, who, Worker::Died(exit), turn),
@@ -94,10 +75,7 @@ impl Supervisor {
 
     /// When [`Event::Ticked`] is wanted next; always later than the `now` of the last call.
     pub fn wake_at(&self) -> Option<Time> {
-        self.pools
-            .iter()
-            .filter_map(|pool| pool.wake_at(self.rung))
-            .min()
+        self.pools.iter().filter_map(|pool| pool.wake_at(self.rung)).min()
     }
 
     /// Every worker from its order to its burial, by pool and slot.
@@ -117,9 +95,7 @@ impl Supervisor {
 
     /// Whether this template was ordered and is not buried.
     pub fn is_known_template(&self, template: TemplateRef) -> bool {
-        pool(&self.pools, template.pool)
-            .and_then(Pool::template)
-            .is_some_and(|(known, ..)| known == template)
+        pool(&self.pools, template.pool).and_then(Pool::template).is_some_and(|(known, ..)| known == template)
     }
 
     /// Whether the pool has spent its budget of failed boots and no worker of it has become ready since.
@@ -128,24 +104,11 @@ impl Supervisor {
     }
 
     /// One turn: the event itself, then everything that is due, then what all pools together have come to.
-    fn turn(
-        &mut self,
-        now: Time,
-        happened: impl FnOnce(&mut [Pool], &mut Turn<'_>),
-    ) -> Vec<Action> {
-        let mut turn = Turn {
-            now,
-            rung: self.rung,
-            source: &mut self.source,
-            actions: Vec::new(),
-        };
+    fn turn(&mut self, now: Time, happened: impl FnOnce(&mut [Pool], &mut Turn<'_>)) -> Vec<Action> {
+        let mut turn = Turn { now, rung: self.rung, source: &mut self.source, actions: Vec::new() };
         happened(&mut self.pools, &mut turn);
 
-        let late = self
-            .pools
-            .iter()
-            .map(|pool| pool.out_of_time(turn.rung, now))
-            .sum();
+        let late = self.pools.iter().map(|pool| pool.out_of_time(turn.rung, now)).sum();
         if late > 0 {
             turn.note(Note::StopOverdue(late));
         }
@@ -156,9 +119,7 @@ impl Supervisor {
             turn.rung = Rung::Serving;
             turn.push(Action::AnnounceReady);
         }
-        if matches!(turn.rung, Rung::Draining { .. } | Rung::Killing)
-            && self.pools.iter().all(Pool::is_empty)
-        {
+        if matches!(turn.rung, Rung::Draining { .. } | Rung::Killing) && self.pools.iter().all(Pool::is_empty) {
             turn.rung = Rung::Left;
             turn.push(Action::Leave);
         }
@@ -178,18 +139,12 @@ fn begin_stop(pools: &[Pool], stop: Stop, turn: &mut Turn<'_>) {
     }
     turn.note(Note::Stopping(stop));
     if matches!(rung, Rung::Draining { .. }) {
-        turn.actions
-            .extend(pools.iter().map(|pool| Action::StopListening(pool.id())));
+        turn.actions.extend(pools.iter().map(|pool| Action::StopListening(pool.id())));
     }
     turn.rung = rung;
 }
 
-fn tell_template(
-    pools: &mut [Pool],
-    who: TemplateRef,
-    input: template::Input,
-    turn: &mut Turn<'_>,
-) {
+fn tell_template(pools: &mut [Pool], who: TemplateRef, input: template::Input, turn: &mut Turn<'_>) {
     if let Some(pool) = pool_mut(pools, who.pool) {
         pool.tell_template(who, input, turn);
     }

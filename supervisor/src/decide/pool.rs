@@ -42,12 +42,7 @@ impl Pool {
     }
 
     /// A worker's report, or an order to it, through the table of its life.
-    pub(super) fn tell_worker(
-        &mut self,
-        who: WorkerRef,
-        input: lifecycle::Input,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn tell_worker(&mut self, who: WorkerRef, input: lifecycle::Input, turn: &mut Turn<'_>) {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
@@ -67,17 +62,8 @@ impl Pool {
     }
 
     /// A template's report, or an order to it, through the table of its life.
-    pub(super) fn tell_template(
-        &mut self,
-        who: TemplateRef,
-        input: template::Input,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(template) = self
-            .template
-            .held_mut()
-            .filter(|template| template.life == who.life)
-        else {
+    pub(super) fn tell_template(&mut self, who: TemplateRef, input: template::Input, turn: &mut Turn<'_>) {
+        let Some(template) = self.template.held_mut().filter(|template| template.life == who.life) else {
             return;
         };
         match template::step(&template.state, input, turn.now) {
@@ -93,10 +79,7 @@ impl Pool {
 
     /// Everything that is due now, whatever was reported last.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
-        let late = self
-            .template
-            .held()
-            .filter(|template| template.deadline().is_some_and(|at| at <= turn.now));
+        let late = self.template.held().filter(|template| template.deadline().is_some_and(|at| at <= turn.now));
         if let Some(life) = late.map(|template| template.life) {
             self.tell_template(self.template_ref(life), template::Input::Overdue, turn);
         }
@@ -116,9 +99,7 @@ impl Pool {
             }
             Rung::Draining { .. } | Rung::Killing | Rung::Left => None,
         };
-        next.into_iter()
-            .chain(self.template.held().and_then(Template::deadline))
-            .min()
+        next.into_iter().chain(self.template.held().and_then(Template::deadline)).min()
     }
 
     /// How many workers this moment catches still there although their time to leave is over.
@@ -149,28 +130,17 @@ impl Pool {
         self.roster.workers().any(|(known, _)| known == who)
     }
 
-    pub(super) fn workers(
-        &self,
-    ) -> impl Iterator<Item = (WorkerRef, &lifecycle::State, Generation)> {
-        self.roster
-            .workers()
-            .map(|(who, worker)| (who, &worker.state, worker.generation))
+    pub(super) fn workers(&self) -> impl Iterator<Item = (WorkerRef, &lifecycle::State, Generation)> {
+        self.roster.workers().map(|(who, worker)| (who, &worker.state, worker.generation))
     }
 
     pub(super) fn template(&self) -> Option<(TemplateRef, &template::State, Generation)> {
         let template = self.template.held()?;
-        Some((
-            self.template_ref(template.life),
-            &template.state,
-            template.generation,
-        ))
+        Some((self.template_ref(template.life), &template.state, template.generation))
     }
 
     fn template_ref(&self, life: u64) -> TemplateRef {
-        TemplateRef {
-            pool: self.id,
-            life,
-        }
+        TemplateRef { pool: self.id, life }
     }
 
     /// What a stop asks of everybody here. The template comes last: only then is it known whether it owes a fork.
@@ -178,21 +148,14 @@ impl Pool {
         let Some(pressure) = turn.rung.pressure(self.limits.stop_timeout, turn.now) else {
             return;
         };
-        let queue_served = self.roster.states().any(|state| {
-            matches!(
-                state,
-                lifecycle::State::Serving { .. } | lifecycle::State::Draining { .. }
-            )
-        });
+        let queue_served = self
+            .roster
+            .states()
+            .any(|state| matches!(state, lifecycle::State::Serving { .. } | lifecycle::State::Draining { .. }));
         let inputs: Vec<_> = self
             .roster
             .workers()
-            .filter_map(|(who, worker)| {
-                Some((
-                    who,
-                    shutdown::worker_input(pressure, &worker.state, queue_served)?,
-                ))
-            })
+            .filter_map(|(who, worker)| Some((who, shutdown::worker_input(pressure, &worker.state, queue_served)?)))
             .collect();
         for (who, input) in inputs {
             self.tell_worker(who, input, turn);
@@ -212,12 +175,7 @@ impl Pool {
         match &worker.state {
             lifecycle::State::Serving { pid, ready } => {
                 let boot = ready.since(worker.ordered);
-                turn.note(Note::WorkerReady {
-                    worker: who,
-                    pid: *pid,
-                    generation,
-                    boot,
-                });
+                turn.note(Note::WorkerReady { worker: who, pid: *pid, generation, boot });
                 self.first_ready.get_or_insert(turn.now);
                 if self.budget.recover() == Change::Turned {
                     turn.note(Note::PoolRecovered(self.id));
@@ -225,12 +183,7 @@ impl Pool {
             }
             lifecycle::State::Draining { .. } => turn.push(Action::OrderDrain(who)),
             lifecycle::State::Doomed { pid, cause, .. } => {
-                turn.note(Note::Killing {
-                    worker: who,
-                    pid: Some(*pid),
-                    generation,
-                    cause: cause.clone(),
-                });
+                turn.note(Note::Killing { worker: who, pid: Some(*pid), generation, cause: cause.clone() });
                 turn.push(Action::Kill(who));
             }
             lifecycle::State::Ordered { .. }
@@ -259,16 +212,11 @@ impl Pool {
     /// Workers the template was told to fork and has not answered for.
     fn open_orders(&self) -> impl Iterator<Item = WorkerRef> {
         let open = |state: &lifecycle::State| matches!(state, lifecycle::State::Ordered { .. });
-        self.roster
-            .workers()
-            .filter(move |(_, worker)| open(&worker.state))
-            .map(|(who, _)| who)
+        self.roster.workers().filter(move |(_, worker)| open(&worker.state)).map(|(who, _)| who)
     }
 
     /// Workers that have not been killed yet.
     fn out_of_patience_with(&self) -> impl Iterator<Item = &lifecycle::State> {
-        self.roster
-            .states()
-            .filter(|state| !matches!(state, lifecycle::State::Doomed { .. }))
+        self.roster.states().filter(|state| !matches!(state, lifecycle::State::Doomed { .. }))
     }
 }

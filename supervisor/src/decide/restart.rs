@@ -80,9 +80,7 @@ impl Backoff {
         };
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
         let pause = FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE);
-        pause
-            .mul_f64(1.0 - JITTER + 2.0 * JITTER * rng.f64())
-            .min(LONGEST_PAUSE)
+        pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * rng.f64()).min(LONGEST_PAUSE)
     }
 }
 
@@ -117,10 +115,7 @@ pub enum Change {
 impl Default for Budget {
     /// Nothing spent.
     fn default() -> Self {
-        Budget {
-            failures: VecDeque::new(),
-            health: Health::Sound,
-        }
+        Budget { failures: VecDeque::new(), health: Health::Sound }
     }
 }
 
@@ -132,21 +127,14 @@ impl Budget {
 
     /// How many boots failed within the window that ends now.
     pub fn failures(&self, now: Time) -> u32 {
-        let recent = self
-            .failures
-            .iter()
-            .filter(|&&failed| now.since(failed) < WINDOW);
+        let recent = self.failures.iter().filter(|&&failed| now.since(failed) < WINDOW);
         u32::try_from(recent.count()).unwrap_or(u32::MAX)
     }
 
     /// A boot has failed.
     pub fn spend(&mut self, now: Time) -> Change {
         self.failures.push_back(now);
-        while self
-            .failures
-            .front()
-            .is_some_and(|&first| now.since(first) >= WINDOW)
-        {
+        while self.failures.front().is_some_and(|&first| now.since(first) >= WINDOW) {
             self.failures.pop_front();
         }
         let next = now.after(LONGEST_PAUSE);
@@ -194,14 +182,9 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut backoff = Backoff::default();
             assert_eq!(backoff.pause(Meaning::FailedBoot, &mut rng), Duration::ZERO);
-            for millis in [
-                100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
-            ] {
+            for millis in [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
                 let pause = backoff.pause(Meaning::FailedBoot, &mut rng);
-                assert!(
-                    within(pause, Duration::from_millis(millis)),
-                    "seed {seed}: {pause:?} for {millis} ms"
-                );
+                assert!(within(pause, Duration::from_millis(millis)), "seed {seed}: {pause:?} for {millis} ms");
             }
         }
     }
@@ -210,13 +193,8 @@ mod tests {
     fn a_thousand_deaths_do_not_overflow_the_pause() {
         let mut backoff = Backoff::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let last = (0..1000)
-            .map(|_| backoff.pause(Meaning::FailedBoot, &mut rng))
-            .last();
-        assert!(
-            last.is_some_and(|pause| within(pause, LONGEST_PAUSE)),
-            "{last:?}"
-        );
+        let last = (0..1000).map(|_| backoff.pause(Meaning::FailedBoot, &mut rng)).last();
+        assert!(last.is_some_and(|pause| within(pause, LONGEST_PAUSE)), "{last:?}");
     }
 
     #[test]
@@ -239,21 +217,14 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::default();
         let almost = STEADY - Duration::from_nanos(1);
-        let pauses = [almost, almost, STEADY, almost]
-            .map(|served| backoff.pause(Meaning::Ended(served), &mut rng));
+        let pauses = [almost, almost, STEADY, almost].map(|served| backoff.pause(Meaning::Ended(served), &mut rng));
         assert_eq!([pauses[0], pauses[2]], [Duration::ZERO; 2]);
-        assert!(
-            within(pauses[1], FIRST_PAUSE) && within(pauses[3], FIRST_PAUSE),
-            "{pauses:?}"
-        );
+        assert!(within(pauses[1], FIRST_PAUSE) && within(pauses[3], FIRST_PAUSE), "{pauses:?}");
     }
 
     #[test]
     fn an_order_lost_with_its_template_costs_its_slot_nothing() {
-        let lost = Death {
-            cause: Cause::TemplateLost,
-            ready: None,
-        };
+        let lost = Death { cause: Cause::TemplateLost, ready: None };
         assert_eq!(meaning(&lost, Time(0)), Meaning::NoFault);
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::default();
@@ -264,48 +235,21 @@ mod tests {
 
     #[test]
     fn a_template_that_dies_with_orders_unfulfilled_has_failed_even_if_it_had_loaded() {
-        let death = Death {
-            cause: Cause::Exited(1),
-            ready: Some(Time(0)),
-        };
-        assert_eq!(
-            meaning_of_template(&death, 0, Time(SECOND)),
-            Meaning::Ended(Duration::from_secs(1))
-        );
-        assert_eq!(
-            meaning_of_template(&death, 3, Time(SECOND)),
-            Meaning::FailedBoot
-        );
-        let unloaded = Death {
-            ready: None,
-            ..death
-        };
-        assert_eq!(
-            meaning_of_template(&unloaded, 0, Time(SECOND)),
-            Meaning::FailedBoot
-        );
+        let death = Death { cause: Cause::Exited(1), ready: Some(Time(0)) };
+        assert_eq!(meaning_of_template(&death, 0, Time(SECOND)), Meaning::Ended(Duration::from_secs(1)));
+        assert_eq!(meaning_of_template(&death, 3, Time(SECOND)), Meaning::FailedBoot);
+        let unloaded = Death { ready: None, ..death };
+        assert_eq!(meaning_of_template(&unloaded, 0, Time(SECOND)), Meaning::FailedBoot);
     }
 
     #[test]
     fn ten_failed_boots_within_a_minute_fail_the_pool_and_it_is_said_once() {
         let mut budget = Budget::default();
-        let said: Vec<_> = (0..15)
-            .map(|second| budget.spend(Time(second * SECOND)))
-            .collect();
+        let said: Vec<_> = (0..15).map(|second| budget.spend(Time(second * SECOND))).collect();
         let turned = said.iter().position(|change| *change == Change::Turned);
         assert_eq!(turned, Some(9));
-        assert_eq!(
-            said.iter()
-                .filter(|change| **change == Change::Turned)
-                .count(),
-            1
-        );
-        assert_eq!(
-            budget.health(),
-            Health::Failed {
-                next: Time(44 * SECOND)
-            }
-        );
+        assert_eq!(said.iter().filter(|change| **change == Change::Turned).count(), 1);
+        assert_eq!(budget.health(), Health::Failed { next: Time(44 * SECOND) });
     }
 
     #[test]
@@ -323,10 +267,7 @@ mod tests {
         for _ in 0..BUDGET {
             budget.spend(Time(0));
         }
-        assert_eq!(
-            [budget.recover(), budget.recover()],
-            [Change::Turned, Change::None]
-        );
+        assert_eq!([budget.recover(), budget.recover()], [Change::Turned, Change::None]);
         assert_eq!(budget.spend(Time(1)), Change::None);
         assert_eq!(budget.failures(Time(1)), 1);
     }

@@ -27,17 +27,12 @@ pub(super) struct Roster {
 impl Roster {
     /// So many slots, all vacant and free to be tried at once.
     pub(super) fn new(pool: PoolId, workers: u32) -> Self {
-        Roster {
-            pool,
-            slots: (0..workers).map(|_| Seat::default()).collect(),
-        }
+        Roster { pool, slots: (0..workers).map(|_| Seat::default()).collect() }
     }
 
     /// The worker a report means, unless its slot has another by now, or none.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
-        self.seat(who.slot)?
-            .held_mut()
-            .filter(|worker| worker.life == who.life)
+        self.seat(who.slot)?.held_mut().filter(|worker| worker.life == who.life)
     }
 
     /// The place of this slot.
@@ -49,14 +44,7 @@ impl Roster {
     pub(super) fn workers(&self) -> impl Iterator<Item = (WorkerRef, &Worker)> {
         (0..).zip(&self.slots).filter_map(|(slot, seat)| {
             let worker = seat.held()?;
-            Some((
-                WorkerRef {
-                    pool: self.pool,
-                    slot,
-                    life: worker.life,
-                },
-                worker,
-            ))
+            Some((WorkerRef { pool: self.pool, slot, life: worker.life }, worker))
         })
     }
 
@@ -67,10 +55,7 @@ impl Roster {
 
     /// The vacant slot that may be tried first, and when.
     pub(super) fn first_vacancy(&self) -> Option<(Time, u32)> {
-        (0..)
-            .zip(&self.slots)
-            .filter_map(|(slot, seat)| Some((seat.vacant_until()?, slot)))
-            .min()
+        (0..).zip(&self.slots).filter_map(|(slot, seat)| Some((seat.vacant_until()?, slot))).min()
     }
 }
 
@@ -89,12 +74,7 @@ enum Place<T> {
 
 impl<T> Default for Seat<T> {
     fn default() -> Self {
-        Seat {
-            backoff: Backoff::default(),
-            place: Place::Vacant {
-                retry_at: Time::default(),
-            },
-        }
+        Seat { backoff: Backoff::default(), place: Place::Vacant { retry_at: Time::default() } }
     }
 }
 

@@ -41,9 +41,7 @@ impl Rung {
     pub(super) fn climb(self, stop: Stop, now: Time) -> Option<Rung> {
         match (self, stop) {
             (Rung::Starting | Rung::Serving, Stop::Graceful) => Some(Rung::Draining { since: now }),
-            (Rung::Starting | Rung::Serving | Rung::Draining { .. }, Stop::Now) => {
-                Some(Rung::Killing)
-            }
+            (Rung::Starting | Rung::Serving | Rung::Draining { .. }, Stop::Now) => Some(Rung::Killing),
             (Rung::Draining { .. }, Stop::Graceful) => None,
             (Rung::Killing | Rung::Left, Stop::Graceful | Stop::Now) => None,
         }
@@ -86,10 +84,7 @@ pub(super) fn worker_input(
             Some(Input::Kill(Cause::StoppedNow))
         }
         (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) => None,
-        (
-            Pressure::Drain,
-            State::Refused { .. } | State::Draining { .. } | State::Leaving { .. },
-        ) => None,
+        (Pressure::Drain, State::Refused { .. } | State::Draining { .. } | State::Leaving { .. }) => None,
     }
 }
 
@@ -117,13 +112,7 @@ mod tests {
         assert_eq!(draining.climb(Stop::Graceful, later), None);
         assert_eq!(draining.climb(Stop::Now, later), Some(Rung::Killing));
         for rung in [Rung::Killing, Rung::Left] {
-            assert_eq!(
-                [
-                    rung.climb(Stop::Graceful, later),
-                    rung.climb(Stop::Now, later)
-                ],
-                [None, None]
-            );
+            assert_eq!([rung.climb(Stop::Graceful, later), rung.climb(Stop::Now, later)], [None, None]);
         }
     }
 
@@ -131,21 +120,13 @@ mod tests {
     fn each_pool_drains_for_its_own_stop_timeout() {
         let rung = Rung::Draining { since: Time(0) };
         let now = Time(0).after(Duration::from_secs(5));
-        assert_eq!(
-            rung.pressure(Duration::from_secs(5), now),
-            Some(Pressure::OutOfTime)
-        );
-        assert_eq!(
-            rung.pressure(Duration::from_secs(6), now),
-            Some(Pressure::Drain)
-        );
+        assert_eq!(rung.pressure(Duration::from_secs(5), now), Some(Pressure::OutOfTime));
+        assert_eq!(rung.pressure(Duration::from_secs(6), now), Some(Pressure::Drain));
     }
 
     #[test]
     fn a_worker_on_its_way_is_let_come_only_where_nobody_serves_the_queue() {
-        let starting = lifecycle::State::Starting {
-            pid: super::super::event::Pid(1),
-        };
+        let starting = lifecycle::State::Starting { pid: super::super::event::Pid(1) };
         let kill = lifecycle::Input::Kill(Cause::StoppedNow);
         assert_eq!(worker_input(Pressure::Drain, &starting, true), Some(kill));
         assert_eq!(worker_input(Pressure::Drain, &starting, false), None);

@@ -99,9 +99,9 @@ impl Template {
     /// When something must have happened, if something must.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Loading { deadline }
-            | State::Refused { deadline, .. }
-            | State::Dismissed { deadline, .. } => Some(deadline),
+            State::Loading { deadline } | State::Refused { deadline, .. } | State::Dismissed { deadline, .. } => {
+                Some(deadline)
+            }
             State::Loaded { .. } | State::Doomed { .. } => None,
         }
     }
@@ -116,35 +116,19 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
     let deadline = now.after(LEAVE_GRACE);
     match (state, input) {
         (S::Loading { .. }, I::Loaded) => Become(S::Loaded { since: now }),
-        (S::Loading { .. }, I::Refused(reason)) => Become(S::Refused {
-            reason,
-            loaded: None,
-            deadline,
-        }),
+        (S::Loading { .. }, I::Refused(reason)) => Become(S::Refused { reason, loaded: None, deadline }),
         (S::Loading { .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), None),
         (S::Loading { .. }, I::Died(exit)) => gone(cause_of(exit), None),
         (S::Loading { .. }, I::Overdue) => doom(None, Cause::BootTimeout),
-        (S::Loading { .. }, I::Dismiss) => Become(S::Dismissed {
-            loaded: None,
-            deadline,
-        }),
+        (S::Loading { .. }, I::Dismiss) => Become(S::Dismissed { loaded: None, deadline }),
         (S::Loading { .. }, I::Kill(cause)) => doom(None, cause),
 
         (S::Loaded { .. }, I::Loaded) => Repeat,
-        (S::Loaded { since }, I::Refused(reason)) => Become(S::Refused {
-            reason,
-            loaded: Some(*since),
-            deadline,
-        }),
-        (S::Loaded { .. }, I::NotStarted(_)) => {
-            Mistake("it had loaded, and was then said never to have been started")
-        }
+        (S::Loaded { since }, I::Refused(reason)) => Become(S::Refused { reason, loaded: Some(*since), deadline }),
+        (S::Loaded { .. }, I::NotStarted(_)) => Mistake("it had loaded, and was then said never to have been started"),
         (S::Loaded { since }, I::Died(exit)) => gone(cause_of(exit), Some(*since)),
         (S::Loaded { .. }, I::Overdue) => Mistake("it had loaded, and has no deadline"),
-        (S::Loaded { since }, I::Dismiss) => Become(S::Dismissed {
-            loaded: Some(*since),
-            deadline,
-        }),
+        (S::Loaded { since }, I::Dismiss) => Become(S::Dismissed { loaded: Some(*since), deadline }),
         (S::Loaded { since }, I::Kill(cause)) => doom(Some(*since), cause),
 
         // Already leaving: hanging up on it adds nothing.
@@ -153,25 +137,19 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Refused { reason, loaded, .. }, I::NotStarted(_) | I::Died(_)) => {
             gone(Cause::BootRefused(reason.clone()), *loaded)
         }
-        (S::Refused { reason, loaded, .. }, I::Overdue) => {
-            doom(*loaded, Cause::BootRefused(reason.clone()))
-        }
+        (S::Refused { reason, loaded, .. }, I::Overdue) => doom(*loaded, Cause::BootRefused(reason.clone())),
         (S::Refused { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),
 
         // It may not have been executed yet when we hung up: then no death will follow.
         (S::Dismissed { .. }, I::Loaded | I::Refused(_)) => Gossip,
-        (S::Dismissed { loaded, .. }, I::NotStarted(reason)) => {
-            gone(Cause::NotStarted(reason), *loaded)
-        }
+        (S::Dismissed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
         (S::Dismissed { loaded, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), *loaded),
         (S::Dismissed { loaded, .. }, I::Overdue) => doom(*loaded, Cause::StopTimeout),
         (S::Dismissed { .. }, I::Dismiss) => Repeat,
         (S::Dismissed { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),
 
         (S::Doomed { .. }, I::Loaded | I::Refused(_)) => Gossip,
-        (S::Doomed { loaded, .. }, I::NotStarted(reason)) => {
-            gone(Cause::NotStarted(reason), *loaded)
-        }
+        (S::Doomed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
         (S::Doomed { loaded, cause }, I::Died(_)) => gone(cause.clone(), *loaded),
         (S::Doomed { .. }, I::Overdue | I::Dismiss | I::Kill(_)) => Repeat,
     }
@@ -197,16 +175,9 @@ mod tests {
         let states = [
             State::Loading { deadline },
             State::Loaded { since: Time(5) },
-            State::Refused {
-                reason: "two threads".into(),
-                loaded,
-                deadline,
-            },
+            State::Refused { reason: "two threads".into(), loaded, deadline },
             State::Dismissed { loaded, deadline },
-            State::Doomed {
-                loaded,
-                cause: Cause::BootTimeout,
-            },
+            State::Doomed { loaded, cause: Cause::BootTimeout },
         ];
         // One column each for Loading, Loaded, Refused, Dismissed, Doomed.
         let table = [
@@ -219,10 +190,7 @@ mod tests {
             (Input::Kill(Cause::StoppedNow), "XXXXr"),
         ];
         for (input, expected) in table {
-            let row: String = states
-                .iter()
-                .map(|state| letter(&step(state, input.clone(), NOW)))
-                .collect();
+            let row: String = states.iter().map(|state| letter(&step(state, input.clone(), NOW))).collect();
             assert_eq!(row, expected, "{input:?}");
         }
     }
@@ -243,39 +211,19 @@ mod tests {
 
     #[test]
     fn a_template_that_was_dismissed_and_leaves_cleanly_is_retired() {
-        let dismissed = State::Dismissed {
-            loaded: None,
-            deadline: NOW,
-        };
+        let dismissed = State::Dismissed { loaded: None, deadline: NOW };
         let next = step(&dismissed, Input::Died(Exit::Status(0)), NOW);
-        assert_eq!(
-            next,
-            Next::Gone(Death {
-                cause: Cause::Retired,
-                ready: None
-            })
-        );
+        assert_eq!(next, Next::Gone(Death { cause: Cause::Retired, ready: None }));
     }
 
     #[test]
     fn a_template_that_refused_has_a_moment_to_leave_and_then_dies_of_what_it_said() {
-        let Next::Become(refused) = step(
-            &State::Loaded { since: Time(5) },
-            Input::Refused("no".into()),
-            NOW,
-        ) else {
+        let Next::Become(refused) = step(&State::Loaded { since: Time(5) }, Input::Refused("no".into()), NOW) else {
             panic!("it did not refuse");
         };
-        let expected = State::Refused {
-            reason: "no".into(),
-            loaded: Some(Time(5)),
-            deadline: NOW.after(LEAVE_GRACE),
-        };
+        let expected = State::Refused { reason: "no".into(), loaded: Some(Time(5)), deadline: NOW.after(LEAVE_GRACE) };
         assert_eq!(refused, expected);
-        let doomed = State::Doomed {
-            loaded: Some(Time(5)),
-            cause: Cause::BootRefused("no".into()),
-        };
+        let doomed = State::Doomed { loaded: Some(Time(5)), cause: Cause::BootRefused("no".into()) };
         assert_eq!(step(&refused, Input::Overdue, NOW), Next::Become(doomed));
     }
 }

@@ -30,15 +30,7 @@ impl PidFd {
     pub(crate) fn kill(&self) -> Result<(), Errno> {
         let none: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: the descriptor is open, the signal information may be null, no flag is set.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.0.as_raw_fd(),
-                libc::SIGKILL,
-                none,
-                0,
-            )
-        };
+        let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, none, 0) };
         match Errno::result(done) {
             Ok(_) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(errno),

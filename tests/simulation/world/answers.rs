@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ratoon::decide::event::{
-    Action, Event, Exit, Generation, Note, Pid, Stop, TemplateRef, Time, WorkerRef,
-};
+use ratoon::decide::event::{Action, Event, Exit, Generation, Note, Pid, Stop, TemplateRef, Time, WorkerRef};
 
 use super::{Attempt, KILLED, Plan, World};
 use crate::simulation::process::{Phase, Template, TemplatePhase, Worker, up_to};
@@ -26,12 +24,11 @@ impl World {
             Action::StartTemplate(who, generation) => self.start_template(*who, *generation),
             Action::DismissTemplate(who) => {
                 assert!(self.stop.is_some(), "dismissed without a stop");
-                assert!(self.workers.values().all(|worker| worker.template != who.life || worker.phase != Phase::Ordered));
+                assert!(
+                    self.workers.values().all(|worker| worker.template != who.life || worker.phase != Phase::Ordered)
+                );
                 let late = self.now.after(Duration::from_secs(1));
-                let template = self
-                    .templates
-                    .get_mut(&who.life)
-                    .expect("a buried template was dismissed");
+                let template = self.templates.get_mut(&who.life).expect("a buried template was dismissed");
                 assert_ne!(template.phase, TemplatePhase::Dismissed, "dismissed twice");
                 template.phase = TemplatePhase::Dismissed;
                 template.late = Some(late);
@@ -41,38 +38,22 @@ impl World {
             }
             Action::KillTemplate(who) => {
                 let stalled = self.workers.values().any(|worker| {
-                    worker.template == who.life
-                        && worker.phase == Phase::Ordered
-                        && worker.reported_overdue
+                    worker.template == who.life && worker.phase == Phase::Ordered && worker.reported_overdue
                 });
                 let now = self.now;
                 let leave_now = matches!(self.stop, Some((Stop::Now, _)));
-                let template = self
-                    .templates
-                    .get_mut(&who.life)
-                    .expect("a buried template was killed");
+                let template = self.templates.get_mut(&who.life).expect("a buried template was killed");
                 assert!(!template.killed, "killed twice");
                 let late = template.late.is_some_and(|late| late <= now);
-                assert!(
-                    late || stalled || leave_now,
-                    "a template was killed for nothing"
-                );
+                assert!(late || stalled || leave_now, "a template was killed for nothing");
                 template.killed = true;
                 self.happens(50, Event::TemplateDied(*who, KILLED));
             }
-            Action::OrderFork {
-                worker,
-                template,
-                generation,
-                deadline,
-            } => {
+            Action::OrderFork { worker, template, generation, deadline } => {
                 self.order_fork(*worker, *template, *generation, *deadline);
             }
             Action::Forget(who) => {
-                let worker = self
-                    .workers
-                    .remove(&who.life)
-                    .expect("somebody unknown was forgotten");
+                let worker = self.workers.remove(&who.life).expect("somebody unknown was forgotten");
                 assert_eq!(worker.phase, Phase::Ordered, "a process was forgotten");
                 if !self.templates.contains_key(&worker.template) {
                     self.attempts.retain(|attempt| attempt.life != who.life);
@@ -80,10 +61,7 @@ impl World {
             }
             Action::OrderDrain(who) => {
                 assert!(self.stop.is_some(), "drained without a stop");
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .expect("a buried worker was drained");
+                let worker = self.workers.get_mut(&who.life).expect("a buried worker was drained");
                 assert_eq!(worker.phase, Phase::Serving);
                 worker.phase = Phase::Draining;
                 let status = i32::from(self.rng.u8(0..10) == 0);
@@ -97,10 +75,7 @@ impl World {
                 };
                 assert_eq!(worker, who);
                 self.assert_deserved(*who, cause);
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .expect("a buried worker was killed");
+                let worker = self.workers.get_mut(&who.life).expect("a buried worker was killed");
                 assert_eq!(worker.killed, None, "killed twice");
                 worker.killed = Some(cause.clone());
                 self.happens(50, Event::WorkerDied(*who, KILLED));
@@ -119,53 +94,21 @@ impl World {
             }
             Action::Leave => {
                 assert!(self.stop.is_some(), "left unasked");
-                assert!(
-                    self.workers.is_empty() && self.templates.is_empty(),
-                    "left somebody behind"
-                );
+                assert!(self.workers.is_empty() && self.templates.is_empty(), "left somebody behind");
                 self.left = true;
             }
         }
     }
 
     fn start_template(&mut self, who: TemplateRef, generation: Generation) {
-        assert_eq!(
-            self.stop, None,
-            "a template was started after the stop began"
-        );
+        assert_eq!(self.stop, None, "a template was started after the stop began");
         assert!(self.lives.insert(who.life), "a life was used twice");
-        assert!(
-            self.templates
-                .values()
-                .all(|template| template.who.pool != who.pool),
-            "two templates"
-        );
-        let loaded = self
-            .loaded
-            .get(&who.pool)
-            .map_or(0, |generation| generation.0);
-        assert_eq!(
-            generation.0,
-            loaded + 1,
-            "generations count loaded programs"
-        );
-        self.attempts.push(Attempt {
-            at: self.now,
-            pool: who.pool,
-            slot: None,
-            life: who.life,
-        });
-        let late = Some(
-            self.now
-                .after(self.limits[who.pool.0 as usize].boot_timeout),
-        );
-        let template = Template {
-            who,
-            generation,
-            phase: TemplatePhase::Loading,
-            late,
-            killed: false,
-        };
+        assert!(self.templates.values().all(|template| template.who.pool != who.pool), "two templates");
+        let loaded = self.loaded.get(&who.pool).map_or(0, |generation| generation.0);
+        assert_eq!(generation.0, loaded + 1, "generations count loaded programs");
+        self.attempts.push(Attempt { at: self.now, pool: who.pool, slot: None, life: who.life });
+        let late = Some(self.now.after(self.limits[who.pool.0 as usize].boot_timeout));
+        let template = Template { who, generation, phase: TemplatePhase::Loading, late, killed: false };
         self.templates.insert(who.life, template);
         if self.chance(who.pool, |mood| mood.load_fails) {
             match self.rng.u8(0..3) {
@@ -178,37 +121,16 @@ impl World {
         }
     }
 
-    fn order_fork(
-        &mut self,
-        who: WorkerRef,
-        template: TemplateRef,
-        generation: Generation,
-        deadline: Time,
-    ) {
+    fn order_fork(&mut self, who: WorkerRef, template: TemplateRef, generation: Generation, deadline: Time) {
         assert_eq!(self.stop, None, "a fork was ordered after the stop began");
         assert!(self.lives.insert(who.life), "a life was used twice");
         let limits = &self.limits[who.pool.0 as usize];
         assert!(who.slot < limits.workers, "a slot that does not exist");
         assert_eq!(deadline, self.now.after(limits.boot_timeout));
-        let by = self
-            .templates
-            .get(&template.life)
-            .expect("a buried template was to fork");
-        assert_eq!(
-            (by.phase, by.killed),
-            (TemplatePhase::Loaded, false),
-            "a template that cannot was to fork"
-        );
-        assert_eq!(
-            (by.who, by.generation, who.pool),
-            (template, generation, template.pool)
-        );
-        self.attempts.push(Attempt {
-            at: self.now,
-            pool: who.pool,
-            slot: Some(who.slot),
-            life: who.life,
-        });
+        let by = self.templates.get(&template.life).expect("a buried template was to fork");
+        assert_eq!((by.phase, by.killed), (TemplatePhase::Loaded, false), "a template that cannot was to fork");
+        assert_eq!((by.who, by.generation, who.pool), (template, generation, template.pool));
+        self.attempts.push(Attempt { at: self.now, pool: who.pool, slot: Some(who.slot), life: who.life });
         let worker = Worker {
             who,
             template: template.life,
@@ -218,23 +140,11 @@ impl World {
             killed: None,
         };
         self.workers.insert(who.life, worker);
-        self.plan(
-            deadline.since(self.now),
-            Plan::Fact(Event::WorkerOverdue(who)),
-        );
+        self.plan(deadline.since(self.now), Plan::Fact(Event::WorkerOverdue(who)));
         if self.chance(who.pool, |mood| mood.fork_fails) {
             self.happens(5, Event::WorkerNotForked(who, "EAGAIN".into()));
         } else if self.chance(who.pool, |mood| mood.fork_kills_template) {
-            self.happens(
-                5,
-                Event::TemplateDied(
-                    template,
-                    Exit::Signal {
-                        number: 11,
-                        core: true,
-                    },
-                ),
-            );
+            self.happens(5, Event::TemplateDied(template, Exit::Signal { number: 11, core: true }));
         } else if !self.chance(who.pool, |mood| mood.fork_hangs) {
             let pid = Pid(i32::try_from(who.life % 30_000).unwrap() + 2);
             self.happens(5, Event::WorkerForked(who, pid));
@@ -258,16 +168,7 @@ impl World {
             if self.rng.bool() {
                 self.happens(20_000, Event::WorkerLeaving(who));
             } else {
-                self.happens(
-                    20_000,
-                    Event::WorkerDied(
-                        who,
-                        Exit::Signal {
-                            number: 11,
-                            core: true,
-                        },
-                    ),
-                );
+                self.happens(20_000, Event::WorkerDied(who, Exit::Signal { number: 11, core: true }));
             }
         } else if self.chance(who.pool, |mood| mood.request_hangs) {
             let stuck_until = up_to(20_000, &mut self.rng);

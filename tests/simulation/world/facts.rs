@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ratoon::decide::event::{
-    Action, Cause, Event, Exit, Note, Pid, PoolId, TemplateRef, WorkerRef,
-};
+use ratoon::decide::event::{Action, Cause, Event, Exit, Note, Pid, PoolId, TemplateRef, WorkerRef};
 
 use super::{KILLED, Plan, World};
 use crate::simulation::process::{Phase, TemplatePhase, Worker, up_to};
@@ -15,18 +13,20 @@ impl World {
         let mut expected = None;
         match &event {
             Event::TemplateLoaded(who) => {
-                let template = self.templates.get_mut(&who.life).filter(|template| {
-                    template.phase == TemplatePhase::Loading && !template.killed
-                })?;
+                let template = self
+                    .templates
+                    .get_mut(&who.life)
+                    .filter(|template| template.phase == TemplatePhase::Loading && !template.killed)?;
                 template.phase = TemplatePhase::Loaded;
                 template.late = None;
                 self.loaded.insert(who.pool, template.generation);
             }
             Event::TemplateRefused(who, _) => {
                 let now = self.now;
-                let template = self.templates.get_mut(&who.life).filter(|template| {
-                    template.phase == TemplatePhase::Loading && !template.killed
-                })?;
+                let template = self
+                    .templates
+                    .get_mut(&who.life)
+                    .filter(|template| template.phase == TemplatePhase::Loading && !template.killed)?;
                 template.phase = TemplatePhase::Refused;
                 template.late = Some(now.after(Duration::from_secs(1)));
                 if self.rng.bool() {
@@ -37,27 +37,18 @@ impl World {
                 self.templates.remove(&who.life)?;
             }
             Event::WorkerForked(who, _) => {
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.phase == Phase::Ordered)?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Ordered)?;
                 self.templates.get(&worker.template)?;
                 worker.phase = Phase::Starting;
                 self.plan_start(*who);
             }
             Event::WorkerNotForked(who, reason) => {
-                let worker = self
-                    .workers
-                    .get(&who.life)
-                    .filter(|worker| worker.phase == Phase::Ordered)?;
+                let worker = self.workers.get(&who.life).filter(|worker| worker.phase == Phase::Ordered)?;
                 self.templates.get(&worker.template)?;
                 expected = Some((*who, Cause::NotStarted(reason.clone())));
             }
             Event::WorkerReady(who) => {
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.phase == Phase::Starting)?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Starting)?;
                 worker.phase = Phase::Serving;
                 worker.deadline = None;
                 worker.reported_overdue = false;
@@ -67,37 +58,25 @@ impl World {
                 self.plan_service(*who);
             }
             Event::WorkerRefused(who, _) => {
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.phase == Phase::Starting)?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Starting)?;
                 worker.phase = Phase::Refused;
                 if self.rng.bool() {
                     self.happens(20, Event::WorkerDied(*who, Exit::Status(1)));
                 }
             }
             Event::WorkerLeaving(who) => {
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.phase == Phase::Serving)?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Serving)?;
                 worker.phase = Phase::Leaving;
                 let status = self.rng.i32(0..2);
                 self.happens(500, Event::WorkerDied(*who, Exit::Status(status)));
             }
             Event::WorkerOverdue(who) => {
                 let now = self.now;
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.deadline == Some(now))?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.deadline == Some(now))?;
                 worker.reported_overdue = true;
             }
             Event::WorkerDied(who, exit) => {
-                let worker = self
-                    .workers
-                    .get(&who.life)
-                    .filter(|worker| worker.phase != Phase::Ordered)?;
+                let worker = self.workers.get(&who.life).filter(|worker| worker.phase != Phase::Ordered)?;
                 let cause = expected_cause(worker, *exit);
                 self.workers.remove(&who.life);
                 expected = Some((*who, cause));
@@ -110,10 +89,7 @@ impl World {
                 matches!(action, Action::Note(Note::WorkerDied { worker, cause: told, .. })
                     if *worker == who && *told == cause)
             });
-            assert!(
-                told,
-                "{who:?} died of {cause:?}, and the log says {actions:?}"
-            );
+            assert!(told, "{who:?} died of {cause:?}, and the log says {actions:?}");
         }
         self.gossip_about(event);
         Some(actions)
@@ -130,15 +106,8 @@ impl World {
         }
         if self.rng.f64() < 0.1 {
             let nobody = self.lives.last().copied().unwrap_or(0) + 1_000_000;
-            let who = WorkerRef {
-                pool: PoolId(self.rng.u32(0..4)),
-                slot: self.rng.u32(0..14),
-                life: nobody,
-            };
-            let template = TemplateRef {
-                pool: who.pool,
-                life: nobody,
-            };
+            let who = WorkerRef { pool: PoolId(self.rng.u32(0..4)), slot: self.rng.u32(0..14), life: nobody };
+            let template = TemplateRef { pool: who.pool, life: nobody };
             let forged = [
                 Event::WorkerForked(who, Pid(1)),
                 Event::WorkerReady(who),
@@ -151,18 +120,11 @@ impl World {
             let event = self.rng.choice(forged).expect("there are some");
             self.plan(late, Plan::Gossip(event));
         }
-        let liars: Vec<_> = self
-            .workers
-            .values()
-            .filter(|worker| worker.phase == Phase::Serving)
-            .collect();
+        let liars: Vec<_> = self.workers.values().filter(|worker| worker.phase == Phase::Serving).collect();
         if self.rng.f64() < 0.05
             && let Some(who) = self.rng.choice(liars).map(|worker| worker.who)
         {
-            let lies = [
-                Event::WorkerRefused(who, "lie".into()),
-                Event::WorkerNotForked(who, "lie".into()),
-            ];
+            let lies = [Event::WorkerRefused(who, "lie".into()), Event::WorkerNotForked(who, "lie".into())];
             let lie = self.rng.choice(lies).expect("there are some");
             self.deliver(lie);
         }

@@ -17,27 +17,22 @@ impl World {
     pub(super) fn assert_deserved(&self, who: WorkerRef, cause: &Cause) {
         let worker = &self.workers[&who.life];
         let overdue = worker.reported_overdue;
-        let serves = matches!(
-            worker.phase,
-            Phase::Serving | Phase::Leaving | Phase::Draining
-        );
+        let serves = matches!(worker.phase, Phase::Serving | Phase::Leaving | Phase::Draining);
         let deserved = match cause {
             Cause::BootTimeout => overdue && worker.phase == Phase::Starting,
             Cause::BootRefused(_) => overdue && worker.phase == Phase::Refused,
             Cause::RequestTimeout => overdue && serves,
-            Cause::StopTimeout => self.stop.is_some_and(|(_, began)| {
-                self.now >= began.after(self.limits[who.pool.0 as usize].stop_timeout)
-            }),
+            Cause::StopTimeout => self
+                .stop
+                .is_some_and(|(_, began)| self.now >= began.after(self.limits[who.pool.0 as usize].stop_timeout)),
             Cause::StoppedNow => match self.stop {
                 Some((Stop::Now, _)) => true,
                 Some((Stop::Graceful, _)) => worker.phase == Phase::Starting,
                 None => false,
             },
-            Cause::Exited(_)
-            | Cause::Killed { .. }
-            | Cause::NotStarted(_)
-            | Cause::Retired
-            | Cause::TemplateLost => false,
+            Cause::Exited(_) | Cause::Killed { .. } | Cause::NotStarted(_) | Cause::Retired | Cause::TemplateLost => {
+                false
+            }
         };
         assert!(deserved, "{worker:?} was killed for {cause:?}");
     }
@@ -45,50 +40,19 @@ impl World {
     /// What must hold after every event.
     pub(super) fn check(&self) {
         for (pool, limits) in (0..).map(PoolId).zip(&self.limits) {
-            let mine: Vec<_> = self
-                .workers
-                .values()
-                .filter(|worker| worker.who.pool == pool)
-                .collect();
-            assert!(
-                mine.len() <= limits.workers as usize,
-                "{pool:?} has too many workers"
-            );
+            let mine: Vec<_> = self.workers.values().filter(|worker| worker.who.pool == pool).collect();
+            assert!(mine.len() <= limits.workers as usize, "{pool:?} has too many workers");
             let slots: BTreeSet<_> = mine.iter().map(|worker| worker.who.slot).collect();
             assert_eq!(slots.len(), mine.len(), "two lives in one slot of {pool:?}");
         }
-        for worker in self
-            .workers
-            .values()
-            .filter(|worker| worker.phase == Phase::Ordered)
-        {
-            assert!(
-                self.templates.contains_key(&worker.template),
-                "{worker:?} waits for a dead template"
-            );
+        for worker in self.workers.values().filter(|worker| worker.phase == Phase::Ordered) {
+            assert!(self.templates.contains_key(&worker.template), "{worker:?} waits for a dead template");
         }
-        let believed: BTreeSet<_> = self
-            .supervisor
-            .workers()
-            .map(|(who, ..)| who.life)
-            .collect();
-        assert!(
-            believed.iter().eq(self.workers.keys()),
-            "it believes in other workers than there are"
-        );
-        let believed: BTreeSet<_> = self
-            .supervisor
-            .templates()
-            .map(|(who, ..)| who.life)
-            .collect();
-        assert!(
-            believed.iter().eq(self.templates.keys()),
-            "it believes in other templates than there are"
-        );
-        assert!(
-            self.supervisor.wake_at().is_none_or(|at| at > self.now),
-            "it asks to be woken in the past"
-        );
+        let believed: BTreeSet<_> = self.supervisor.workers().map(|(who, ..)| who.life).collect();
+        assert!(believed.iter().eq(self.workers.keys()), "it believes in other workers than there are");
+        let believed: BTreeSet<_> = self.supervisor.templates().map(|(who, ..)| who.life).collect();
+        assert!(believed.iter().eq(self.templates.keys()), "it believes in other templates than there are");
+        assert!(self.supervisor.wake_at().is_none_or(|at| at > self.now), "it asks to be woken in the past");
         self.check_attempts();
         self.check_calm_pool();
     }
@@ -99,18 +63,9 @@ impl World {
             return;
         };
         let minute = Duration::from_secs(60);
-        let recent = self
-            .attempts
-            .iter()
-            .rev()
-            .take_while(|attempt| last.at.since(attempt.at) < minute);
-        let count = recent
-            .filter(|attempt| (attempt.pool, attempt.slot) == (last.pool, last.slot))
-            .count();
-        assert!(
-            count <= MOST_ATTEMPTS_A_MINUTE,
-            "{count} attempts in a minute like {last:?}"
-        );
+        let recent = self.attempts.iter().rev().take_while(|attempt| last.at.since(attempt.at) < minute);
+        let count = recent.filter(|attempt| (attempt.pool, attempt.slot) == (last.pool, last.slot)).count();
+        assert!(count <= MOST_ATTEMPTS_A_MINUTE, "{count} attempts in a minute like {last:?}");
     }
 
     /// One pool's trouble never touches another's.
@@ -119,11 +74,7 @@ impl World {
             return;
         }
         let calm = PoolId(2);
-        let touched = self
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.pool == calm)
-            .count();
+        let touched = self.attempts.iter().filter(|attempt| attempt.pool == calm).count();
         assert!(touched <= 1 + 3, "the calm pool was touched");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -31,19 +32,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut line: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut said = Said::default();
         if let Ok(speaker) = super::SPEAKER.read() {
             said.identity.extend(speaker.0.iter().cloned());
         }
         super::REQUEST.with(|request| {
             if let Some(request) = &*request.borrow() {
-                said.identity.push(("request", request.to_string()));
+                said.identity.push(("request", request.to_string().into()));
             }
         });
         event.record(&mut said);
@@ -58,19 +54,13 @@ where
 /// What an event says.
 #[derive(Default)]
 struct Said {
-    identity: Vec<(&'static str, String)>,
+    identity: Vec<(&'static str, Value)>,
     message: String,
-    rest: Vec<(&'static str, String)>,
+    rest: Vec<(&'static str, Value)>,
 }
 
 impl Said {
-    fn write_text(
-        &self,
-        line: &mut Writer<'_>,
-        level: Level,
-        colour: bool,
-        time: bool,
-    ) -> fmt::Result {
+    fn write_text(&self, line: &mut Writer<'_>, level: Level, colour: bool, time: bool) -> fmt::Result {
         if time {
             SystemTime.format_time(line)?;
             line.write_char(' ')?;
@@ -85,11 +75,11 @@ impl Said {
         let plain = if paint.is_empty() { "" } else { "\x1b[0m" };
         write!(line, "{paint}{level:>5}{plain}")?;
         for (key, value) in &self.identity {
-            write!(line, " {key}={}", quoted(value))?;
+            write!(line, " {key}={}", quoted(&word(value)))?;
         }
         write!(line, " {}", escaped(&self.message))?;
         for (key, value) in &self.rest {
-            write!(line, " {key}={}", quoted(value))?;
+            write!(line, " {key}={}", quoted(&word(value)))?;
         }
         writeln!(line)
     }
@@ -97,25 +87,20 @@ impl Said {
     fn write_json(&self, line: &mut Writer<'_>, level: Level) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
-        write!(
-            line,
-            "{{\"time\":{},\"level\":{}",
-            json(&time),
-            json(level.as_str())
-        )?;
+        write!(line, "{{\"time\":{},\"level\":{}", json(&time), json(level.as_str()))?;
         for (key, value) in &self.identity {
-            write!(line, ",{}:{}", json(key), json(value))?;
+            write!(line, ",{}:{value}", json(key))?;
         }
         write!(line, ",\"message\":{}", json(&self.message))?;
         for (key, value) in &self.rest {
-            write!(line, ",{}:{}", json(key), json(value))?;
+            write!(line, ",{}:{value}", json(key))?;
         }
         writeln!(line, "}}")
     }
 
-    fn take(&mut self, field: &Field, value: String) {
+    fn take(&mut self, field: &Field, value: Value) {
         match field.name() {
-            "message" => self.message = value,
+            "message" => self.message = word(&value),
             name if IDENTITY.contains(&name) => self.identity.push((name, value)),
             name => self.rest.push((name, value)),
         }
@@ -124,25 +109,35 @@ impl Said {
 
 impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, value.to_owned());
+        self.take(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.take(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.take(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.take(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, format!("{value:?}"));
+        self.take(field, format!("{value:?}").into());
     }
+}
+
+/// A value as text: what is text without quotes, numbers as they are.
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A value that is one word stands as it is, anything else in quotes.
 fn quoted(value: &str) -> String {
-    let word = !value.is_empty()
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'=');
-    if word {
-        value.to_owned()
-    } else {
-        format!("\"{}\"", escaped(value).replace('"', "\\\""))
-    }
+    let word = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'=');
+    if word { value.to_owned() } else { format!("\"{}\"", escaped(value).replace('"', "\\\"")) }
 }
 
 /// The text without control characters, so that nothing in it can begin a line or speak to a terminal.
@@ -159,7 +154,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -54,10 +54,7 @@ pub fn install(level: Level, format: Format) {
     let shape = match format {
         Format::Json => format::Shape::Json,
         Format::Auto if !terminal && !journal => format::Shape::Json,
-        Format::Text | Format::Auto => format::Shape::Text {
-            colour: terminal,
-            time: !journal,
-        },
+        Format::Text | Format::Auto => format::Shape::Text { colour: terminal, time: !journal },
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(match level {
@@ -75,7 +72,7 @@ pub fn install(level: Level, format: Format) {
 
 /// Who speaks in this process: stands first in every line.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Speaker(pub(crate) Vec<(&'static str, String)>);
+pub(crate) struct Speaker(pub(crate) Vec<(&'static str, serde_json::Value)>);
 
 static SPEAKER: RwLock<Speaker> = RwLock::new(Speaker(Vec::new()));
 
@@ -123,11 +120,7 @@ impl RequestId {
         }
         match headers.get("traceparent").filter(visible) {
             Some(parent)
-                if parent
-                    .as_bytes()
-                    .splitn(3, |byte| *byte == b'-')
-                    .nth(1)
-                    .is_some_and(|id| id.len() == 32) =>
+                if parent.as_bytes().splitn(3, |byte| *byte == b'-').nth(1).is_some_and(|id| id.len() == 32) =>
             {
                 RequestId::Traced(parent.clone())
             }
@@ -140,14 +133,9 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RequestId::Given(value) => f.write_str(value.to_str().unwrap_or_default()),
-            RequestId::Traced(value) => f.write_str(
-                value
-                    .to_str()
-                    .unwrap_or_default()
-                    .split('-')
-                    .nth(1)
-                    .unwrap_or_default(),
-            ),
+            RequestId::Traced(value) => {
+                f.write_str(value.to_str().unwrap_or_default().split('-').nth(1).unwrap_or_default())
+            }
             RequestId::Own { since, pid, number } => write!(f, "{since:x}-{pid:x}-{number:x}"),
         }
     }

@@ -47,11 +47,7 @@ impl Sink {
     fn put(&self, line: &[u8]) -> io::Result<usize> {
         match self {
             Sink::Inherited => io::stderr().write(line),
-            Sink::Socket => Ok(send(
-                io::stderr().as_raw_fd(),
-                line,
-                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-            )?),
+            Sink::Socket => Ok(send(io::stderr().as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?),
             Sink::Reopened(file) => (&*file).write(line),
         }
     }
@@ -73,12 +69,7 @@ pub(super) struct Line<'a> {
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let lost = LOST.swap(0, Ordering::Relaxed);
-        if lost > 0
-            && self
-                .sink
-                .put(format!("{lost} log lines lost: nobody took them\n").as_bytes())
-                .is_err()
-        {
+        if lost > 0 && self.sink.put(format!("{lost} log lines lost: nobody took them\n").as_bytes()).is_err() {
             LOST.fetch_add(lost, Ordering::Relaxed);
         }
         let mut rest = line;

@@ -32,17 +32,10 @@ fn begin<A: App>() -> Result<(A, Post)> {
     log_panics();
     let mut app = app?;
     let listener = TcpListener::bind(&address).map_err(|error| {
-        Error::msg(format!(
-            "cannot listen on {address}: {error}; RATOON_LISTEN=127.0.0.1:8081 would name another"
-        ))
+        Error::msg(format!("cannot listen on {address}: {error}; RATOON_LISTEN=127.0.0.1:8081 would name another"))
     })?;
     listener.set_nonblocking(true)?;
-    let worker = Worker {
-        pool: "by hand".into(),
-        slot: 0,
-        generation: 1,
-        pid: std::process::id(),
-    };
+    let worker = Worker { pool: "by hand".into(), slot: 0, generation: 1, pid: std::process::id() };
     app.start(&worker)?;
     let bound = listener.local_addr()?;
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");

@@ -43,9 +43,7 @@ pub(super) fn main<A: App>() -> ExitCode {
     let channel = match channel() {
         Ok(channel) => channel,
         Err(error) => {
-            say(&format!(
-                "{CHANNEL} names no channel to a supervisor: {error}"
-            ));
+            say(&format!("{CHANNEL} names no channel to a supervisor: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -89,27 +87,18 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
         }
         Received::End => leave(0),
         other => {
-            return Err(Error::msg(format!(
-                "the supervisor's first word should be Load, and was {other:?}"
-            )));
+            return Err(Error::msg(format!("the supervisor's first word should be Load, and was {other:?}")));
         }
     };
     title::set(proof, &format!("ratoon: {} template", charter.pool));
     signal::ignore(&IGNORED)?;
     SigSet::empty().thread_set_mask()?;
-    let app = catch_unwind(AssertUnwindSafe(|| {
-        A::load(Settings::new(charter.settings.clone()))
-    }))
-    .unwrap_or_else(|_| Err(Error::msg("load panicked; standard error has its words")))?;
+    let app = catch_unwind(AssertUnwindSafe(|| A::load(Settings::new(charter.settings.clone()))))
+        .unwrap_or_else(|_| Err(Error::msg("load panicked; standard error has its words")))?;
     log::install(charter.log_level, charter.log_format);
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;
-    Ok(Loaded {
-        app,
-        charter,
-        scoreboard,
-        listeners,
-    })
+    Ok(Loaded { app, charter, scoreboard, listeners })
 }
 
 fn unpack(mut descriptors: Vec<OwnedFd>) -> Result<(Charter, Shared<Scoreboard>, Vec<OwnedFd>)> {
@@ -164,11 +153,7 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                 flush();
                 let report = match fork_worker(&proof, template, slot, Channel::from(line)) {
                     Ok(pid) => Report::Forked { slot, life, pid },
-                    Err(errno) => Report::NotForked {
-                        slot,
-                        life,
-                        reason: format!("cannot fork: {errno}"),
-                    },
+                    Err(errno) => Report::NotForked { slot, life, reason: format!("cannot fork: {errno}") },
                 };
                 if let Some((_, channel)) = template {
                     channel.send(&report, &[])?;
@@ -176,9 +161,7 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
             }
             Received::End => return Ok(()),
             other => {
-                return Err(Error::msg(format!(
-                    "a template takes orders to fork, and this was {other:?}"
-                )));
+                return Err(Error::msg(format!("a template takes orders to fork, and this was {other:?}")));
             }
         }
     }

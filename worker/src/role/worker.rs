@@ -18,13 +18,7 @@ use crate::{Error, Result, log};
 /// what is the template's, has been done where the template's things are.
 pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i32 {
     let pid = std::process::id();
-    let Charter {
-        pool,
-        generation,
-        slots,
-        limits,
-        ..
-    } = loaded.charter;
+    let Charter { pool, generation, slots, limits, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     // 3. A name of its own, in `ps` and in every line of the log.
@@ -32,18 +26,13 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
         title::set(&proof, &format!("ratoon: {pool} worker {slot}"));
     }
     log::speak_as(log::Speaker(vec![
-        ("pool", pool.clone()),
-        ("worker", slot.to_string()),
-        ("gen", generation.to_string()),
-        ("pid", pid.to_string()),
+        ("pool", pool.clone().into()),
+        ("worker", slot.into()),
+        ("gen", generation.into()),
+        ("pid", pid.into()),
     ]));
     log_panics();
-    let worker = Worker {
-        pool,
-        slot,
-        generation,
-        pid,
-    };
+    let worker = Worker { pool, slot, generation, pid };
     // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.
     let begun = listen_for_term().and_then(|terminate| {
         let mut app = loaded.app;
@@ -51,26 +40,13 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
         catch_unwind(AssertUnwindSafe(|| app.start(&worker)))
             .unwrap_or_else(|_| Err(Error::msg("start panicked; the log has its words")))?;
         let listeners = loaded.listeners;
-        let post = Post {
-            worker,
-            slots,
-            limits,
-            scoreboard: loaded.scoreboard,
-            listeners,
-            terminate,
-            channel: None,
-        };
+        let post = Post { worker, slots, limits, scoreboard: loaded.scoreboard, listeners, terminate, channel: None };
         Ok((app, post))
     });
     let (app, mut post) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            let _ = channel.send(
-                &Report::Refused {
-                    reason: error.to_string(),
-                },
-                &[],
-            );
+            let _ = channel.send(&Report::Refused { reason: error.to_string() }, &[]);
             return 1;
         }
     };
@@ -109,12 +85,8 @@ pub(super) fn listen_for_term() -> Result<UnixStream> {
 /// A panic's words go where every other line goes.
 pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map_or_else(String::new, ToString::to_string);
-        let words = panic
-            .payload_as_str()
-            .unwrap_or("with a value that is no text");
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let words = panic.payload_as_str().unwrap_or("with a value that is no text");
         tracing::error!(place, "panicked: {words}");
     }));
 }

@@ -69,13 +69,7 @@ pub(super) enum Wish {
 }
 
 impl Connection {
-    pub(super) fn new(
-        wire: Wire,
-        peer: Option<SocketAddr>,
-        serial: u32,
-        rules: &Rules,
-        now: u64,
-    ) -> Connection {
+    pub(super) fn new(wire: Wire, peer: Option<SocketAddr>, serial: u32, rules: &Rules, now: u64) -> Connection {
         Connection {
             wire: Rc::new(wire),
             peer,
@@ -83,10 +77,7 @@ impl Connection {
             registered: false,
             queued: false,
             deadline: now.saturating_add(rules.header_timeout),
-            stage: Stage::Head {
-                reader: HeadReader::default(),
-                timed: true,
-            },
+            stage: Stage::Head { reader: HeadReader::default(), timed: true },
         }
     }
 
@@ -141,9 +132,7 @@ impl Connection {
         let slow = |why| Refusal::new(http::StatusCode::REQUEST_TIMEOUT, why);
         let refusal = match &self.stage {
             Stage::Head { reader, .. } if reader.begun() => slow("the head did not arrive in time"),
-            Stage::Exchange(exchange) if exchange.receives() => {
-                slow("the body did not arrive in time")
-            }
+            Stage::Exchange(exchange) if exchange.receives() => slow("the body did not arrive in time"),
             _ => return Wish::Close,
         };
         self.refuse(refusal, now);
@@ -156,21 +145,15 @@ impl Connection {
         };
         let judged = {
             let inbound = self.wire.inbound();
-            if inbound.is_empty() {
-                Ok(None)
-            } else {
-                reader.read(&inbound, rules.longest_head)
-            }
+            if inbound.is_empty() { Ok(None) } else { reader.read(&inbound, rules.longest_head) }
         };
         match judged {
             Ok(Some(head)) => {
-                if matches!(head.framing, Framing::Length(length) if length > rules.bounds.longest)
-                {
+                if matches!(head.framing, Framing::Length(length) if length > rules.bounds.longest) {
                     self.refuse(upload::too_large(), now);
                     return None;
                 }
-                self.stage =
-                    Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head)));
+                self.stage = Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head)));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None
             }
@@ -203,11 +186,7 @@ impl Connection {
         match exchange.advance(&rules.woken, &rules.bounds) {
             Progress::Waits => {
                 if self.wire.moved_since(before) {
-                    let patience = if exchange.receives() {
-                        rules.body_timeout
-                    } else {
-                        rules.send_timeout
-                    };
+                    let patience = if exchange.receives() { rules.body_timeout } else { rules.send_timeout };
                     self.deadline = now.saturating_add(patience);
                 }
                 Some(Wish::Wait)
@@ -217,10 +196,7 @@ impl Connection {
                 Some(Wish::Serve(request))
             }
             Progress::Done { keep: true } => {
-                let idle = Stage::Head {
-                    reader: HeadReader::default(),
-                    timed: false,
-                };
+                let idle = Stage::Head { reader: HeadReader::default(), timed: false };
                 if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle) {
                     exchange.end();
                 }
@@ -243,10 +219,7 @@ impl Connection {
     fn refuse(&mut self, refusal: Refusal, now: u64) {
         tracing::debug!(status = refusal.status.as_u16(), why = refusal.why, peer = ?self.peer, "request refused");
         self.deadline = now.saturating_add(LINGER.0);
-        self.stage = Stage::Refusal {
-            words: refusal.response(),
-            said: 0,
-        };
+        self.stage = Stage::Refusal { words: refusal.response(), said: 0 };
     }
 
     fn speak(&mut self, now: u64) -> Option<Wish> {

@@ -21,10 +21,7 @@ pub(super) struct Crowd {
 
 impl Crowd {
     pub(super) fn new() -> Crowd {
-        Crowd {
-            next_look: u64::MAX,
-            ..Crowd::default()
-        }
+        Crowd { next_look: u64::MAX, ..Crowd::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -60,10 +57,7 @@ impl Crowd {
             return Ok(());
         };
         if !connection.registered {
-            let flags = EpollFlags::EPOLLIN
-                | EpollFlags::EPOLLOUT
-                | EpollFlags::EPOLLRDHUP
-                | EpollFlags::EPOLLET;
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
             let token = (u64::from(connection.serial) << 32) | key as u64;
             epoll.add::<&Wire>(&connection.wire, EpollEvent::new(flags, token))?;
             connection.registered = true;
@@ -92,11 +86,7 @@ impl Crowd {
                 nearest = nearest.min(connection.deadline);
             }
         }
-        self.next_look = if nearest == u64::MAX {
-            nearest
-        } else {
-            nearest.max(now + LOOK)
-        };
+        self.next_look = if nearest == u64::MAX { nearest } else { nearest.max(now + LOOK) };
         late
     }
 

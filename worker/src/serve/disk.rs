@@ -32,10 +32,7 @@ pub(crate) struct DiskShare {
 
 impl DiskShare {
     pub(crate) fn none(disk: &Rc<Disk>) -> DiskShare {
-        DiskShare {
-            disk: disk.clone(),
-            reserved: 0,
-        }
+        DiskShare { disk: disk.clone(), reserved: 0 }
     }
 
     /// Makes the share cover `bytes` in all; false if the pool has no room for that.
@@ -47,12 +44,7 @@ impl DiskShare {
         let Some(cell) = self.disk.cell() else {
             return false;
         };
-        let granted = self.disk.scoreboard.reserve_disk(
-            cell,
-            more,
-            self.disk.bound,
-            self.disk.slots as usize,
-        );
+        let granted = self.disk.scoreboard.reserve_disk(cell, more, self.disk.bound, self.disk.slots as usize);
         if granted {
             self.reserved += more;
         }

@@ -56,10 +56,7 @@ impl Wake for Flag {
 impl Woken {
     pub(super) fn new() -> Woken {
         let flag = Arc::new(Flag::default());
-        Woken {
-            waker: Waker::from(flag.clone()),
-            flag,
-        }
+        Woken { waker: Waker::from(flag.clone()), flag }
     }
 
     fn take(&self) -> bool {
@@ -70,9 +67,7 @@ impl Woken {
 /// hyper, as we want it.
 pub(super) fn engine(longest_head: usize) -> Builder {
     let mut builder = Builder::new();
-    builder
-        .half_close(true)
-        .max_buf_size(BUFFER.max(longest_head + BUFFER));
+    builder.half_close(true).max_buf_size(BUFFER.max(longest_head + BUFFER));
     builder
 }
 
@@ -196,10 +191,7 @@ impl Exchange {
     /// The response is made. The connection goes on afterwards if both sides mean it to; `leaving` says that we do not.
     pub(super) fn respond(&mut self, mut response: Response, leaving: bool) {
         let says_close = |value: &HeaderValue| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+            value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
         };
         let endless = self.old && response.body().remaining().is_none();
         let headers = response.headers_mut();
@@ -214,9 +206,7 @@ impl Exchange {
         }
         self.phase = Phase::Response { keep };
         let wire = self.wire.clone();
-        self.letters
-            .response
-            .set(Some(response.map(|body| Outgoing { body, wire })));
+        self.letters.response.set(Some(response.map(|body| Outgoing { body, wire })));
     }
 
     /// Takes hyper's machine away: what it read beyond its request goes back to the wire.
@@ -225,11 +215,7 @@ impl Exchange {
         self.wire.give_back(&parts.read_buf);
     }
 
-    fn collect(
-        &mut self,
-        context: &mut Context<'_>,
-        bounds: &Bounds,
-    ) -> Result<Option<Box<Request>>, Refusal> {
+    fn collect(&mut self, context: &mut Context<'_>, bounds: &Bounds) -> Result<Option<Box<Request>>, Refusal> {
         let Phase::Body(_, incoming, upload) = &mut self.phase else {
             return Ok(None);
         };
@@ -249,9 +235,7 @@ impl Exchange {
         }
         self.wire.withdraw_grant();
         match std::mem::replace(&mut self.phase, Phase::Handling) {
-            Phase::Body(parts, _, upload) => {
-                Ok(Some(Box::new(Request::from_parts(parts, upload.finish()))))
-            }
+            Phase::Body(parts, _, upload) => Ok(Some(Box::new(Request::from_parts(parts, upload.finish())))),
             other => {
                 self.phase = other;
                 Ok(None)
@@ -303,10 +287,7 @@ impl Future for Answer {
     type Output = Result<http::Response<Outgoing>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0
-            .response
-            .take()
-            .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+        self.0.response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
     }
 }
 
@@ -320,10 +301,7 @@ impl http_body::Body for Outgoing {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(context)
     }
 
@@ -347,8 +325,6 @@ pub(super) fn failure(status: StatusCode) -> Response {
     let mut response = Response::new(Body::from(format!("{status}\n")));
     *response.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, text);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
     response
 }

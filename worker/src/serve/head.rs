@@ -80,8 +80,7 @@ impl HeadReader {
     /// # Errors
     /// The refusal it deserves, as soon as that is certain.
     pub(super) fn read(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
-        self.judge(bytes, longest)
-            .map_err(|refusal| refusal.to_method(self.method == Method::Head))
+        self.judge(bytes, longest).map_err(|refusal| refusal.to_method(self.method == Method::Head))
     }
 
     /// Whether anything of a request has arrived.
@@ -90,10 +89,7 @@ impl HeadReader {
     }
 
     fn judge(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
-        while let Some(found) = bytes[self.searched..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-        {
+        while let Some(found) = bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
             let end = self.searched + found;
             if end + 1 - self.start > longest {
                 return Err(self.too_long());
@@ -134,14 +130,8 @@ impl HeadReader {
 
     fn too_long(&self) -> Refusal {
         match self.lines {
-            0 => Refusal::new(
-                StatusCode::URI_TOO_LONG,
-                "the request line is longer than this server takes",
-            ),
-            _ => Refusal::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the head is longer than this server takes",
-            ),
+            0 => Refusal::new(StatusCode::URI_TOO_LONG, "the request line is longer than this server takes"),
+            _ => Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is longer than this server takes"),
         }
     }
 
@@ -152,20 +142,12 @@ impl HeadReader {
             return self.request_line(line);
         }
         if self.lines > MOST_LINES + 1 {
-            return Err(Refusal::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "more than 100 header lines",
-            ));
+            return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "more than 100 header lines"));
         }
-        let colon = line
-            .iter()
-            .position(|byte| *byte == b':')
-            .ok_or(Refusal::bad("a header line without a colon"))?;
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::bad("a header line without a colon"))?;
         let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Refusal::bad(
-                "a header name with a character that no name has",
-            ));
+            return Err(Refusal::bad("a header name with a character that no name has"));
         }
         if !value.iter().all(|byte| is_text(*byte)) {
             return Err(Refusal::bad("a control character in a header value"));
@@ -178,9 +160,7 @@ impl HeadReader {
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(Refusal::bad(
-                "a request line is method, target and version, one space between them",
-            ));
+            return Err(Refusal::bad("a request line is method, target and version, one space between them"));
         };
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
             return Err(Refusal::bad("a method with a character that no method has"));
@@ -193,9 +173,7 @@ impl HeadReader {
         self.old = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-                if major.is_ascii_digit() && minor.is_ascii_digit() =>
-            {
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 return Err(Refusal::new(
                     StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                     "this server speaks HTTP/1.1 and 1.0",
@@ -204,33 +182,22 @@ impl HeadReader {
             _ => return Err(Refusal::bad("a malformed version")),
         };
         if method == b"CONNECT" {
-            return Err(Refusal::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "this server is no proxy",
-            ));
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this server is no proxy"));
         }
         self.target(target)
     }
 
     fn target(&mut self, target: &[u8]) -> Result<(), Refusal> {
-        if !target
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && *byte != b'#')
-        {
-            return Err(Refusal::bad(
-                "a character in the target that must be percent-encoded",
-            ));
+        if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+            return Err(Refusal::bad("a character in the target that must be percent-encoded"));
         }
         match target {
             [b'/', ..] => Ok(()),
             b"*" if self.method == Method::Options => Ok(()),
             _ => {
-                let authority = strip_scheme(target)
-                    .ok_or(Refusal::bad("a target that is neither a path nor a URL"))?;
-                let end = authority
-                    .iter()
-                    .position(|byte| matches!(byte, b'/' | b'?'))
-                    .unwrap_or(authority.len());
+                let authority =
+                    strip_scheme(target).ok_or(Refusal::bad("a target that is neither a path nor a URL"))?;
+                let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(authority.len());
                 self.target_has_host = true;
                 match end > 0 && is_host(&authority[..end]) {
                     true => Ok(()),
@@ -258,9 +225,7 @@ impl HeadReader {
             for word in list(value) {
                 self.coding = Some(match (self.coding, word.eq_ignore_ascii_case(b"chunked")) {
                     (Some(Coding::Chunked), _) => {
-                        return Err(Refusal::bad(
-                            "chunked is not the last transfer coding, or not the only chunked",
-                        ));
+                        return Err(Refusal::bad("chunked is not the last transfer coding, or not the only chunked"));
                     }
                     (None, true) => Coding::Chunked,
                     _ if word.is_empty() || !word.iter().all(|byte| is_token(*byte)) => {
@@ -274,10 +239,7 @@ impl HeadReader {
                 self.close |= word.eq_ignore_ascii_case(b"close");
                 self.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
             }
-        } else if name.eq_ignore_ascii_case(b"expect")
-            && !self.old
-            && !value.eq_ignore_ascii_case(b"100-continue")
-        {
+        } else if name.eq_ignore_ascii_case(b"expect") && !self.old && !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refusal::new(
                 StatusCode::EXPECTATION_FAILED,
                 "this server knows no expectation but 100-continue",
@@ -306,19 +268,8 @@ impl HeadReader {
                 ));
             }
         };
-        let keep_alive = if self.old {
-            self.keep_alive && !self.close
-        } else {
-            !self.close
-        };
-        Ok(Head {
-            start: self.start,
-            end: self.judged,
-            line: self.request_line,
-            framing,
-            keep_alive,
-            old: self.old,
-        })
+        let keep_alive = if self.old { self.keep_alive && !self.close } else { !self.close };
+        Ok(Head { start: self.start, end: self.judged, line: self.request_line, framing, keep_alive, old: self.old })
     }
 }
 
@@ -372,18 +323,11 @@ fn is_host(value: &[u8]) -> bool {
             }
             (&b""[..], &rest[end + 1..])
         }
-        _ => value.split_at(
-            value
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(value.len()),
-        ),
+        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
     };
     let port_is_one = match port {
         [] => true,
-        [b':', digits @ ..] => {
-            digits.is_empty() || decimal(digits).is_some_and(|port| port <= 65535)
-        }
+        [b':', digits @ ..] => digits.is_empty() || decimal(digits).is_some_and(|port| port <= 65535),
         _ => false,
     };
     port_is_one && is_registered_name(host)
@@ -393,11 +337,7 @@ fn is_registered_name(name: &[u8]) -> bool {
     let mut rest = name;
     while let [byte, after @ ..] = rest {
         rest = match (byte, after) {
-            (b'%', [high, low, after @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                after
-            }
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
             (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => after,
             _ => return false,
         };

@@ -45,19 +45,8 @@ pub(super) enum Arrival {
 
 impl Inlets {
     /// Events of listener `n` carry `first_token + n`.
-    pub(super) fn new(
-        listeners: Vec<OwnedFd>,
-        scoreboard: Rc<Shared<Scoreboard>>,
-        first_token: u64,
-    ) -> Inlets {
-        Inlets {
-            listeners,
-            door: Door::Open,
-            waiting: false,
-            rests_until: 0,
-            scoreboard,
-            first_token,
-        }
+    pub(super) fn new(listeners: Vec<OwnedFd>, scoreboard: Rc<Shared<Scoreboard>>, first_token: u64) -> Inlets {
+        Inlets { listeners, door: Door::Open, waiting: false, rests_until: 0, scoreboard, first_token }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -85,11 +74,7 @@ impl Inlets {
         }
         for (index, listener) in self.listeners.iter().enumerate() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, self.first_token + index as u64);
-            let done = if wanted {
-                epoll.add(listener, event)
-            } else {
-                epoll.delete(listener)
-            };
+            let done = if wanted { epoll.add(listener, event) } else { epoll.delete(listener) };
             if let Err(error) = done {
                 tracing::error!(%error, "cannot change whether a listener is waited for");
             }

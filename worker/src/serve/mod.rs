@@ -111,18 +111,11 @@ impl<A: App> Server<A> {
         if let Some(channel) = &post.channel {
             epoll.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         }
-        epoll.add(
-            post.terminate.as_fd(),
-            EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE),
-        )?;
+        epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
         let scoreboard = Rc::new(post.scoreboard);
-        let disk = Disk {
-            scoreboard: scoreboard.clone(),
-            slot: post.worker.slot,
-            slots: post.slots,
-            bound: limits.body_disk,
-        };
+        let disk =
+            Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, slots: post.slots, bound: limits.body_disk };
         let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
         let rules = Rules {
             engine: engine(longest_head),
@@ -142,9 +135,7 @@ impl<A: App> Server<A> {
         Ok(Server {
             app,
             worker: post.worker,
-            since: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |age| age.as_secs()),
+            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             served: 0,
             request_timeout: limits.request_timeout.saturating_mul(MILLI),
             max_connections: limits.max_connections as usize,
@@ -173,8 +164,7 @@ impl<A: App> Server<A> {
         self.settle();
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
-            self.inlets
-                .wait_if(self.is_free() && self.has_room(), &self.epoll, self.now);
+            self.inlets.wait_if(self.is_free() && self.has_room(), &self.epoll, self.now);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
                 found => found?,
@@ -217,8 +207,7 @@ impl<A: App> Server<A> {
             token => {
                 let flags = event.events();
                 let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
-                let readable =
-                    gone || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
+                let readable = gone || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
                 let writable = gone || flags.contains(EpollFlags::EPOLLOUT);
                 if let Some((key, connection)) = self.crowd.addressed(token) {
                     connection.wire.notice(readable, writable);
@@ -278,11 +267,7 @@ impl<A: App> Server<A> {
             return false;
         };
         let in_peace = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
-        in_peace
-            && self.is_free()
-            && self.waiting.is_empty()
-            && !self.inlets.may_yield()
-            && !self.crowd.is_engaged()
+        in_peace && self.is_free() && self.waiting.is_empty() && !self.inlets.may_yield() && !self.crowd.is_engaged()
     }
 
     fn is_free(&self) -> bool {
@@ -295,17 +280,12 @@ impl<A: App> Server<A> {
 
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> EpollTimeout {
-        let asks_listeners = self.stage != Stage::Serving
-            && self.is_free()
-            && self.has_room()
-            && self.inlets.may_yield();
+        let asks_listeners =
+            self.stage != Stage::Serving && self.is_free() && self.has_room() && self.inlets.may_yield();
         if !self.ready.is_empty() || asks_listeners {
             return EpollTimeout::ZERO;
         }
-        let mut until = self
-            .crowd
-            .next_look()
-            .min(self.inlets.rest(self.now).unwrap_or(u64::MAX));
+        let mut until = self.crowd.next_look().min(self.inlets.rest(self.now).unwrap_or(u64::MAX));
         if let Stage::Leaving { since } = self.stage
             && self.now < since + LAST_CHANCE
         {
@@ -316,17 +296,14 @@ impl<A: App> Server<A> {
         }
         // Rounded up: waking a moment early would mean to wake twice.
         let millis = until.saturating_sub(self.now).div_ceil(MILLI);
-        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
-            .unwrap_or(EpollTimeout::NONE)
+        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE)
     }
 
     fn take_in(&mut self, listener: usize) {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone());
-                let key = self
-                    .crowd
-                    .insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
                 if let Some(cell) = self.cell() {
                     cell.opened();
                 }
@@ -390,11 +367,7 @@ impl<A: App> Server<A> {
             let Some((key, serial, request)) = self.waiting.pop_front() else {
                 break;
             };
-            if self
-                .crowd
-                .get_mut(key)
-                .is_some_and(|each| each.serial == serial)
-            {
+            if self.crowd.get_mut(key).is_some_and(|each| each.serial == serial) {
                 self.serve(key, *request);
             }
         }
@@ -456,35 +429,18 @@ impl<A: App> Server<A> {
             return;
         };
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
-        let mut context = Context {
-            worker: &self.worker,
-            peer: connection.peer,
-            served: self.served,
-            id: id.clone(),
-        };
+        let mut context = Context { worker: &self.worker, peer: connection.peer, served: self.served, id: id.clone() };
         self.served += 1;
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
-            cell.begin(
-                self.now,
-                self.now.saturating_add(self.request_timeout),
-                connection.line(),
-            );
+            cell.begin(self.now, self.now.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
         let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
         let response = presentable(answer, connection.line());
         speak_of(None);
         self.now = clock::now();
-        let held = response
-            .body()
-            .needs_the_application()
-            .then_some((key, connection.serial));
-        connection.respond(
-            response,
-            self.stage != Stage::Serving,
-            &self.rules,
-            self.now,
-        );
+        let held = response.body().needs_the_application().then_some((key, connection.serial));
+        connection.respond(response, self.stage != Stage::Serving, &self.rules, self.now);
         self.held = held;
         if held.is_none() {
             self.end_request();
@@ -498,10 +454,7 @@ impl<A: App> Server<A> {
         let Some((key, serial)) = self.held else {
             return;
         };
-        let sends = self
-            .crowd
-            .get_mut(key)
-            .is_some_and(|each| each.serial == serial && each.is_sending());
+        let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
         if !sends {
             self.held = None;
             self.now = clock::now();

@@ -17,11 +17,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, why: &'static str) -> Refusal {
-        Refusal {
-            status,
-            why,
-            headless: false,
-        }
+        Refusal { status, why, headless: false }
     }
 
     pub(super) fn bad(why: &'static str) -> Refusal {
@@ -30,20 +26,13 @@ impl Refusal {
 
     /// The refusal of a HEAD request has no body.
     pub(super) fn to_method(self, is_head: bool) -> Refusal {
-        Refusal {
-            headless: is_head,
-            ..self
-        }
+        Refusal { headless: is_head, ..self }
     }
 
     /// The whole response.
     pub(super) fn response(&self) -> Vec<u8> {
         let body = format!("{}: {}\n", self.status, self.why);
-        let retry = if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            "retry-after: 1\r\n"
-        } else {
-            ""
-        };
+        let retry = if self.status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
              {retry}connection: close\r\ndate: {date}\r\n\r\n{body}",

@@ -38,10 +38,7 @@ enum Store {
 
 impl Upload {
     pub(super) fn new() -> Upload {
-        Upload {
-            length: 0,
-            store: Store::Piece(Bytes::new()),
-        }
+        Upload { length: 0, store: Store::Piece(Bytes::new()) }
     }
 
     /// Adds a piece.
@@ -100,10 +97,7 @@ impl Upload {
 }
 
 pub(super) fn too_large() -> Refusal {
-    Refusal::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "the body is longer than this server takes",
-    )
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than this server takes")
 }
 
 fn no_room(why: &'static str) -> Refusal {

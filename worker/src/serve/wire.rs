@@ -84,9 +84,7 @@ impl Wire {
         match self.receive(&mut scratch) {
             Ok(Some(0)) => Fill::End,
             Ok(Some(length)) => {
-                self.inbound
-                    .borrow_mut()
-                    .extend_from_slice(&scratch[..length]);
+                self.inbound.borrow_mut().extend_from_slice(&scratch[..length]);
                 Fill::Some
             }
             Ok(None) => Fill::NotNow,
@@ -113,8 +111,7 @@ impl Wire {
 
     /// Writes as much as goes now.
     pub(super) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        self.transmit(|socket| write(socket, bytes))
-            .map(Option::unwrap_or_default)
+        self.transmit(|socket| write(socket, bytes)).map(Option::unwrap_or_default)
     }
 
     /// Tells the client that nothing more comes.
@@ -159,10 +156,7 @@ impl Wire {
         }
     }
 
-    fn transmit(
-        &self,
-        attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Result<Option<usize>, Errno> {
+    fn transmit(&self, attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>) -> Result<Option<usize>, Errno> {
         if !self.writable.get() {
             return Ok(None);
         }
@@ -239,11 +233,7 @@ impl AsFd for Wire {
 pub(super) struct Port(pub(super) Rc<Wire>);
 
 impl Read for Port {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let wire = &self.0;
         let granted = wire.grant.get().min(buffer.remaining() as u64) as usize;
         if granted == 0 {
@@ -272,11 +262,7 @@ impl Read for Port {
 }
 
 impl Write for Port {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.put(bytes.len(), |socket| write(socket, bytes))
     }
 
@@ -311,11 +297,7 @@ impl Write for Port {
 }
 
 impl Port {
-    fn put(
-        &self,
-        length: usize,
-        attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Poll<io::Result<usize>> {
+    fn put(&self, length: usize, attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>) -> Poll<io::Result<usize>> {
         if self.0.muted.get() {
             return Poll::Ready(Ok(length));
         }

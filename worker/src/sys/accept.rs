@@ -19,14 +19,8 @@ pub fn accept(listener: &impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Err
     let mut length = size_of::<sockaddr_storage>() as socklen_t;
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: `address` is valid for `length` bytes, which is what the kernel is told.
-    let number = unsafe {
-        libc::accept4(
-            listener.as_fd().as_raw_fd(),
-            address.as_mut_ptr().cast(),
-            &mut length,
-            flags,
-        )
-    };
+    let number =
+        unsafe { libc::accept4(listener.as_fd().as_raw_fd(), address.as_mut_ptr().cast(), &mut length, flags) };
     let connection = received(Errno::result(number)?);
     // SAFETY: all zeroes is a sockaddr_storage, and the kernel wrote an address into it.
     let address = unsafe { address.assume_init() };

@@ -63,10 +63,7 @@ impl<T: AllAtomic> Shared<T> {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address the kernel chooses replaces nothing.
         let memory = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, &file, 0)? };
-        Ok(Shared {
-            file,
-            memory: memory.cast(),
-        })
+        Ok(Shared { file, memory: memory.cast() })
     }
 
     /// The file, to be handed to another process.
@@ -78,13 +75,7 @@ impl<T: AllAtomic> Shared<T> {
     pub fn withhold_from_children(&self) {
         // SAFETY: the range is exactly our own mapping, and MADV_DONTFORK leaves this process's view as it is. Should
         // it fail, the children merely inherit the mapping.
-        let _ = unsafe {
-            madvise(
-                self.memory.cast(),
-                size_of::<T>(),
-                MmapAdvise::MADV_DONTFORK,
-            )
-        };
+        let _ = unsafe { madvise(self.memory.cast(), size_of::<T>(), MmapAdvise::MADV_DONTFORK) };
     }
 }
 

@@ -30,9 +30,7 @@ pub fn prepare(_proof: &SingleThreaded) {
         let mut count = 0;
         let mut place = arguments;
         while place < end_of_arguments {
-            place += CStr::from_ptr(place as *const nix::libc::c_char)
-                .to_bytes_with_nul()
-                .len();
+            place += CStr::from_ptr(place as *const nix::libc::c_char).to_bytes_with_nul().len();
             count += 1;
         }
         if environ.is_null() {
@@ -56,10 +54,7 @@ pub fn prepare(_proof: &SingleThreaded) {
 
 /// Sets the title of this process, cut to the room there is.
 pub fn set(_proof: &SingleThreaded, title: &str) {
-    let (start, length) = (
-        START.load(Ordering::Relaxed),
-        LENGTH.load(Ordering::Relaxed),
-    );
+    let (start, length) = (START.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));
     if length < 2 {
         return;
     }
@@ -76,18 +71,7 @@ pub fn set(_proof: &SingleThreaded, title: &str) {
 fn layout() -> Option<(usize, usize, usize)> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    let field = |number: usize| {
-        after_name
-            .split_whitespace()
-            .nth(number - 3)?
-            .parse::<usize>()
-            .ok()
-    };
-    let (start, end, environment, environment_end) =
-        (field(48)?, field(49)?, field(50)?, field(51)?);
-    (start != 0 && end > start && environment == end && environment_end > end).then_some((
-        start,
-        end,
-        environment_end,
-    ))
+    let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<usize>().ok();
+    let (start, end, environment, environment_end) = (field(48)?, field(49)?, field(50)?, field(51)?);
+    (start != 0 && end > start && environment == end && environment_end > end).then_some((start, end, environment_end))
 }

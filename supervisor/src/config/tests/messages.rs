@@ -5,9 +5,7 @@ use crate::config::parse;
 
 /// Reads `keys` as those of a pool that has a listener: the first of them stands in line 3.
 fn pool_complaints(keys: &str) -> String {
-    complaints(&format!(
-        "[pool.web]\nlisten = [\"127.0.0.1:80\"]\n{keys}\n"
-    ))
+    complaints(&format!("[pool.web]\nlisten = [\"127.0.0.1:80\"]\n{keys}\n"))
 }
 
 #[test]
@@ -17,143 +15,50 @@ fn a_mistake_in_a_value_names_file_line_key_and_what_would_be_right() {
             r#"request_timeout = "30 parsecs""#,
             r#"request_timeout: "30 parsecs" is not a duration: write for example "500ms", "30s" or "2m""#,
         ),
-        (
-            r#"request_timeout = "30 sec""#,
-            r#"request_timeout: "30 sec" is not a duration: write "30s""#,
-        ),
-        (
-            "request_timeout = 30",
-            r#"request_timeout: 30 has no unit: write "30s""#,
-        ),
-        (
-            "request_timeout = -30",
-            r#"request_timeout: found -30, wanted a duration such as "500ms", "30s" or "2m""#,
-        ),
-        (
-            "request_timeout = true",
-            r#"request_timeout: found true, wanted a duration such as "500ms", "30s" or "2m""#,
-        ),
-        (
-            r#"request_timeout = "0s""#,
-            r#"request_timeout: "0s" is too short: at least "1ms""#,
-        ),
-        (
-            r#"request_timeout = "366d""#,
-            r#"request_timeout: "366d" is too long: at most "365d""#,
-        ),
-        (
-            r#"max_body = "64MB""#,
-            r#"max_body: "64MB" is not a size: write "64MiB""#,
-        ),
-        (
-            "max_body = 65536",
-            r#"max_body: 65536 has no unit: write "64KiB""#,
-        ),
-        (
-            r#"max_body = "huge""#,
-            r#"max_body: "huge" is not a size: write for example "512B", "16KiB" or "64MiB""#,
-        ),
-        (
-            "max_body = 1.5",
-            r#"max_body: found 1.5, wanted a size such as "512B", "16KiB" or "64MiB""#,
-        ),
-        (
-            r#"max_header = "512B""#,
-            r#"max_header: "512B" is too small: at least "1KiB""#,
-        ),
-        (
-            r#"max_header = "2MiB""#,
-            r#"max_header: "2MiB" is too large: at most "1MiB""#,
-        ),
-        (
-            "workers = 0",
-            "workers: 0 is out of range: write a whole number from 1 to 1000",
-        ),
-        (
-            "workers = -1",
-            "workers: -1 is out of range: write a whole number from 1 to 1000",
-        ),
-        (
-            "workers = 5_000_000_000",
-            "workers: 5000000000 is out of range: write a whole number from 1 to 1000",
-        ),
-        (
-            "workers = 99999999999999999999",
-            "workers: 99999999999999999999 does not fit into 64 bits",
-        ),
-        (
-            r#"workers = "8""#,
-            r#"workers: found "8", wanted a whole number from 1 to 1000"#,
-        ),
-        (
-            "workers = [8]",
-            "workers: found a list, wanted a whole number from 1 to 1000",
-        ),
-        (
-            "max_connections = 0",
-            "max_connections: 0 is out of range: write a whole number from 1 to 100000",
-        ),
-        (
-            r#"body_dir = "tmp""#,
-            r#"body_dir: "tmp" is not an absolute path: write for example "/var/tmp""#,
-        ),
+        (r#"request_timeout = "30 sec""#, r#"request_timeout: "30 sec" is not a duration: write "30s""#),
+        ("request_timeout = 30", r#"request_timeout: 30 has no unit: write "30s""#),
+        ("request_timeout = -30", r#"request_timeout: found -30, wanted a duration such as "500ms", "30s" or "2m""#),
+        ("request_timeout = true", r#"request_timeout: found true, wanted a duration such as "500ms", "30s" or "2m""#),
+        (r#"request_timeout = "0s""#, r#"request_timeout: "0s" is too short: at least "1ms""#),
+        (r#"request_timeout = "366d""#, r#"request_timeout: "366d" is too long: at most "365d""#),
+        (r#"max_body = "64MB""#, r#"max_body: "64MB" is not a size: write "64MiB""#),
+        ("max_body = 65536", r#"max_body: 65536 has no unit: write "64KiB""#),
+        (r#"max_body = "huge""#, r#"max_body: "huge" is not a size: write for example "512B", "16KiB" or "64MiB""#),
+        ("max_body = 1.5", r#"max_body: found 1.5, wanted a size such as "512B", "16KiB" or "64MiB""#),
+        (r#"max_header = "512B""#, r#"max_header: "512B" is too small: at least "1KiB""#),
+        (r#"max_header = "2MiB""#, r#"max_header: "2MiB" is too large: at most "1MiB""#),
+        ("workers = 0", "workers: 0 is out of range: write a whole number from 1 to 1000"),
+        ("workers = -1", "workers: -1 is out of range: write a whole number from 1 to 1000"),
+        ("workers = 5_000_000_000", "workers: 5000000000 is out of range: write a whole number from 1 to 1000"),
+        ("workers = 99999999999999999999", "workers: 99999999999999999999 does not fit into 64 bits"),
+        (r#"workers = "8""#, r#"workers: found "8", wanted a whole number from 1 to 1000"#),
+        ("workers = [8]", "workers: found a list, wanted a whole number from 1 to 1000"),
+        ("max_connections = 0", "max_connections: 0 is out of range: write a whole number from 1 to 100000"),
+        (r#"body_dir = "tmp""#, r#"body_dir: "tmp" is not an absolute path: write for example "/var/tmp""#),
         ("body_dir = 1", "body_dir: found 1, wanted a string"),
-        (
-            r#"program = "app -v""#,
-            r#"program: found "app -v", wanted a list: write ["app", "-v"]"#,
-        ),
+        (r#"program = "app -v""#, r#"program: found "app -v", wanted a list: write ["app", "-v"]"#),
         (
             "program = []",
             "program: names no program: write one first in the list, or no list at all for the sample application",
         ),
-        (
-            r#"program = ["app", 1]"#,
-            "program[1]: found 1, wanted a string",
-        ),
-        (
-            r#"program = ["a\u0000b"]"#,
-            "program: an argument cannot hold a zero byte: remove it",
-        ),
+        (r#"program = ["app", 1]"#, "program[1]: found 1, wanted a string"),
+        (r#"program = ["a\u0000b"]"#, "program: an argument cannot hold a zero byte: remove it"),
         ("settings = 1", "settings: found 1, wanted a table"),
-        (
-            "settings.rate = nan",
-            "settings.rate: nan is not a finite number",
-        ),
-        (
-            r#"worker = 2"#,
-            r#"worker: no such key; did you mean "workers"?"#,
-        ),
-        (
-            r#"Request-Timeout = "1s""#,
-            r#"Request-Timeout: no such key; did you mean "request_timeout"?"#,
-        ),
+        ("settings.rate = nan", "settings.rate: nan is not a finite number"),
+        (r#"worker = 2"#, r#"worker: no such key; did you mean "workers"?"#),
+        (r#"Request-Timeout = "1s""#, r#"Request-Timeout: no such key; did you mean "request_timeout"?"#),
     ] {
-        assert_eq!(
-            pool_complaints(keys),
-            format!("config.toml:3: pool.web.{line}")
-        );
+        assert_eq!(pool_complaints(keys), format!("config.toml:3: pool.web.{line}"));
     }
 }
 
 #[test]
 fn a_mistake_in_a_listener_names_the_listener() {
     for (listen, line) in [
-        (
-            r#""127.0.0.1:80""#,
-            r#": found "127.0.0.1:80", wanted a list: write ["127.0.0.1:80"]"#,
-        ),
-        (
-            "8080",
-            r#": found 8080, wanted a list: write for example ["127.0.0.1:8080"]"#,
-        ),
-        (
-            "[]",
-            r#": a pool needs a socket: write for example listen = ["127.0.0.1:8080"]"#,
-        ),
-        (
-            "[8080]",
-            r#"[0]: 8080 is only a port: write "127.0.0.1:8080""#,
-        ),
+        (r#""127.0.0.1:80""#, r#": found "127.0.0.1:80", wanted a list: write ["127.0.0.1:80"]"#),
+        ("8080", r#": found 8080, wanted a list: write for example ["127.0.0.1:8080"]"#),
+        ("[]", r#": a pool needs a socket: write for example listen = ["127.0.0.1:8080"]"#),
+        ("[8080]", r#"[0]: 8080 is only a port: write "127.0.0.1:8080""#),
         (
             "[true]",
             r#"[0]: found true, wanted an address such as "127.0.0.1:8080" or "unix:/run/web.sock", or a table with one"#,
@@ -162,22 +67,13 @@ fn a_mistake_in_a_listener_names_the_listener() {
             r#"["localhost:80"]"#,
             r#"[0]: "localhost:80" names a host, and an IP address is wanted: write "127.0.0.1:80""#,
         ),
-        (
-            r#"[{ mode = "0660" }]"#,
-            r#"[0]: "address" is missing from this table: add it"#,
-        ),
-        (
-            r#"[{ address = "0.0.0.0" }]"#,
-            r#"[0].address: "0.0.0.0" has no port: write "0.0.0.0:8080""#,
-        ),
+        (r#"[{ mode = "0660" }]"#, r#"[0]: "address" is missing from this table: add it"#),
+        (r#"[{ address = "0.0.0.0" }]"#, r#"[0].address: "0.0.0.0" has no port: write "0.0.0.0:8080""#),
         (
             r#"[{ address = 80 }]"#,
             r#"[0].address: found 80, wanted an address such as "127.0.0.1:8080" or "unix:/run/web.sock""#,
         ),
-        (
-            r#"[{ address = "unix:/x", mod = "0660" }]"#,
-            r#"[0].mod: no such key; did you mean "mode"?"#,
-        ),
+        (r#"[{ address = "unix:/x", mod = "0660" }]"#, r#"[0].mod: no such key; did you mean "mode"?"#),
         (
             r#"[{ address = "unix:/x", port = 1 }]"#,
             "[0].port: no such key; the keys of this table are address, mode, owner, group, backlog",
@@ -198,14 +94,8 @@ fn a_mistake_in_a_listener_names_the_listener() {
             r#"[{ address = "unix:/x", mode = "4755" }]"#,
             r#"[0].mode: "4755" is not a mode: write octal digits from "0000" to "0777", for example "0660""#,
         ),
-        (
-            r#"[{ address = "unix:/x", owner = 33 }]"#,
-            r#"[0].owner: 33 needs quotes: write "33""#,
-        ),
-        (
-            r#"[{ address = "unix:/x", group = "" }]"#,
-            r#"[0].group: "" names nobody: write for example "www-data""#,
-        ),
+        (r#"[{ address = "unix:/x", owner = 33 }]"#, r#"[0].owner: 33 needs quotes: write "33""#),
+        (r#"[{ address = "unix:/x", group = "" }]"#, r#"[0].group: "" names nobody: write for example "www-data""#),
         (
             r#"[{ address = "unix:/x", backlog = 0 }]"#,
             "[0].backlog: 0 is out of range: write a whole number from 1 to 65535",
@@ -230,43 +120,22 @@ fn a_mistake_above_the_pools_is_named_too() {
             r#"log.level = "loud""#,
             r#"log.level: "loud" is not one of them: write "error", "warn", "info", "debug" or "trace""#,
         ),
-        (
-            "log.level = 3",
-            r#"log.level: found 3, wanted "error", "warn", "info", "debug" or "trace""#,
-        ),
-        (
-            r#"log.colour = true"#,
-            "log.colour: no such key; the keys of this table are level, format",
-        ),
+        ("log.level = 3", r#"log.level: found 3, wanted "error", "warn", "info", "debug" or "trace""#),
+        (r#"log.colour = true"#, "log.colour: no such key; the keys of this table are level, format"),
         ("log = 1", "log: found 1, wanted a table"),
-        (
-            "workers = 3",
-            "workers: no such key; the keys of this table are log, pool",
-        ),
+        ("workers = 3", "workers: no such key; the keys of this table are log, pool"),
         ("[pools.x]", r#"pools: no such key; did you mean "pool"?"#),
     ] {
-        assert_eq!(
-            complaints(&format!("{text}{web}")),
-            format!("config.toml:1: {line}")
-        );
+        assert_eq!(complaints(&format!("{text}{web}")), format!("config.toml:1: {line}"));
     }
     for (text, line) in [
-        (
-            "",
-            r#"config.toml: pool: no pool is configured: add a table [pool.web] with listen = ["127.0.0.1:8080"]"#,
-        ),
+        ("", r#"config.toml: pool: no pool is configured: add a table [pool.web] with listen = ["127.0.0.1:8080"]"#),
         (
             "\n[pool]\n",
             r#"config.toml:2: pool: no pool is configured: add a table [pool.web] with listen = ["127.0.0.1:8080"]"#,
         ),
-        (
-            "pool = 1",
-            "config.toml:1: pool: found 1, wanted one table per pool, such as [pool.web]",
-        ),
-        (
-            "pool.web = 1",
-            "config.toml:1: pool.web: found 1, wanted a table",
-        ),
+        ("pool = 1", "config.toml:1: pool: found 1, wanted one table per pool, such as [pool.web]"),
+        ("pool.web = 1", "config.toml:1: pool.web: found 1, wanted a table"),
         (
             "[pool.web]\nworkers = 2",
             r#"config.toml:1: pool.web.listen: a pool needs a socket: write for example listen = ["127.0.0.1:8080"]"#,
@@ -284,33 +153,18 @@ fn a_mistake_above_the_pools_is_named_too() {
 #[test]
 fn a_syntax_error_is_one_line_with_its_column() {
     for (keys, line) in [
-        (
-            "request_timeout = 30s",
-            r#"3:19: text needs quotes: write "30s""#,
-        ),
-        (
-            "listen2 = localhost",
-            r#"3:11: text needs quotes: write "localhost""#,
-        ),
+        ("request_timeout = 30s", r#"3:19: text needs quotes: write "30s""#),
+        ("listen2 = localhost", r#"3:11: text needs quotes: write "localhost""#),
         ("workers =", r#"3:10: a value is missing after "=""#),
-        (
-            "mode = 0660",
-            r#"3:8: not a number; text, also a mode or an address, needs quotes: write "0660""#,
-        ),
+        ("mode = 0660", r#"3:8: not a number; text, also a mode or an address, needs quotes: write "0660""#),
         (
             "address = 127.0.0.1:80",
             r#"3:16: not a number; text, also a mode or an address, needs quotes: write "127.0.0.1:80""#,
         ),
-        (
-            "workers = 1\nworkers = 2",
-            r#"4:1: "workers" is already set above: keep one of the two"#,
-        ),
+        ("workers = 1\nworkers = 2", r#"4:1: "workers" is already set above: keep one of the two"#),
         ("workers 1", "3:9: key with no value, expected `=`"),
         ("[pool.web", "3:10: unclosed table, expected `]`"),
-        (
-            "body_dir = \"ä\" x",
-            "3:16: unexpected key or value, expected newline, `#`",
-        ),
+        ("body_dir = \"ä\" x", "3:16: unexpected key or value, expected newline, `#`"),
     ] {
         assert_eq!(pool_complaints(keys), format!("config.toml:{line}"));
     }
@@ -364,17 +218,12 @@ fn an_address_is_listened_on_once_and_port_zero_as_often_as_one_likes() {
         "config.toml:3: pool.web.listen[1]: \"unix:/run//x\" is already listened on by pool.web.listen[0] (line 2): \
          give each its own address"
     );
-    assert_eq!(
-        complaints("[pool.web]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n"),
-        ""
-    );
+    assert_eq!(complaints("[pool.web]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n"), "");
 }
 
 #[test]
 fn a_file_of_another_kind_is_not_complained_about_without_end() {
-    let text: String = (0..10_000)
-        .map(|index| format!("key{index} = 1\n"))
-        .collect();
+    let text: String = (0..10_000).map(|index| format!("key{index} = 1\n")).collect();
     assert_eq!(complaints(&text).lines().count(), 50);
 }
 
@@ -391,10 +240,7 @@ fn a_message_stays_on_one_line_whatever_the_file_says() {
         let said = parse(text, "config.toml").unwrap_err();
         for complaint in said.iter() {
             let line = complaint.to_string();
-            assert!(
-                line.chars().all(|c| !c.is_control()) && line.len() < 400,
-                "{line}"
-            );
+            assert!(line.chars().all(|c| !c.is_control()) && line.len() < 400, "{line}");
         }
     }
 }

@@ -21,9 +21,7 @@ fn read(text: &str) -> Config {
 #[test]
 fn the_shipped_file_is_valid() {
     let config = parse(SHIPPED, "config.toml").unwrap_or_else(|errors| panic!("{errors}"));
-    let [web] = config.pools.as_slice() else {
-        panic!("one pool is enough for a first run")
-    };
+    let [web] = config.pools.as_slice() else { panic!("one pool is enough for a first run") };
     assert_eq!(web.listen, [Listen::new("127.0.0.1:8080".parse().unwrap())]);
     assert_eq!(Value::from(web.settings.clone()), json!({ "faults": true }));
     assert_eq!(web.program, None);
@@ -31,34 +29,19 @@ fn the_shipped_file_is_valid() {
 
 #[test]
 fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
-    let told: Vec<&str> = SHIPPED
-        .lines()
-        .filter(|line| line.contains(" = ") && line.contains(NOT_THE_DEFAULT))
-        .collect();
+    let told: Vec<&str> =
+        SHIPPED.lines().filter(|line| line.contains(" = ") && line.contains(NOT_THE_DEFAULT)).collect();
     assert_eq!(told.len(), 2, "the listener and the faults: {told:?}");
-    let rest: String = SHIPPED
-        .lines()
-        .filter(|line| !told.contains(line))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let rest: String = SHIPPED.lines().filter(|line| !told.contains(line)).map(|line| format!("{line}\n")).collect();
     let config = read(&rest);
     assert_eq!(config.log, Log::default());
-    assert_eq!(
-        config.pools,
-        [Pool {
-            name: "web".into(),
-            ..Pool::default()
-        }]
-    );
+    assert_eq!(config.pools, [Pool { name: "web".into(), ..Pool::default() }]);
 }
 
 #[test]
 fn the_shipped_file_shows_every_key() {
     let specimen = Config {
-        pools: vec![Pool {
-            listen: vec![Listen::new("127.0.0.1:0".parse().unwrap())],
-            ..Pool::default()
-        }],
+        pools: vec![Pool { listen: vec![Listen::new("127.0.0.1:0".parse().unwrap())], ..Pool::default() }],
         ..Config::default()
     };
     let mut keys = Vec::new();
@@ -79,9 +62,7 @@ fn the_shipped_file_shows_every_key() {
 /// The names of the keys whose values are no tables, and of empty tables.
 fn leaves(value: &Value, name: &str, keys: &mut Vec<String>) {
     match value {
-        Value::Object(table) if !table.is_empty() => table
-            .iter()
-            .for_each(|(key, value)| leaves(value, key, keys)),
+        Value::Object(table) if !table.is_empty() => table.iter().for_each(|(key, value)| leaves(value, key, keys)),
         Value::Array(items) if items.iter().any(Value::is_object) => {
             keys.push(name.to_owned());
             items.iter().for_each(|item| leaves(item, name, keys));
@@ -95,23 +76,12 @@ fn what_the_shipped_file_shows_commented_out_is_valid_too() {
     let shown: Vec<&str> = SHIPPED
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
-        .filter(|line| {
-            line.split_once(" = ")
-                .is_some_and(|(key, _)| !key.contains(' '))
-        })
+        .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
         .collect();
     assert!(shown.len() >= 3, "{shown:?}");
     for line in shown {
-        let listen = if line.starts_with("listen") {
-            ""
-        } else {
-            "listen = [\"127.0.0.1:0\"]"
-        };
-        assert_eq!(
-            complaints(&format!("[pool.web]\n{listen}\n{line}\n")),
-            "",
-            "{line}"
-        );
+        let listen = if line.starts_with("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        assert_eq!(complaints(&format!("[pool.web]\n{listen}\n{line}\n")), "", "{line}");
     }
 }
 
@@ -121,18 +91,10 @@ fn no_mutation_of_the_shipped_file_is_a_panic_or_an_empty_answer() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let pieces = [
-        "\"", "[", "]", "{", "}", "=", "\n", "#", ".", ",", "0", "-", "é", "\\u0000", "\r", "'''",
-        "[[", "unix:",
-    ];
-    let plain: Vec<&str> = SHIPPED
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect();
-    let original = format!(
-        "[[pool.b.listen]]\naddress = \"unix:/x\"\nmode = \"0660\"\n{}",
-        plain.join("\n")
-    );
+    let pieces =
+        ["\"", "[", "]", "{", "}", "=", "\n", "#", ".", ",", "0", "-", "é", "\\u0000", "\r", "'''", "[[", "unix:"];
+    let plain: Vec<&str> = SHIPPED.lines().filter(|line| !line.starts_with('#')).collect();
+    let original = format!("[[pool.b.listen]]\naddress = \"unix:/x\"\nmode = \"0660\"\n{}", plain.join("\n"));
     for _ in 0..3_000 {
         let mut text: Vec<char> = original.chars().collect();
         for _ in 0..random.usize(1..6) {
@@ -154,10 +116,7 @@ fn no_mutation_of_the_shipped_file_is_a_panic_or_an_empty_answer() {
             assert!(errors.iter().next().is_some(), "{text}");
             for complaint in errors.iter() {
                 let line = complaint.to_string();
-                assert!(
-                    !complaint.message.is_empty() && !line.contains(char::is_control),
-                    "{line}\n{text}"
-                );
+                assert!(!complaint.message.is_empty() && !line.contains(char::is_control), "{line}\n{text}");
             }
         }
     }

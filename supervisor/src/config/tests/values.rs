@@ -9,9 +9,7 @@ use crate::config::*;
 #[test]
 fn pools_keep_the_order_of_the_file() {
     let text = ["web", "admin", "jobs"]
-        .map(|name| {
-            format!("[pool.{name}.settings]\nx = 1\n[pool.{name}]\nlisten = [\"127.0.0.1:0\"]\n")
-        })
+        .map(|name| format!("[pool.{name}.settings]\nx = 1\n[pool.{name}]\nlisten = [\"127.0.0.1:0\"]\n"))
         .concat();
     let config = parse(&text, "config.toml").unwrap();
     let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
@@ -85,13 +83,7 @@ listen = [
 ]
 "#;
     let config = parse(text, "config.toml").unwrap();
-    assert_eq!(
-        config.log,
-        Log {
-            level: Level::Debug,
-            format: Format::Json
-        }
-    );
+    assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json });
     let unix = Listen {
         address: Address::Unix("/run/x.sock".into()),
         mode: Some(0o600),
@@ -100,20 +92,13 @@ listen = [
         backlog: 5,
     };
     let v6 = Listen::new(Address::Tcp("[::1]:8080".parse().unwrap()));
-    let v4 = Listen {
-        backlog: 6,
-        ..Listen::new(Address::Tcp("127.0.0.1:80".parse().unwrap()))
-    };
+    let v4 = Listen { backlog: 6, ..Listen::new(Address::Tcp("127.0.0.1:80".parse().unwrap())) };
     assert_eq!(config.pools[0].listen, [v6, unix, v4]);
 }
 
 #[test]
 fn a_configuration_remembers_where_its_keys_stand() {
-    let config = parse(
-        "\n[pool.web]\nlisten = [\n\"127.0.0.1:0\"]\n",
-        "/etc/x.toml",
-    )
-    .unwrap();
+    let config = parse("\n[pool.web]\nlisten = [\n\"127.0.0.1:0\"]\n", "/etc/x.toml").unwrap();
     assert_eq!(config.origin.file(), "/etc/x.toml");
     assert_eq!(config.origin.line("pool.web"), Some(2));
     assert_eq!(config.origin.line("pool.web.listen"), Some(3));
@@ -134,10 +119,7 @@ pool.web.settings.x = [1]
     assert_eq!(written["pool"]["web"]["stop_timeout"], "90m");
     assert_eq!(written["pool"]["web"]["listen"][1]["mode"], "0600");
     assert_eq!(written["pool"]["web"]["max_header"], "16KiB");
-    let again = Config {
-        origin: Origin::default(),
-        ..serde_json::from_value(without_nulls(written)).unwrap()
-    };
+    let again = Config { origin: Origin::default(), ..serde_json::from_value(without_nulls(written)).unwrap() };
     assert_eq!(again.pools, config.pools);
 }
 

@@ -23,11 +23,7 @@ const STARTING_AT_ONCE_WHEN_FAILED: usize = 1;
 /// What a pool would do next.
 pub(super) enum Attempt {
     Template,
-    Worker {
-        slot: u32,
-        template: TemplateRef,
-        generation: Generation,
-    },
+    Worker { slot: u32, template: TemplateRef, generation: Generation },
 }
 
 impl Pool {
@@ -38,17 +34,10 @@ impl Pool {
         {
             let filled = match attempt {
                 Attempt::Template => self.start_template(turn),
-                Attempt::Worker {
-                    slot,
-                    template,
-                    generation,
-                } => self.order_fork(slot, template, generation, turn),
+                Attempt::Worker { slot, template, generation } => self.order_fork(slot, template, generation, turn),
             };
             if !filled {
-                turn.note(Note::Mistake(format!(
-                    "{:?}: a vacancy was not vacant",
-                    self.id
-                )));
+                turn.note(Note::Mistake(format!("{:?}: a vacancy was not vacant", self.id)));
                 return;
             }
         }
@@ -56,11 +45,7 @@ impl Pool {
 
     /// What to attempt next, and when: the template first, then the slots, then nothing until something changes.
     pub(super) fn next_attempt(&self) -> Option<(Time, Attempt)> {
-        let on_the_way = self
-            .roster
-            .states()
-            .filter(|state| is_on_the_way(state))
-            .count();
+        let on_the_way = self.roster.states().filter(|state| is_on_the_way(state)).count();
         let (most, not_before) = match self.budget.health() {
             Health::Sound => (STARTING_AT_ONCE, Time::default()),
             Health::Failed { next } => (STARTING_AT_ONCE_WHEN_FAILED, next),
@@ -77,78 +62,33 @@ impl Pool {
         let (retry_at, slot) = self.roster.first_vacancy()?;
         let generation = template.generation;
         let template = self.template_ref(template.life);
-        Some((
-            retry_at.max(not_before),
-            Attempt::Worker {
-                slot,
-                template,
-                generation,
-            },
-        ))
+        Some((retry_at.max(not_before), Attempt::Worker { slot, template, generation }))
     }
 
     fn start_template(&mut self, turn: &mut Turn<'_>) -> bool {
         let life = turn.new_life();
         let generation = Generation(self.loaded.saturating_add(1));
-        let state = template::State::Loading {
-            deadline: turn.now.after(self.limits.boot_timeout),
-        };
-        let filled = self
-            .template
-            .take(Template {
-                life,
-                generation,
-                started: turn.now,
-                state,
-            })
-            .is_ok();
+        let state = template::State::Loading { deadline: turn.now.after(self.limits.boot_timeout) };
+        let filled = self.template.take(Template { life, generation, started: turn.now, state }).is_ok();
         if filled {
             turn.push(Action::StartTemplate(self.template_ref(life), generation));
         }
         filled
     }
 
-    fn order_fork(
-        &mut self,
-        slot: u32,
-        template: TemplateRef,
-        generation: Generation,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let worker = WorkerRef {
-            pool: self.id,
-            slot,
-            life: turn.new_life(),
-        };
-        let state = lifecycle::State::Ordered {
-            template: template.life,
-        };
-        let ordered = Worker {
-            life: worker.life,
-            generation,
-            ordered: turn.now,
-            state,
-        };
-        let filled = self
-            .roster
-            .seat(slot)
-            .is_some_and(|seat| seat.take(ordered).is_ok());
+    fn order_fork(&mut self, slot: u32, template: TemplateRef, generation: Generation, turn: &mut Turn<'_>) -> bool {
+        let worker = WorkerRef { pool: self.id, slot, life: turn.new_life() };
+        let state = lifecycle::State::Ordered { template: template.life };
+        let ordered = Worker { life: worker.life, generation, ordered: turn.now, state };
+        let filled = self.roster.seat(slot).is_some_and(|seat| seat.take(ordered).is_ok());
         if filled {
             let deadline = turn.now.after(self.limits.boot_timeout);
-            turn.push(Action::OrderFork {
-                worker,
-                template,
-                generation,
-                deadline,
-            });
+            turn.push(Action::OrderFork { worker, template, generation, deadline });
         }
         filled
     }
 }
 
 fn is_on_the_way(state: &lifecycle::State) -> bool {
-    matches!(
-        state,
-        lifecycle::State::Ordered { .. } | lifecycle::State::Starting { .. }
-    )
+    matches!(state, lifecycle::State::Ordered { .. } | lifecycle::State::Starting { .. })
 }

@@ -17,11 +17,7 @@ impl Pool {
             return;
         };
         let Some(worker) = seat.held() else { return };
-        let (pid, generation, lived) = (
-            worker.state.pid(),
-            worker.generation,
-            turn.now.since(worker.ordered),
-        );
+        let (pid, generation, lived) = (worker.state.pid(), worker.generation, turn.now.since(worker.ordered));
         let meaning = restart::meaning(&death, turn.now);
         let retry_at = seat.vacate(meaning, turn.now, &mut turn.source.rng);
         let change = self.account(meaning, turn);
@@ -30,14 +26,7 @@ impl Pool {
             turn.push(Action::Forget(who));
         }
         let (cause, retry) = (death.cause, self.retry(retry_at, turn));
-        turn.note(Note::WorkerDied {
-            worker: who,
-            pid,
-            generation,
-            cause,
-            lived,
-            retry,
-        });
+        turn.note(Note::WorkerDied { worker: who, pid, generation, cause, lived, retry });
         self.note_failure(change, turn);
     }
 
@@ -48,23 +37,11 @@ impl Pool {
         let generation = template.generation;
         let lost: Vec<_> = self.open_orders().collect();
         let meaning = restart::meaning_of_template(&death, lost.len(), turn.now);
-        let retry_at = self
-            .template
-            .vacate(meaning, turn.now, &mut turn.source.rng);
+        let retry_at = self.template.vacate(meaning, turn.now, &mut turn.source.rng);
         let change = self.account(meaning, turn);
 
-        let (cause, retry, failures) = (
-            death.cause,
-            self.retry(retry_at, turn),
-            self.budget.failures(turn.now),
-        );
-        turn.note(Note::TemplateDied {
-            template: who,
-            generation,
-            cause,
-            retry,
-            failures,
-        });
+        let (cause, retry, failures) = (death.cause, self.retry(retry_at, turn), self.budget.failures(turn.now));
+        turn.note(Note::TemplateDied { template: who, generation, cause, retry, failures });
         for worker in lost {
             self.tell_worker(worker, lifecycle::Input::TemplateLost(who.life), turn);
         }
@@ -75,9 +52,7 @@ impl Pool {
     fn account(&mut self, meaning: restart::Meaning, turn: &Turn<'_>) -> Change {
         match meaning {
             restart::Meaning::FailedBoot if !turn.rung.is_ending() => self.budget.spend(turn.now),
-            restart::Meaning::FailedBoot
-            | restart::Meaning::Ended(_)
-            | restart::Meaning::NoFault => Change::None,
+            restart::Meaning::FailedBoot | restart::Meaning::Ended(_) | restart::Meaning::NoFault => Change::None,
         }
     }
 
@@ -93,11 +68,7 @@ impl Pool {
     fn note_failure(&self, change: Change, turn: &mut Turn<'_>) {
         if change == Change::Turned {
             let (pool, failures) = (self.id, self.budget.failures(turn.now));
-            turn.note(Note::PoolFailed {
-                pool,
-                failures,
-                retry: restart::LONGEST_PAUSE,
-            });
+            turn.note(Note::PoolFailed { pool, failures, retry: restart::LONGEST_PAUSE });
         }
     }
 }

@@ -1,0 +1,224 @@
+//! What the chapters stand on: a supervisor of one's own, a client that sees raw bytes, facts awaited with a deadline.
+//!
+//! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
+
+pub mod client;
+pub mod process;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use client::{Client, Response, get};
+
+/// The program under test.
+pub const RATOON: &str = env!("CARGO_BIN_EXE_ratoon");
+
+/// Long enough for anything that is to happen at once, on a machine that is busy with other things.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until `fact` yields something; fails, naming `what`, when `within` has passed.
+#[track_caller]
+pub fn eventually<T>(what: &str, within: Duration, mut fact: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = fact() {
+            return found;
+        }
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A running supervisor with its own directory, killed with everything it started when dropped.
+pub struct Ratoon {
+    directory: TempDir,
+    process: Child,
+    group: Pid,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Ratoon {
+    /// Starts a supervisor and waits until it serves. In `config`, `DIR` stands for the test's own directory; a port
+    /// of 0 becomes a free one.
+    #[track_caller]
+    pub fn serving(config: &str) -> Ratoon {
+        let ratoon = Ratoon::start(config);
+        ratoon.logged("serving: every pool has a ready worker", &[]);
+        ratoon
+    }
+
+    /// Starts a supervisor.
+    #[track_caller]
+    pub fn start(config: &str) -> Ratoon {
+        Ratoon::start_with(config, |_| {})
+    }
+
+    /// Starts a supervisor by a command that `change` has had its way with.
+    #[track_caller]
+    pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Ratoon {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, config.replace("DIR", directory.path().to_str().unwrap())).unwrap();
+        let mut command = Command::new(RATOON);
+        command.args(["run", "--config"]).arg(&path).current_dir(directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        change(&mut command);
+        let mut process = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, pipe) = (log.clone(), process.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let group = Pid::from_raw(process.id() as i32);
+        Ratoon { directory, process, group, log }
+    }
+
+    /// The test's own directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where the first pool's first listener is.
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        self.address_of("web")
+    }
+
+    /// Where a pool's first TCP listener is.
+    #[track_caller]
+    pub fn address_of(&self, pool: &str) -> SocketAddr {
+        eventually("the log names the address", SOON, || {
+            self.lines().iter().find_map(|line| {
+                let message = line["message"].as_str()?.strip_prefix("listening on ")?.to_owned();
+                (line["pool"] == pool).then(|| message.parse().ok())?
+            })
+        })
+    }
+
+    /// The supervisor's pid.
+    pub fn pid(&self) -> Pid {
+        self.group
+    }
+
+    /// The workers of a pool that are alive, by slot.
+    pub fn workers(&self, pool: &str) -> Vec<Pid> {
+        process::children(self.group, &format!("ratoon: {pool} worker "))
+    }
+
+    /// Waits until so many workers are *ready*: they have said so in the log and are alive.
+    #[track_caller]
+    pub fn ready_workers(&self, pool: &str, count: usize) -> Vec<Pid> {
+        eventually(&format!("{count} ready workers in {pool}; log:\n{}", self.text()), SOON, || {
+            let lines = self.lines();
+            let is_ready = |pid: &Pid| {
+                lines.iter().any(|line| line["message"] == "ready" && line["pid"] == Value::from(pid.as_raw()))
+            };
+            let ready: Vec<Pid> = self.workers(pool).into_iter().filter(is_ready).collect();
+            (ready.len() == count).then_some(ready)
+        })
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.group, signal).unwrap();
+    }
+
+    /// The log so far, line by line; a line that is no JSON is a line with that message.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.log.lock().unwrap();
+        let read =
+            |line: &String| serde_json::from_str(line).unwrap_or_else(|_| serde_json::json!({ "message": line }));
+        lines.iter().map(read).collect()
+    }
+
+    /// The log so far, as it was written.
+    pub fn text(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Waits for a log line with this message and these fields.
+    #[track_caller]
+    pub fn logged(&self, message: &str, fields: &[(&str, Value)]) -> Value {
+        let what = format!("a log line {message:?} with {fields:?}");
+        let begun = Instant::now();
+        loop {
+            let found = self.all_logged(message, fields);
+            if let Some(line) = found.into_iter().next() {
+                return line;
+            }
+            assert!(begun.elapsed() < SOON, "no {what}; the log:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The log lines so far with this message and these fields.
+    pub fn all_logged(&self, message: &str, fields: &[(&str, Value)]) -> Vec<Value> {
+        let is_it = |line: &Value| line["message"] == message && fields.iter().all(|(key, value)| &line[*key] == value);
+        self.lines().into_iter().filter(is_it).collect()
+    }
+
+    /// Waits for the supervisor's end.
+    #[track_caller]
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                begun.elapsed() < within,
+                "the supervisor is still there after {within:?}; its log:\n{}",
+                self.text()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether the supervisor is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// The processes of the supervisor's group that are alive.
+    pub fn family(&self) -> Vec<Pid> {
+        process::group(self.group)
+    }
+}
+
+impl Drop for Ratoon {
+    fn drop(&mut self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = self.process.wait();
+        let begun = Instant::now();
+        while !self.family().is_empty() && begun.elapsed() < SOON {
+            let _ = killpg(self.group, Signal::SIGKILL);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if std::thread::panicking() {
+            eprintln!("the supervisor's log:\n{}", self.text());
+        } else {
+            assert!(self.family().is_empty(), "processes were left behind: {:?}", self.family());
+        }
+    }
+}
+
+/// Runs `ratoon` to its end.
+pub fn ratoon(arguments: &[&str]) -> Output {
+    Command::new(RATOON).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}

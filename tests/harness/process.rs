@@ -1,0 +1,79 @@
+//! Processes as `/proc` shows them.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+/// The living children of `parent` whose title begins with `title`, in the order of their titles.
+pub fn children(parent: Pid, title: &str) -> Vec<Pid> {
+    let mut found: Vec<(String, Pid)> = all()
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent && stat.state != 'Z'))
+        .map(|pid| (self::title(pid), pid))
+        .filter(|(its, _)| its.starts_with(title))
+        .collect();
+    found.sort_by_key(|(title, pid)| (title.len(), title.clone(), *pid));
+    found.into_iter().map(|(_, pid)| pid).collect()
+}
+
+/// The living processes of a group.
+pub fn group(group: Pid) -> Vec<Pid> {
+    all().filter(|pid| stat(*pid).is_some_and(|stat| stat.group == group && stat.state != 'Z')).collect()
+}
+
+/// Whether a process is alive: there, and no zombie.
+pub fn is_alive(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z')
+}
+
+/// What `ps` shows.
+pub fn title(pid: Pid) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+}
+
+/// The time on a CPU so far, of the process itself.
+pub fn cpu_time(pid: Pid) -> Duration {
+    let ticks = stat(pid).map_or(0, |stat| stat.ticks);
+    Duration::from_millis(ticks * 10)
+}
+
+/// A field of `smaps_rollup`, in KiB: `Pss`, `Rss`, `Private_Dirty`, …
+pub fn memory(pid: Pid, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// How many threads a process has.
+pub fn threads(pid: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+struct Stat {
+    state: char,
+    parent: Pid,
+    group: Pid,
+    ticks: u64,
+}
+
+fn stat(pid: Pid) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: Pid::from_raw(number(1)? as i32),
+        group: Pid::from_raw(number(2)? as i32),
+        ticks: (number(11)? + number(12)?) as u64,
+    })
+}
+
+fn all() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
+}

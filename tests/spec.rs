@@ -1,0 +1,7 @@
+//! What Ratoon promises, one chapter per file, one sentence per test. Everything here runs the real program.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs, unreachable_pub)]
+
+mod harness;
+
+mod simulation;
+mod supervision;
