@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
@@ -42,5 +43,14 @@ pub(super) fn reap(pid: Pid) -> Option<Exit> {
             }
             _ => return None,
         }
+    }
+}
+
+/// What the workers spawned and left is asked to go with them.
+pub(super) fn dismiss_strangers() {
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        // It is our child and not reaped, so the pid is its own.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }

@@ -8,5 +8,6 @@ mod notify;
 mod pool;
 mod queue;
 mod signals;
+mod token;
 
 pub use daemon::{Daemon, StartError};

@@ -6,9 +6,8 @@ use nix::sys::signal::Signal;
 
 use crate::decide::event::{Cause, Exit, Generation, Note, Pid, PoolId, Stop, WorkerRef};
 
-/// Writes the line. `names` are the pools' names by number; `last_request` is what a worker was doing.
-pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String, Duration)>) {
-    let pool = |id: PoolId| names.get(id.0 as usize).map_or("?", String::as_str);
+/// Writes the line. `pool` knows the pools' names; `last_request` is what a worker was doing, and for how long.
+pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_request: Option<(String, Duration)>) {
     match note {
         Note::TemplateLoaded(template, generation, took) => {
             tracing::info!(pool = pool(template.pool), r#gen = generation.0, took = %span(*took), "template loaded");
@@ -27,7 +26,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
             tracing::info!(pool, worker, r#gen = generation.0, pid = pid.0, boot = %span(*boot), "ready");
         }
         Note::Killing { worker, pid, generation, cause } => {
-            let who = Who::new(names, *worker, *pid, *generation);
+            let who = Who::new(pool(worker.pool), *worker, *pid, *generation);
             let (request, running) = shown(last_request);
             tracing::warn!(
                 pool = who.pool,
@@ -41,7 +40,7 @@ pub(super) fn write(note: &Note, names: &[String], last_request: Option<(String,
             );
         }
         Note::WorkerDied { worker, pid, generation, cause, lived, retry } => {
-            let who = Who::new(names, *worker, *pid, *generation);
+            let who = Who::new(pool(worker.pool), *worker, *pid, *generation);
             let (request, running) = shown(last_request);
             let retry = retry.map(span);
             let (cause_text, lived) = (self::cause(cause), span(*lived));
@@ -94,8 +93,7 @@ struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
-    fn new(names: &'a [String], worker: WorkerRef, pid: Option<Pid>, generation: Generation) -> Who<'a> {
-        let pool = names.get(worker.pool.0 as usize).map_or("?", String::as_str);
+    fn new(pool: &'a str, worker: WorkerRef, pid: Option<Pid>, generation: Generation) -> Who<'a> {
         Who { pool, slot: worker.slot, generation: generation.0, pid: pid.map(|pid| pid.0) }
     }
 }
