@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
-use ratoon_worker::http::header::{CONTENT_TYPE, HeaderValue};
+use ratoon_worker::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use ratoon_worker::http::{Method, StatusCode};
 use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settings};
 use serde::Deserialize;
@@ -48,7 +48,7 @@ impl App for Sample {
         match path.as_str() {
             "/echo" => echo(request),
             _ if !get => match ROUTES.contains(&path.as_str()) {
-                true => status(StatusCode::METHOD_NOT_ALLOWED, "this route takes GET and HEAD"),
+                true => not_allowed(),
                 false => status(StatusCode::NOT_FOUND, "no such route; / lists them"),
             },
             "/" => answer(HTML, PAGE),
@@ -100,6 +100,12 @@ fn answer(kind: HeaderValue, body: impl Into<Body>) -> Result<Response> {
 fn status(status: StatusCode, sentence: &str) -> Result<Response> {
     let mut response = answer(TEXT, format!("{sentence}\n"))?;
     *response.status_mut() = status;
+    Ok(response)
+}
+
+fn not_allowed() -> Result<Response> {
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "this route takes GET and HEAD")?;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     Ok(response)
 }
 

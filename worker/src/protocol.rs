@@ -15,6 +15,8 @@ pub const VERSION: u32 = 1;
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
 pub const LONGEST: usize = 8192;
+/// No reason is longer, in bytes: as JSON it may be six times that.
+const LONGEST_REASON: usize = 1024;
 /// No message brings more descriptors; the kernel's own bound.
 pub const MOST_DESCRIPTORS: usize = 253;
 
@@ -77,6 +79,15 @@ pub enum Report {
     Ready,
     /// A worker was asked by a signal to leave, and will.
     Leaving,
+}
+
+impl Report {
+    /// That somebody cannot go on, with as much of the reason as a message takes.
+    pub fn refused(reason: &impl std::fmt::Display) -> Report {
+        let mut reason = reason.to_string();
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        Report::Refused { reason }
+    }
 }
 
 /// All a generation is told once: who it is, its settings, its limits.

@@ -30,7 +30,7 @@ impl Manager {
         if let Some((socket, address)) = &self.way
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
         {
-            tracing::warn!(%error, message, "the service manager does not listen");
+            tracing::warn!(%error, untold = message, "the service manager does not listen");
         }
     }
 }

@@ -9,30 +9,20 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe2;
 
-use super::worker;
+use super::worker::{self, Loaded};
 use crate::app::{App, Settings};
 use crate::channel::{Channel, Received};
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
 use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
 use crate::sys::shared::Shared;
-use crate::sys::{descriptor, signal, title};
+use crate::sys::{descriptor, environment, signal, title};
 use crate::{Error, Result, log};
-
-/// How much of a reason fits into a report, in bytes.
-const REASON: usize = 2000;
-
-/// What a template has loaded, and every worker gets.
-pub(super) struct Loaded<A> {
-    pub(super) app: A,
-    pub(super) charter: Charter,
-    pub(super) scoreboard: Shared<Scoreboard>,
-    pub(super) listeners: Vec<OwnedFd>,
-}
 
 pub(super) fn main<A: App>() -> ExitCode {
     let Ok(proof) = SingleThreaded::prove() else {
@@ -40,7 +30,9 @@ pub(super) fn main<A: App>() -> ExitCode {
         return ExitCode::FAILURE;
     };
     title::prepare(&proof);
-    let channel = match channel() {
+    // Without a supervisor there is nobody to fork for, however long `load` still takes.
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    let channel = match channel(&proof) {
         Ok(channel) => channel,
         Err(error) => {
             say(&format!("{CHANNEL} names no channel to a supervisor: {error}"));
@@ -48,9 +40,7 @@ pub(super) fn main<A: App>() -> ExitCode {
         }
     };
     let refuse = |channel: &Channel, error: Error| {
-        let mut reason = error.to_string();
-        reason.truncate(reason.floor_char_boundary(REASON));
-        let _ = channel.send(&Report::Refused { reason }, &[]);
+        let _ = channel.send(&Report::refused(&error), &[]);
         ExitCode::FAILURE
     };
     let loaded = match load::<A>(&proof, &channel) {
@@ -70,8 +60,10 @@ fn say(what: &str) {
     eprintln!("ratoon-worker: {what}");
 }
 
-fn channel() -> Result<Channel> {
+fn channel(proof: &SingleThreaded) -> Result<Channel> {
     let number = std::env::var(CHANNEL)?.parse()?;
+    // What the application spawns is no template.
+    environment::remove(proof, CHANNEL);
     Ok(Channel::from(descriptor::adopt(number)?))
 }
 

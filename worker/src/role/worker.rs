@@ -1,18 +1,28 @@
 //! The worker: a template's copy that becomes a process of its own, and serves.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::signal::Signal;
 
-use super::template::Loaded;
 use crate::app::{App, Worker};
 use crate::channel::Channel;
 use crate::protocol::{Charter, Report};
+use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
+use crate::sys::shared::Shared;
 use crate::sys::title;
 use crate::{Error, Result, log};
+
+/// What a template has loaded, and every worker gets.
+pub(super) struct Loaded<A> {
+    pub(super) app: A,
+    pub(super) charter: Charter,
+    pub(super) scoreboard: Shared<Scoreboard>,
+    pub(super) listeners: Vec<OwnedFd>,
+}
 
 /// The first steps after the fork, each with its reason, then the life of a worker to its end. The first, closing
 /// what is the template's, has been done where the template's things are.
@@ -46,7 +56,7 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
     let (app, mut post) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            let _ = channel.send(&Report::Refused { reason: error.to_string() }, &[]);
+            let _ = channel.send(&Report::refused(&error), &[]);
             return 1;
         }
     };

@@ -153,7 +153,8 @@ impl Connection {
                     self.refuse(upload::too_large(), now);
                     return None;
                 }
-                self.stage = Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head)));
+                self.stage =
+                    Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head, rules.bounds.longest)));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None
             }
@@ -204,7 +205,8 @@ impl Connection {
                 let more = self.wire.may_have_more();
                 Some(if more { Wish::Again } else { Wish::Wait })
             }
-            Progress::Done { keep: false } if self.wire.may_have_more() => {
+            // It may have sent more, or may be about to.
+            Progress::Done { keep: false } if exchange.client_goes_on() || self.wire.may_have_more() => {
                 self.begin_to_linger(now);
                 None
             }
@@ -218,8 +220,13 @@ impl Connection {
 
     fn refuse(&mut self, refusal: Refusal, now: u64) {
         tracing::debug!(status = refusal.status.as_u16(), why = refusal.why, peer = ?self.peer, "request refused");
+        let is_head = match &self.stage {
+            Stage::Head { reader, .. } => reader.is_head(),
+            Stage::Exchange(exchange) => exchange.is_head(),
+            Stage::Refusal { .. } | Stage::Linger { .. } => false,
+        };
         self.deadline = now.saturating_add(LINGER.0);
-        self.stage = Stage::Refusal { words: refusal.response(), said: 0 };
+        self.stage = Stage::Refusal { words: refusal.response(is_head), said: 0 };
     }
 
     fn speak(&mut self, now: u64) -> Option<Wish> {

@@ -14,9 +14,15 @@ const LOOK: u64 = 50_000_000;
 
 #[derive(Default)]
 pub(super) struct Crowd {
-    connections: Slab<Connection>,
+    connections: Slab<Member>,
     serial: u32,
     next_look: u64,
+}
+
+struct Member {
+    connection: Connection,
+    /// When it last had a turn: an idle one has been idle since then.
+    had_turn: u64,
 }
 
 impl Crowd {
@@ -29,31 +35,31 @@ impl Crowd {
     }
 
     /// Takes a connection in, made with the serial number it is given.
-    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> usize {
+    pub(super) fn insert(&mut self, now: u64, make: impl FnOnce(u32) -> Connection) -> usize {
         self.serial = self.serial.wrapping_add(1);
         let connection = make(self.serial);
-        self.mind(connection.deadline);
-        self.connections.insert(connection)
+        self.next_look = self.next_look.min(connection.deadline);
+        self.connections.insert(Member { connection, had_turn: now })
     }
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
-        self.connections.get_mut(key)
+        self.connections.get_mut(key).map(|member| &mut member.connection)
     }
 
     pub(super) fn remove(&mut self, key: usize) -> Option<Connection> {
-        self.connections.try_remove(key)
+        self.connections.try_remove(key).map(|member| member.connection)
     }
 
     /// The connection an event is meant for, unless that one is gone and another has its number.
     pub(super) fn addressed(&mut self, token: u64) -> Option<(usize, &mut Connection)> {
         let key = (token & u64::from(u32::MAX)) as usize;
-        let connection = self.connections.get_mut(key)?;
+        let connection = self.get_mut(key)?;
         (connection.serial == (token >> 32) as u32).then_some((key, connection))
     }
 
     /// Has the kernel tell us of a connection's readiness, at every change.
     pub(super) fn register(&mut self, key: usize, epoll: &Epoll) -> nix::Result<()> {
-        let Some(connection) = self.connections.get_mut(key) else {
+        let Some(connection) = self.get_mut(key) else {
             return Ok(());
         };
         if !connection.registered {
@@ -65,9 +71,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// A deadline has been set: looks must not come later.
-    pub(super) fn mind(&mut self, deadline: u64) {
-        self.next_look = self.next_look.min(deadline);
+    /// A connection has had its turn, and may have a new deadline: looks must not come later.
+    pub(super) fn had_turn(&mut self, key: usize, now: u64) {
+        if let Some(member) = self.connections.get_mut(key) {
+            member.had_turn = now;
+            self.next_look = self.next_look.min(member.connection.deadline);
+        }
     }
 
     /// When the next look is due; `u64::MAX` if never.
@@ -79,7 +88,7 @@ impl Crowd {
     pub(super) fn look(&mut self, now: u64) -> Vec<usize> {
         let mut nearest = u64::MAX;
         let mut late = Vec::new();
-        for (key, connection) in &self.connections {
+        for (key, Member { connection, .. }) in &self.connections {
             if connection.deadline <= now {
                 late.push(key);
             } else {
@@ -94,13 +103,13 @@ impl Crowd {
     pub(super) fn longest_idle(&self) -> Option<usize> {
         self.connections
             .iter()
-            .filter(|(_, each)| each.is_idle())
-            .min_by_key(|(_, each)| each.deadline)
+            .filter(|(_, each)| each.connection.is_idle())
+            .min_by_key(|(_, each)| each.had_turn)
             .map(|(key, _)| key)
     }
 
     /// Whether any connection's end must be waited for.
     pub(super) fn is_engaged(&self) -> bool {
-        self.connections.iter().any(|(_, each)| each.is_engaged())
+        self.connections.iter().any(|(_, each)| each.connection.is_engaged())
     }
 }

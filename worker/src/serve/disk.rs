@@ -37,13 +37,12 @@ impl DiskShare {
 
     /// Makes the share cover `bytes` in all; false if the pool has no room for that.
     pub(crate) fn cover(&mut self, bytes: u64) -> bool {
-        if bytes <= self.reserved {
-            return true;
-        }
-        let more = (bytes - self.reserved).max(STEP);
-        let Some(cell) = self.disk.cell() else {
-            return false;
-        };
+        let missing = bytes.saturating_sub(self.reserved);
+        missing == 0 || self.reserve(missing.max(STEP)) || self.reserve(missing)
+    }
+
+    fn reserve(&mut self, more: u64) -> bool {
+        let Some(cell) = self.disk.cell() else { return false };
         let granted = self.disk.scoreboard.reserve_disk(cell, more, self.disk.bound, self.disk.slots as usize);
         if granted {
             self.reserved += more;

@@ -4,6 +4,9 @@
 //! service is a letter box: the request is put in, the loop takes it out, and puts the response in when the
 //! application has made it. So the application is never called from inside hyper, and runs outside any runtime.
 
+mod chunks;
+mod gate;
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,13 +18,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, request};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection as Machine};
 use hyper::service::Service;
 
+use self::chunks::ChunkReader;
+use self::gate::Gate;
 use super::head::{Framing, Head};
 use super::refusal::Refusal;
 use super::upload::{Bounds, Upload};
@@ -67,17 +72,20 @@ impl Woken {
 /// hyper, as we want it.
 pub(super) fn engine(longest_head: usize) -> Builder {
     let mut builder = Builder::new();
-    builder.half_close(true).max_buf_size(BUFFER.max(longest_head + BUFFER));
+    builder.half_close(true).max_buf_size(longest_head.saturating_add(BUFFER));
     builder
 }
 
 pub(super) struct Exchange {
-    machine: Machine<Port, LetterBox>,
+    machine: Machine<Gate, LetterBox>,
     wire: Rc<Wire>,
     letters: Rc<Letters>,
+    /// Why the gate has stopped the body.
+    refusal: Rc<Cell<Option<Refusal>>>,
     phase: Phase,
     client_goes_on: bool,
     old: bool,
+    is_head: bool,
     line: [u8; LINE],
     line_length: usize,
 }
@@ -112,7 +120,7 @@ pub(super) enum Progress {
 
 impl Exchange {
     /// The bytes of `head` are at the front of what has arrived.
-    pub(super) fn begin(engine: &Builder, wire: &Rc<Wire>, head: &Head) -> Exchange {
+    pub(super) fn begin(engine: &Builder, wire: &Rc<Wire>, head: &Head, longest_body: u64) -> Exchange {
         let mut line = [0; LINE];
         let line_length = head.line.min(LINE);
         {
@@ -120,19 +128,24 @@ impl Exchange {
             inbound.advance(head.start);
             line[..line_length].copy_from_slice(&inbound[..line_length]);
         }
-        let length = (head.end - head.start) as u64;
-        wire.begin(match head.framing {
-            Framing::Length(body) => length.saturating_add(body),
-            Framing::Chunked => u64::MAX,
-        });
+        let length = head.end - head.start;
+        let (grant, chunks) = match head.framing {
+            Framing::Length(body) => ((length as u64).saturating_add(body), None),
+            Framing::Chunked => (u64::MAX, Some(ChunkReader::new(length, longest_body))),
+        };
+        wire.begin(grant);
         let letters = Rc::new(Letters::default());
+        let refusal = Rc::new(Cell::new(None));
+        let gate = Gate { port: Port(wire.clone()), chunks, refusal: refusal.clone() };
         Exchange {
-            machine: engine.serve_connection(Port(wire.clone()), LetterBox(letters.clone())),
+            machine: engine.serve_connection(gate, LetterBox(letters.clone())),
             wire: wire.clone(),
             letters,
+            refusal,
             phase: Phase::Head,
             client_goes_on: head.keep_alive,
             old: head.old,
+            is_head: head.is_head,
             line,
             line_length,
         }
@@ -141,6 +154,16 @@ impl Exchange {
     /// The request line, cut to what a cell of the scoreboard keeps.
     pub(super) fn line(&self) -> &[u8] {
         &self.line[..self.line_length]
+    }
+
+    /// Whether the answer has no body, for it is asked for by HEAD.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// Whether the client means to go on after this request.
+    pub(super) fn client_goes_on(&self) -> bool {
+        self.client_goes_on
     }
 
     /// Whether the request is still arriving.
@@ -173,7 +196,8 @@ impl Exchange {
                 return Progress::Done { keep };
             }
             if let Some(request) = self.letters.request.take() {
-                let (parts, incoming) = request.into_parts();
+                let (mut parts, incoming) = request.into_parts();
+                name_host(&mut parts);
                 self.wire.unmute();
                 self.phase = Phase::Body(parts, incoming, Upload::new());
             }
@@ -201,7 +225,9 @@ impl Exchange {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers.remove(TRANSFER_ENCODING);
-        if response.body().remaining() != Some(0) {
+        // The length of a body that is not sent is the application's to say; of one that is sent, it is counted.
+        let speaks_of_another = self.is_head || response.status() == StatusCode::NOT_MODIFIED;
+        if !speaks_of_another || response.body().remaining() != Some(0) {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         self.phase = Phase::Response { keep };
@@ -228,7 +254,7 @@ impl Exchange {
                     }
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return Err(Refusal::bad("a malformed or incomplete body"));
+                    return Err(self.refusal.take().unwrap_or(Refusal::bad("a malformed or incomplete body")));
                 }
                 Poll::Ready(None) => break,
             }
@@ -246,8 +272,10 @@ impl Exchange {
     /// hyper has closed its side: it disliked the head, or the client went away.
     fn given_up(&self) -> Progress {
         match self.phase {
-            Phase::Head => Progress::Refused(Refusal::bad("a malformed head")),
-            Phase::Body(..) => Progress::Refused(Refusal::bad("a malformed or incomplete body")),
+            Phase::Head => Progress::Refused(self.refusal.take().unwrap_or(Refusal::bad("a malformed head"))),
+            Phase::Body(..) => {
+                Progress::Refused(self.refusal.take().unwrap_or(Refusal::bad("a malformed or incomplete body")))
+            }
             Phase::Handling | Phase::Response { .. } => Progress::Broken,
         }
     }
@@ -258,6 +286,14 @@ impl Exchange {
             tracing::error!(line = %String::from_utf8_lossy(self.line()), %error, "response broken off");
         }
         self.given_up()
+    }
+}
+
+/// A host in the target goes before the one in Host, and takes its place (RFC 9112, 3.2.2).
+fn name_host(parts: &mut request::Parts) {
+    let authority = parts.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = authority {
+        parts.headers.insert(HOST, host);
     }
 }
 

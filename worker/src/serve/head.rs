@@ -37,6 +37,8 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
     /// Whether the client speaks HTTP/1.0.
     pub(super) old: bool,
+    /// Whether the method is HEAD: no answer to it has a body.
+    pub(super) is_head: bool,
 }
 
 /// What is known of a head that is still arriving.
@@ -53,7 +55,6 @@ pub(super) struct HeadReader {
     old: bool,
     method: Method,
     hosts: usize,
-    target_has_host: bool,
     length: Option<u64>,
     coding: Option<Coding>,
     close: bool,
@@ -80,25 +81,25 @@ impl HeadReader {
     /// # Errors
     /// The refusal it deserves, as soon as that is certain.
     pub(super) fn read(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
-        self.judge(bytes, longest).map_err(|refusal| refusal.to_method(self.method == Method::Head))
-    }
-
-    /// Whether anything of a request has arrived.
-    pub(super) fn begun(&self) -> bool {
-        self.searched > self.start
-    }
-
-    fn judge(&mut self, bytes: &[u8], longest: usize) -> Result<Option<Head>, Refusal> {
-        while let Some(found) = bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
-            let end = self.searched + found;
-            if end + 1 - self.start > longest {
-                return Err(self.too_long());
+        // In the order of the bytes, so that the verdict is the same however they are cut.
+        while let Some(found) = bytes[self.searched..].iter().position(|byte| !is_text(*byte)) {
+            let at = self.searched + found;
+            let room = longest.saturating_sub(at - self.start);
+            match &bytes[at..] {
+                _ if room == 0 => return Err(self.too_long()),
+                [b'\r'] => {
+                    self.searched = at;
+                    return Ok(None);
+                }
+                [b'\r', b'\n', ..] if room == 1 => return Err(self.too_long()),
+                [b'\r', b'\n', ..] => {}
+                [b'\r', ..] => return Err(Refusal::bad("a carriage return that does not end a line")),
+                [b'\n', ..] => return Err(Refusal::bad("a line ends without a carriage return")),
+                _ => return Err(Refusal::bad("a control character in the head")),
             }
-            let line = bytes[self.judged..end]
-                .strip_suffix(b"\r")
-                .ok_or(Refusal::bad("a line ends without a carriage return"))?;
-            self.searched = end + 1;
-            self.judged = end + 1;
+            let line = &bytes[self.judged..at];
+            self.searched = at + 2;
+            self.judged = at + 2;
             if !line.is_empty() {
                 self.line(line)?;
             } else if self.lines > 0 {
@@ -115,17 +116,17 @@ impl HeadReader {
         if bytes.len() - self.start > longest {
             return Err(self.too_long());
         }
-        self.unfinished(&bytes[self.judged..])?;
         Ok(None)
     }
 
-    /// What can be said of a line before its end: that nothing in it may be a control character.
-    fn unfinished(&self, part: &[u8]) -> Result<(), Refusal> {
-        let text = part.strip_suffix(b"\r").unwrap_or(part);
-        match text.iter().all(|byte| is_text(*byte)) {
-            true => Ok(()),
-            false => Err(Refusal::bad("a control character in the head")),
-        }
+    /// Whether anything of a request has arrived.
+    pub(super) fn begun(&self) -> bool {
+        self.searched > self.start
+    }
+
+    /// Whether the answer to what has arrived has no body.
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::Head
     }
 
     fn too_long(&self) -> Refusal {
@@ -144,14 +145,7 @@ impl HeadReader {
         if self.lines > MOST_LINES + 1 {
             return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "more than 100 header lines"));
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::bad("a header line without a colon"))?;
-        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Refusal::bad("a header name with a character that no name has"));
-        }
-        if !value.iter().all(|byte| is_text(*byte)) {
-            return Err(Refusal::bad("a control character in a header value"));
-        }
+        let (name, value) = field(line)?;
         self.header(name, value)
     }
 
@@ -162,7 +156,7 @@ impl HeadReader {
         else {
             return Err(Refusal::bad("a request line is method, target and version, one space between them"));
         };
-        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+        if !is_token(method) {
             return Err(Refusal::bad("a method with a character that no method has"));
         }
         self.method = match method {
@@ -187,7 +181,7 @@ impl HeadReader {
         self.target(target)
     }
 
-    fn target(&mut self, target: &[u8]) -> Result<(), Refusal> {
+    fn target(&self, target: &[u8]) -> Result<(), Refusal> {
         if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
             return Err(Refusal::bad("a character in the target that must be percent-encoded"));
         }
@@ -198,7 +192,6 @@ impl HeadReader {
                 let authority =
                     strip_scheme(target).ok_or(Refusal::bad("a target that is neither a path nor a URL"))?;
                 let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(authority.len());
-                self.target_has_host = true;
                 match end > 0 && is_host(&authority[..end]) {
                     true => Ok(()),
                     false => Err(Refusal::bad("a target with a malformed host")),
@@ -228,7 +221,7 @@ impl HeadReader {
                         return Err(Refusal::bad("chunked is not the last transfer coding, or not the only chunked"));
                     }
                     (None, true) => Coding::Chunked,
-                    _ if word.is_empty() || !word.iter().all(|byte| is_token(*byte)) => {
+                    _ if !is_token(word) => {
                         return Err(Refusal::bad("a malformed Transfer-Encoding"));
                     }
                     _ => Coding::Unknown,
@@ -269,22 +262,52 @@ impl HeadReader {
             }
         };
         let keep_alive = if self.old { self.keep_alive && !self.close } else { !self.close };
-        Ok(Head { start: self.start, end: self.judged, line: self.request_line, framing, keep_alive, old: self.old })
+        Ok(Head {
+            start: self.start,
+            end: self.judged,
+            line: self.request_line,
+            framing,
+            keep_alive,
+            old: self.old,
+            is_head: self.is_head(),
+        })
     }
 }
 
-/// What a header value and, spaces apart, a request line may consist of: visible ASCII, space, tab, and bytes above it.
-fn is_text(byte: u8) -> bool {
+/// A header or trailer line: its name, and its value without the white space around it. Its bytes are text already.
+///
+/// # Errors
+/// 400, also for a line that continues the one before it (RFC 9112, 5.2).
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::bad("a header line without a colon"))?;
+    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+    match is_token(name) {
+        true => Ok((name, value)),
+        false => Err(Refusal::bad("a header name with a character that no name has")),
+    }
+}
+
+/// What a line may consist of: visible ASCII, space, tab, and bytes above it.
+pub(super) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 /// RFC 9110, 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) fn is_token(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+/// Without the spaces and tabs in front.
+pub(super) fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    let mut value = trim_start(value);
+    while let [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }
     value
@@ -344,3 +367,6 @@ fn is_registered_name(name: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

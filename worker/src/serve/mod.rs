@@ -207,10 +207,11 @@ impl<A: App> Server<A> {
             token => {
                 let flags = event.events();
                 let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
-                let readable = gone || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
+                let half_closed = gone || flags.contains(EpollFlags::EPOLLRDHUP);
+                let readable = half_closed || flags.contains(EpollFlags::EPOLLIN);
                 let writable = gone || flags.contains(EpollFlags::EPOLLOUT);
                 if let Some((key, connection)) = self.crowd.addressed(token) {
-                    connection.wire.notice(readable, writable);
+                    connection.wire.notice(readable, writable, half_closed);
                     self.enqueue(key);
                 }
             }
@@ -303,7 +304,7 @@ impl<A: App> Server<A> {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone());
-                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                let key = self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
                 if let Some(cell) = self.cell() {
                     cell.opened();
                 }
@@ -386,8 +387,8 @@ impl<A: App> Server<A> {
         let Some(connection) = self.crowd.get_mut(key) else {
             return;
         };
-        let (deadline, serial) = (connection.deadline, connection.serial);
-        self.crowd.mind(deadline);
+        let serial = connection.serial;
+        self.crowd.had_turn(key, self.now);
         match wish {
             Wish::Wait => {
                 if let Err(error) = self.crowd.register(key, &self.epoll) {

@@ -12,25 +12,19 @@ use http::StatusCode;
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) why: &'static str,
-    headless: bool,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, why: &'static str) -> Refusal {
-        Refusal { status, why, headless: false }
+        Refusal { status, why }
     }
 
     pub(super) fn bad(why: &'static str) -> Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, why)
     }
 
-    /// The refusal of a HEAD request has no body.
-    pub(super) fn to_method(self, is_head: bool) -> Refusal {
-        Refusal { headless: is_head, ..self }
-    }
-
-    /// The whole response.
-    pub(super) fn response(&self) -> Vec<u8> {
+    /// The whole response; that to HEAD has no body.
+    pub(super) fn response(&self, is_head: bool) -> Vec<u8> {
         let body = format!("{}: {}\n", self.status, self.why);
         let retry = if self.status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
         format!(
@@ -39,7 +33,7 @@ impl Refusal {
             status = self.status,
             length = body.len(),
             date = httpdate::fmt_http_date(SystemTime::now()),
-            body = if self.headless { "" } else { &body },
+            body = if is_head { "" } else { &body },
         )
         .into_bytes()
     }

@@ -15,6 +15,7 @@ use crate::body::Body;
 /// What bounds a body.
 #[derive(Debug)]
 pub(super) struct Bounds {
+    /// Of a body; longer ones are refused by what is announced, before they arrive.
     pub(super) longest: u64,
     pub(super) memory: u64,
     pub(super) directory: PathBuf,
@@ -44,12 +45,9 @@ impl Upload {
     /// Adds a piece.
     ///
     /// # Errors
-    /// 413 beyond the longest body, 503 if there is no room on the disk.
+    /// 503 if there is no room on the disk.
     pub(super) fn add(&mut self, piece: Bytes, bounds: &Bounds) -> Result<(), Refusal> {
         self.length += piece.len() as u64;
-        if self.length > bounds.longest {
-            return Err(too_large());
-        }
         if self.length > bounds.memory && !matches!(self.store, Store::File(..)) {
             self.spill(bounds)?;
         }

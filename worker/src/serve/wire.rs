@@ -35,6 +35,7 @@ pub(super) struct Wire {
     inbound: RefCell<BytesMut>,
     readable: Cell<bool>,
     writable: Cell<bool>,
+    half_closed: Cell<bool>,
     ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -62,6 +63,7 @@ impl Wire {
             inbound: RefCell::default(),
             readable: Cell::new(true),
             writable: Cell::new(true),
+            half_closed: Cell::new(false),
             ended: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
@@ -72,8 +74,9 @@ impl Wire {
         }
     }
 
-    /// The kernel says something has changed.
-    pub(super) fn notice(&self, readable: bool, writable: bool) {
+    /// The kernel says something has changed; `half_closed` if the client has said that it sends no more.
+    pub(super) fn notice(&self, readable: bool, writable: bool, half_closed: bool) {
+        self.half_closed.set(self.half_closed.get() || half_closed);
         self.readable.set(self.readable.get() || readable);
         self.writable.set(self.writable.get() || writable);
     }
@@ -141,8 +144,9 @@ impl Wire {
             match read(&self.socket, buffer) {
                 Ok(length) => {
                     self.ended.set(length == 0);
-                    // A short read has emptied the socket, and what comes later comes with an edge of its own: epoll(7).
-                    self.readable.set(length == buffer.len());
+                    // A short read has emptied the socket, and what comes later comes with an edge of its own:
+                    // epoll(7). The end, if it has come already, has had its edge.
+                    self.readable.set(length == buffer.len() || self.half_closed.get());
                     self.received.set(self.received.get() + length as u64);
                     return Ok(Some(length));
                 }

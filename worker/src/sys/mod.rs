@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod descriptor;
+pub mod environment;
 pub mod fork;
 pub mod shared;
 pub mod signal;
