@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -81,7 +81,7 @@ impl Pool {
         let arguments = self.config.program.as_deref().unwrap_or_default();
         let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
         let mut command = Command::new(&executable);
-        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET");
+        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
         let number = theirs.as_fd().as_raw_fd();

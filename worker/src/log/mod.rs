@@ -49,6 +49,15 @@ pub enum Level {
 /// Installs the subscriber for this process and those forked from it, writing to standard error; leaves one that is
 /// already there alone.
 pub fn install(level: Level, format: Format) {
+    let _ = tracing::subscriber::set_global_default(subscriber(level, format));
+}
+
+/// Runs `load` with the subscriber, without standing in the way of one that `load` installs for good.
+pub(crate) fn while_loading<T>(level: Level, format: Format, load: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(subscriber(level, format), load)
+}
+
+fn subscriber(level: Level, format: Format) -> impl tracing::Subscriber + Send + Sync {
     let terminal = std::io::stderr().is_terminal();
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let shape = match format {
@@ -56,7 +65,7 @@ pub fn install(level: Level, format: Format) {
         Format::Auto if !terminal && !journal => format::Shape::Json,
         Format::Text | Format::Auto => format::Shape::Text { colour: terminal, time: !journal },
     };
-    let subscriber = tracing_subscriber::fmt()
+    tracing_subscriber::fmt()
         .with_max_level(match level {
             Level::Error => tracing::Level::ERROR,
             Level::Warn => tracing::Level::WARN,
@@ -66,8 +75,7 @@ pub fn install(level: Level, format: Format) {
         })
         .event_format(shape)
         .with_writer(sink::Sink::standard_error())
-        .finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
+        .finish()
 }
 
 /// Who speaks in this process: stands first in every line.

@@ -3,10 +3,11 @@
 use std::net::TcpListener;
 use std::process::ExitCode;
 
-use super::worker::{listen_for_term, log_panics, serve};
+use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::protocol::Limits;
 use crate::serve::Post;
+use crate::sys::fork::SingleThreaded;
 use crate::sys::shared::Shared;
 use crate::{Error, Result, log};
 
@@ -26,17 +27,25 @@ pub(super) fn main<A: App>() -> ExitCode {
 fn begin<A: App>() -> Result<(A, Post)> {
     let settings = settings();
     let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
-    let app = settings.and_then(A::load);
-    // The application's own subscriber, if it installed one, has been there first.
-    log::install(log::Level::default(), log::Format::default());
+    let (level, format) = (log::Level::default(), log::Format::default());
     log_panics();
+    let app =
+        log::while_loading(level, format, || settings.and_then(|settings| contained("load", || A::load(settings))));
+    // The application's own subscriber, if it installed one, has been there first.
+    log::install(level, format);
     let mut app = app?;
+    if let Err(threads) = SingleThreaded::prove() {
+        tracing::warn!(
+            threads,
+            "load left threads running: a supervisor would refuse this program; start is their place"
+        );
+    }
     let listener = TcpListener::bind(&address).map_err(|error| {
         Error::msg(format!("cannot listen on {address}: {error}; RATOON_LISTEN=127.0.0.1:8081 would name another"))
     })?;
     listener.set_nonblocking(true)?;
     let worker = Worker { pool: "by hand".into(), slot: 0, generation: 1, pid: std::process::id() };
-    app.start(&worker)?;
+    contained("start", || app.start(&worker))?;
     let bound = listener.local_addr()?;
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
     let post = Post {

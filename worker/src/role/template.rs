@@ -4,7 +4,6 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -85,8 +84,15 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     title::set(proof, &format!("ratoon: {} template", charter.pool));
     signal::ignore(&IGNORED)?;
     SigSet::empty().thread_set_mask()?;
-    let app = catch_unwind(AssertUnwindSafe(|| A::load(Settings::new(charter.settings.clone()))))
-        .unwrap_or_else(|_| Err(Error::msg("load panicked; standard error has its words")))?;
+    log::speak_as(log::Speaker(vec![
+        ("pool", charter.pool.clone().into()),
+        ("gen", charter.generation.into()),
+        ("pid", std::process::id().into()),
+    ]));
+    worker::log_panics();
+    let settings = Settings::new(charter.settings.clone());
+    let app =
+        log::while_loading(charter.log_level, charter.log_format, || worker::contained("load", || A::load(settings)))?;
     log::install(charter.log_level, charter.log_format);
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;

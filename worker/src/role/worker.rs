@@ -41,14 +41,12 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
         ("gen", generation.into()),
         ("pid", pid.into()),
     ]));
-    log_panics();
     let worker = Worker { pool, slot, generation, pid };
     // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.
     let begun = listen_for_term().and_then(|terminate| {
         let mut app = loaded.app;
         // 5. The application's own beginnings, which may start threads: nothing below forks.
-        catch_unwind(AssertUnwindSafe(|| app.start(&worker)))
-            .unwrap_or_else(|_| Err(Error::msg("start panicked; the log has its words")))?;
+        contained("start", || app.start(&worker))?;
         let listeners = loaded.listeners;
         let post = Post { worker, slots, limits, scoreboard: loaded.scoreboard, listeners, terminate, channel: None };
         Ok((app, post))
@@ -90,6 +88,15 @@ pub(super) fn listen_for_term() -> Result<UnixStream> {
     read.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(Signal::SIGTERM as i32, write)?;
     Ok(read)
+}
+
+/// What a function of the application returns, its panic being an error like any other.
+pub(super) fn contained<T>(name: &str, function: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::msg(format!("{name} panicked: {}", words.unwrap_or_else(|| "with a value that is no text".into()))))
+    })
 }
 
 /// A panic's words go where every other line goes.
