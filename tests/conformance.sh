@@ -82,15 +82,34 @@ stop() {
     fi
 }
 
+# run FILE [FLAG...]: adds what was observed to $tmp/observed.
+run() {
+    [[ -s $1 ]] || return 0
+    # Its exit status is 1 for a failed case and for a crash of its own: the observations tell them apart.
+    python3 "$corpus/run.py" 127.0.0.1 "$port" "$@" --jobs "$workers" --json "$tmp/run" || :
+    [[ -s $tmp/run ]] || fail 'the runner did not finish'
+    cat "$tmp/run" >>"$tmp/observed"
+    rm "$tmp/run"
+}
+
 # cases FILE...: runs them, and adds the ids that failed to $tmp/failed.
 cases() {
     local before after
     before=$(worker_pids)
     : >"$tmp/observed"
-    # Its exit status is 1 for a failed case and for a crash of its own: the observations tell them apart.
-    (cd "$corpus" && python3 run.py 127.0.0.1 "$port" "$@" --path /echo --echo --jobs "$workers" --json "$tmp/observed") || :
+    # Where the runner may put /echo in the place of a case's target, it also compares the body. A case that tries the
+    # target itself, or whose bytes come in steps, keeps it, and meets the sample's page.
+    (cd "$corpus" && python3 - "$tmp" "$@") <<'PY'
+import json, sys
+tmp, *files = sys.argv[1:]
+with open(f"{tmp}/echoed.jsonl", "w") as echoed, open(f"{tmp}/plain.jsonl", "w") as plain:
+    for line in (line for name in files for line in open(name)):
+        case = json.loads(line)
+        print(line, end="", file=echoed if case.get("target_spans") and not case.get("steps_b64") else plain)
+PY
+    run "$tmp/echoed.jsonl" --path /echo --echo
+    run "$tmp/plain.jsonl"
     after=$(worker_pids)
-    [[ -s $tmp/observed ]] || fail 'the runner did not finish'
     python3 - "$tmp/observed" >>"$tmp/failed" <<'PY'
 import json, sys
 for line in open(sys.argv[1]):

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, StatusCode, request};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection as Machine};
@@ -27,7 +27,7 @@ use hyper::service::Service;
 
 use self::chunks::ChunkReader;
 use self::gate::Gate;
-use super::head::{Framing, Head};
+use super::head::{Framing, Head, decimal};
 use super::refusal::Refusal;
 use super::upload::{Bounds, Upload};
 use super::wire::{Port, Wire};
@@ -225,9 +225,13 @@ impl Exchange {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers.remove(TRANSFER_ENCODING);
+        if self.old && !keep {
+            // Otherwise hyper promises to go on whenever an old client asked for it.
+            *response.version_mut() = Version::HTTP_10;
+        }
         // The length of a body that is not sent is the application's to say; of one that is sent, it is counted.
-        let speaks_of_another = self.is_head || response.status() == StatusCode::NOT_MODIFIED;
-        if !speaks_of_another || response.body().remaining() != Some(0) {
+        let unsent = self.is_head && response.status() != StatusCode::NO_CONTENT;
+        if !unsent || response.body().remaining() != Some(0) || !has_one_length(response.headers()) {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         self.phase = Phase::Response { keep };
@@ -287,6 +291,12 @@ impl Exchange {
         }
         self.given_up()
     }
+}
+
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next().and_then(|value| decimal(value.as_bytes()));
+    first.is_some() && lengths.next().is_none()
 }
 
 /// A host in the target goes before the one in Host, and takes its place (RFC 9112, 3.2.2).

@@ -304,7 +304,8 @@ impl<A: App> Server<A> {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone());
-                let key = self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                let key =
+                    self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
                 if let Some(cell) = self.cell() {
                     cell.opened();
                 }
@@ -417,10 +418,17 @@ impl<A: App> Server<A> {
 
     fn look_at_deadlines(&mut self, then: u64) {
         for key in self.crowd.look(then) {
-            if let Some(connection) = self.crowd.get_mut(key) {
-                let wish = connection.expire(self.now);
-                self.grant(key, wish);
+            let Some(connection) = self.crowd.get_mut(key) else {
+                continue;
+            };
+            if connection.is_sending() && connection.wire.was_taken() {
+                // It reads, if slowly: what counts is its own pause, not ours.
+                connection.deadline = then.saturating_add(self.rules.send_timeout);
+                self.crowd.had_turn(key, then);
+                continue;
             }
+            let wish = connection.expire(self.now);
+            self.grant(key, wish);
         }
     }
 

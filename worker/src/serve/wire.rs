@@ -19,6 +19,8 @@ use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::uio::writev;
 use nix::unistd::{read, write};
 
+use crate::sys::unsent::unsent;
+
 /// How much is read at a time, in bytes.
 const SCRATCH: usize = 64 * 1024;
 
@@ -39,6 +41,7 @@ pub(super) struct Wire {
     ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
+    taken: Cell<u64>,
     grant: Cell<u64>,
     muted: Cell<bool>,
     body_over: Cell<bool>,
@@ -67,6 +70,7 @@ impl Wire {
             ended: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
+            taken: Cell::new(0),
             grant: Cell::new(0),
             muted: Cell::new(false),
             body_over: Cell::new(false),
@@ -131,6 +135,13 @@ impl Wire {
     /// Bytes received and sent: did any go since `before`?
     pub(super) fn moved_since(&self, before: (u64, u64)) -> bool {
         self.traffic() != before
+    }
+
+    /// Has the client taken any of what was sent since this was asked last? The kernel's buffer is deep, and says that
+    /// there is room only when a third of it is: a client may read all the time and we could write nothing for minutes.
+    pub(super) fn was_taken(&self) -> bool {
+        let taken = self.sent.get().saturating_sub(unsent(&self.socket).unwrap_or(u64::MAX));
+        taken > self.taken.replace(taken)
     }
 
     fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {

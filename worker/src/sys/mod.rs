@@ -11,3 +11,4 @@ pub mod fork;
 pub mod shared;
 pub mod signal;
 pub mod title;
+pub mod unsent;
