@@ -42,11 +42,16 @@ impl Listener {
             Address::Unix(path) => open_unix(path, wanted),
         };
         opened.map_err(|error| {
+            let is_tcp = matches!(wanted.address, Address::Tcp(_));
             let hint = match error.kind() {
                 ErrorKind::AddrInUse => ": another process has it; stop that one, or choose another address",
-                ErrorKind::AddrNotAvailable => ": this machine has no such address",
-                ErrorKind::PermissionDenied => ": this user may not; ports below 1024 need CAP_NET_BIND_SERVICE",
-                ErrorKind::NotFound => ": its directory does not exist",
+                ErrorKind::AddrNotAvailable => ": this machine has no such address; choose one that it has",
+                ErrorKind::PermissionDenied if is_tcp => {
+                    ": this user may not; ports below 1024 need CAP_NET_BIND_SERVICE"
+                }
+                ErrorKind::PermissionDenied => ": this user may not make it there, or not give it that owner or group",
+                ErrorKind::NotFound => ": its directory does not exist; create it, or choose another path",
+                ErrorKind::AlreadyExists => ": remove that, or choose another path",
                 _ => "",
             };
             format!("cannot listen on {}: {error}{hint}", wanted.address)

@@ -185,12 +185,12 @@ impl Connection {
         }
         let before = self.wire.traffic();
         match exchange.advance(&rules.woken, &rules.bounds) {
-            Progress::Waits => {
+            progress @ (Progress::Waits | Progress::Tires) => {
                 if self.wire.moved_since(before) {
                     let patience = if exchange.receives() { rules.body_timeout } else { rules.send_timeout };
                     self.deadline = now.saturating_add(patience);
                 }
-                Some(Wish::Wait)
+                Some(if matches!(progress, Progress::Tires) { Wish::Again } else { Wish::Wait })
             }
             Progress::Whole(request) => {
                 self.deadline = u64::MAX;

@@ -4,70 +4,33 @@
 //! service is a letter box: the request is put in, the loop takes it out, and puts the response in when the
 //! application has made it. So the application is never called from inside hyper, and runs outside any runtime.
 
-mod chunks;
-mod gate;
+mod letters;
+mod woken;
 
-use std::cell::Cell;
-use std::convert::Infallible;
-use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection as Machine};
-use hyper::service::Service;
 
-use self::chunks::ChunkReader;
-use self::gate::Gate;
+use self::letters::{LetterBox, Letters, Outgoing};
+pub(super) use self::woken::Woken;
+use super::chunks::ChunkReader;
 use super::head::{Framing, Head, decimal};
 use super::refusal::Refusal;
 use super::upload::{Bounds, Upload};
 use super::wire::{Port, Wire};
 use crate::app::{Request, Response};
-use crate::body::Body;
 use crate::scoreboard::LINE;
 
 /// The least that hyper accepts as the size of its buffers, doubled: large enough that a response of some kilobytes
 /// leaves in one piece.
 const BUFFER: usize = 16 * 1024;
-
-/// Whether whoever was told to wait has been told to go on: hyper wakes itself when one half of it waits for another.
-pub(super) struct Woken {
-    flag: Arc<Flag>,
-    waker: Waker,
-}
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Woken {
-    pub(super) fn new() -> Woken {
-        let flag = Arc::new(Flag::default());
-        Woken { waker: Waker::from(flag.clone()), flag }
-    }
-
-    fn take(&self) -> bool {
-        self.flag.0.swap(false, Ordering::Relaxed)
-    }
-}
 
 /// hyper, as we want it.
 pub(super) fn engine(longest_head: usize) -> Builder {
@@ -76,12 +39,14 @@ pub(super) fn engine(longest_head: usize) -> Builder {
     builder
 }
 
+/// How often hyper is let go on before others have their turn: each time it moves at most sixteen buffers.
+const PORTION: usize = 4;
+
 pub(super) struct Exchange {
-    machine: Machine<Gate, LetterBox>,
+    machine: Machine<Port, LetterBox>,
     wire: Rc<Wire>,
     letters: Rc<Letters>,
     /// Why the gate has stopped the body.
-    refusal: Rc<Cell<Option<Refusal>>>,
     phase: Phase,
     client_goes_on: bool,
     old: bool,
@@ -108,6 +73,8 @@ enum Phase {
 pub(super) enum Progress {
     /// It waits for its socket.
     Waits,
+    /// It could go on, and others have waited long enough.
+    Tires,
     /// The request is whole.
     Whole(Box<Request>),
     /// The response is out; the connection goes on if `keep`.
@@ -135,13 +102,11 @@ impl Exchange {
         };
         wire.begin(grant);
         let letters = Rc::new(Letters::default());
-        let refusal = Rc::new(Cell::new(None));
-        let gate = Gate { port: Port(wire.clone()), chunks, refusal: refusal.clone() };
+        let port = Port::new(wire.clone(), chunks);
         Exchange {
-            machine: engine.serve_connection(gate, LetterBox(letters.clone())),
+            machine: engine.serve_connection(port, LetterBox(letters.clone())),
             wire: wire.clone(),
             letters,
-            refusal,
             phase: Phase::Head,
             client_goes_on: head.keep_alive,
             old: head.old,
@@ -183,8 +148,8 @@ impl Exchange {
 
     /// Goes as far as the socket allows.
     pub(super) fn advance(&mut self, woken: &Woken, bounds: &Bounds) -> Progress {
-        let mut context = Context::from_waker(&woken.waker);
-        loop {
+        let mut context = woken.context();
+        for _ in 0..PORTION {
             woken.take();
             match self.machine.poll_without_shutdown(&mut context) {
                 Poll::Pending => {}
@@ -210,6 +175,7 @@ impl Exchange {
                 return Progress::Waits;
             }
         }
+        Progress::Tires
     }
 
     /// The response is made. The connection goes on afterwards if both sides mean it to; `leaving` says that we do not.
@@ -258,7 +224,7 @@ impl Exchange {
                     }
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return Err(self.refusal.take().unwrap_or(Refusal::bad("a malformed or incomplete body")));
+                    return Err(self.wire.why_stopped().unwrap_or(Refusal::bad("a malformed or incomplete body")));
                 }
                 Poll::Ready(None) => break,
             }
@@ -276,9 +242,9 @@ impl Exchange {
     /// hyper has closed its side: it disliked the head, or the client went away.
     fn given_up(&self) -> Progress {
         match self.phase {
-            Phase::Head => Progress::Refused(self.refusal.take().unwrap_or(Refusal::bad("a malformed head"))),
+            Phase::Head => Progress::Refused(self.wire.why_stopped().unwrap_or(Refusal::bad("a malformed head"))),
             Phase::Body(..) => {
-                Progress::Refused(self.refusal.take().unwrap_or(Refusal::bad("a malformed or incomplete body")))
+                Progress::Refused(self.wire.why_stopped().unwrap_or(Refusal::bad("a malformed or incomplete body")))
             }
             Phase::Handling | Phase::Response { .. } => Progress::Broken,
         }
@@ -305,72 +271,4 @@ fn name_host(parts: &mut request::Parts) {
     if let Some(Ok(host)) = authority {
         parts.headers.insert(HOST, host);
     }
-}
-
-/// Where hyper leaves the request and finds the response.
-#[derive(Default)]
-struct Letters {
-    request: Cell<Option<http::Request<Incoming>>>,
-    response: Cell<Option<http::Response<Outgoing>>>,
-}
-
-struct LetterBox(Rc<Letters>);
-
-impl Service<http::Request<Incoming>> for LetterBox {
-    type Response = http::Response<Outgoing>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn call(&self, request: http::Request<Incoming>) -> Answer {
-        self.0.request.set(Some(request));
-        Answer(self.0.clone())
-    }
-}
-
-struct Answer(Rc<Letters>);
-
-impl Future for Answer {
-    type Output = Result<http::Response<Outgoing>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
-    }
-}
-
-/// A response's body, which tells the wire when hyper is through with it.
-struct Outgoing {
-    body: Body,
-    wire: Rc<Wire>,
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        self.wire.body_is_over();
-    }
-}
-
-/// What the client sees of a handler's failure.
-pub(super) fn failure(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::from(format!("{status}\n")));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
-    response
 }

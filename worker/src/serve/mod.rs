@@ -3,13 +3,16 @@
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
 
+mod chunks;
 mod connection;
 mod crowd;
 pub(crate) mod disk;
 mod exchange;
+mod handling;
 mod head;
 mod inlets;
 mod refusal;
+mod turns;
 mod upload;
 mod wire;
 
@@ -21,21 +24,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use self::connection::{Connection, Rules, Wish};
+use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
-use self::exchange::{Woken, engine, failure};
-use self::inlets::{Arrival, Door, Inlets};
+use self::exchange::{Woken, engine};
+use self::inlets::{Door, Inlets};
 use self::upload::Bounds;
-use self::wire::{Scratch, Wire, scratch};
-use crate::app::{App, Context, Request, Response, Worker};
+use self::wire::{Scratch, scratch};
+use crate::app::{App, Request, Worker};
 use crate::channel::{Channel, Received};
 use crate::clock;
-use crate::log::{RequestId, speak_of};
 use crate::protocol::{Limits, Order, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
@@ -50,8 +51,6 @@ const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
 const FIRST_LISTENER: u64 = u64::MAX - 1000;
 
-/// How often the same trouble is complained of, in nanoseconds.
-const COMPLAINT: u64 = 10_000_000_000;
 const MILLI: u64 = 1_000_000;
 
 /// What a worker serves with.
@@ -300,183 +299,6 @@ impl<A: App> Server<A> {
         EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE)
     }
 
-    fn take_in(&mut self, listener: usize) {
-        match self.inlets.take(listener, self.now) {
-            Arrival::Connection(socket, peer) => {
-                let wire = Wire::new(socket, self.scratch.clone());
-                let key =
-                    self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
-                if let Some(cell) = self.cell() {
-                    cell.opened();
-                }
-                self.enqueue(key);
-            }
-            Arrival::Nobody => {}
-            Arrival::NoRoom => self.make_room(),
-        }
-    }
-
-    /// At TERM: what the queues still hold is ours too.
-    fn take_from_quota(&mut self) {
-        if !self.has_room() {
-            self.make_room();
-        }
-        for listener in 0..self.inlets.len() {
-            if self.is_free() && self.has_room() {
-                self.take_in(listener);
-            }
-        }
-    }
-
-    /// At the limit of descriptors or connections, whoever has been idle for longest goes.
-    fn make_room(&mut self) {
-        if self.now >= self.complains_again {
-            self.complains_again = self.now + COMPLAINT;
-            let connections = self.crowd.len();
-            tracing::warn!(
-                connections,
-                "no room for a connection: raise the limit on open files, or lower max_connections"
-            );
-        }
-        if let Some(key) = self.crowd.longest_idle() {
-            self.close(key);
-            self.inlets.end_rest();
-        }
-    }
-
-    fn enqueue(&mut self, key: usize) {
-        if let Some(connection) = self.crowd.get_mut(key)
-            && !connection.queued
-        {
-            connection.queued = true;
-            self.ready.push_back(key);
-        }
-    }
-
-    /// Lets every connection that can go on do so, once; then the requests that had to wait.
-    fn give_turns(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.pop_front() else {
-                break;
-            };
-            if let Some(connection) = self.crowd.get_mut(key) {
-                connection.queued = false;
-                self.turn(key);
-            }
-        }
-        self.let_go_if_sent();
-        while self.is_free() {
-            let Some((key, serial, request)) = self.waiting.pop_front() else {
-                break;
-            };
-            if self.crowd.get_mut(key).is_some_and(|each| each.serial == serial) {
-                self.serve(key, *request);
-            }
-        }
-    }
-
-    /// Lets a connection go on, and does what it then wishes.
-    fn turn(&mut self, key: usize) {
-        let Some(connection) = self.crowd.get_mut(key) else {
-            return;
-        };
-        let wish = connection.advance(&self.rules, self.now);
-        self.grant(key, wish);
-    }
-
-    fn grant(&mut self, key: usize, wish: Wish) {
-        let Some(connection) = self.crowd.get_mut(key) else {
-            return;
-        };
-        let serial = connection.serial;
-        self.crowd.had_turn(key, self.now);
-        match wish {
-            Wish::Wait => {
-                if let Err(error) = self.crowd.register(key, &self.epoll) {
-                    tracing::error!(%error, "cannot wait for a connection; it is closed");
-                    self.close(key);
-                }
-            }
-            Wish::Again => self.enqueue(key),
-            Wish::Close => self.close(key),
-            Wish::Serve(request) if self.is_free() => self.serve(key, *request),
-            Wish::Serve(request) => {
-                self.waiting.push_back((key, serial, request));
-                self.grant(key, Wish::Wait);
-            }
-        }
-    }
-
-    fn close(&mut self, key: usize) {
-        if let Some(connection) = self.crowd.remove(key)
-            && let Some(cell) = self.cell()
-        {
-            let (received, sent) = connection.wire.traffic();
-            cell.closed(received, sent);
-        }
-    }
-
-    fn look_at_deadlines(&mut self, then: u64) {
-        for key in self.crowd.look(then) {
-            let Some(connection) = self.crowd.get_mut(key) else {
-                continue;
-            };
-            if connection.is_sending() && connection.wire.was_taken() {
-                // It reads, if slowly: what counts is its own pause, not ours.
-                connection.deadline = then.saturating_add(self.rules.send_timeout);
-                self.crowd.had_turn(key, then);
-                continue;
-            }
-            let wish = connection.expire(self.now);
-            self.grant(key, wish);
-        }
-    }
-
-    /// Runs the application on one request.
-    fn serve(&mut self, key: usize, request: Request) {
-        let Some(connection) = self.crowd.get_mut(key) else {
-            return;
-        };
-        let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
-        let mut context = Context { worker: &self.worker, peer: connection.peer, served: self.served, id: id.clone() };
-        self.served += 1;
-        if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
-            cell.begin(self.now, self.now.saturating_add(self.request_timeout), connection.line());
-        }
-        speak_of(Some(id));
-        let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
-        let response = presentable(answer, connection.line());
-        speak_of(None);
-        self.now = clock::now();
-        let held = response.body().needs_the_application().then_some((key, connection.serial));
-        connection.respond(response, self.stage != Stage::Serving, &self.rules, self.now);
-        self.held = held;
-        if held.is_none() {
-            self.end_request();
-        }
-        self.turn(key);
-        self.let_go_if_sent();
-    }
-
-    /// Is the response that the application itself was producing through?
-    fn let_go_if_sent(&mut self) {
-        let Some((key, serial)) = self.held else {
-            return;
-        };
-        let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
-        if !sends {
-            self.held = None;
-            self.now = clock::now();
-            self.end_request();
-        }
-    }
-
-    fn end_request(&self) {
-        if let Some(cell) = self.cell() {
-            cell.end(self.now, self.shown_state());
-        }
-    }
-
     fn settle(&self) {
         if let Some(cell) = self.cell() {
             cell.settle(self.shown_state());
@@ -492,25 +314,5 @@ impl<A: App> Server<A> {
 
     fn cell(&self) -> Option<&Cell> {
         self.scoreboard.cell(self.worker.slot)
-    }
-}
-
-/// The handler's response, or what stands in for one it did not give.
-fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]) -> Response {
-    let line = String::from_utf8_lossy(line);
-    match answer {
-        Ok(Ok(response)) if !response.status().is_informational() => response,
-        Ok(Ok(response)) => {
-            tracing::error!(%line, status = response.status().as_u16(), "a handler cannot answer with an interim status");
-            failure(StatusCode::INTERNAL_SERVER_ERROR)
-        }
-        Ok(Err(error)) => {
-            tracing::error!(%line, status = error.status().as_u16(), %error, "the handler failed");
-            failure(error.status())
-        }
-        Err(_) => {
-            tracing::error!(%line, status = 500, "the handler panicked");
-            failure(StatusCode::INTERNAL_SERVER_ERROR)
-        }
     }
 }

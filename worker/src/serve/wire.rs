@@ -5,21 +5,21 @@
 //! exchanged. hyper is granted the bytes of one request and no more, so that whatever follows stays here. Readiness
 //! is remembered, for the socket is registered edge-triggered: a flag falls only when the kernel has said "not now".
 
+mod port;
+
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use nix::sys::uio::writev;
 use nix::unistd::{read, write};
 
 use crate::sys::unsent::unsent;
+
+pub(super) use self::port::Port;
+use super::refusal::Refusal;
 
 /// How much is read at a time, in bytes.
 const SCRATCH: usize = 64 * 1024;
@@ -46,6 +46,7 @@ pub(super) struct Wire {
     muted: Cell<bool>,
     body_over: Cell<bool>,
     flushed: Cell<bool>,
+    stopped: Cell<Option<Refusal>>,
 }
 
 /// What an attempt to read brought.
@@ -75,6 +76,7 @@ impl Wire {
             muted: Cell::new(false),
             body_over: Cell::new(false),
             flushed: Cell::new(false),
+            stopped: Cell::new(None),
         }
     }
 
@@ -201,6 +203,12 @@ impl Wire {
         self.muted.set(true);
         self.body_over.set(false);
         self.flushed.set(false);
+        self.stopped.set(None);
+    }
+
+    /// Why the body was kept from hyper, if it was.
+    pub(super) fn why_stopped(&self) -> Option<Refusal> {
+        self.stopped.take()
     }
 
     pub(super) fn unmute(&self) {
@@ -241,85 +249,5 @@ impl Wire {
 impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// hyper's end of a wire.
-pub(super) struct Port(pub(super) Rc<Wire>);
-
-impl Read for Port {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let wire = &self.0;
-        let granted = wire.grant.get().min(buffer.remaining() as u64) as usize;
-        if granted == 0 {
-            return Poll::Pending;
-        }
-        let mut inbound = wire.inbound.borrow_mut();
-        if !inbound.is_empty() {
-            let length = granted.min(inbound.len());
-            buffer.put_slice(&inbound[..length]);
-            bytes::Buf::advance(&mut *inbound, length);
-            wire.grant.set(wire.grant.get() - length as u64);
-            return Poll::Ready(Ok(()));
-        }
-        let mut scratch = wire.scratch.borrow_mut();
-        let granted = granted.min(scratch.len());
-        match wire.receive(&mut scratch[..granted]) {
-            Ok(None) => Poll::Pending,
-            Ok(Some(length)) => {
-                buffer.put_slice(&scratch[..length]);
-                wire.grant.set(wire.grant.get() - length as u64);
-                Poll::Ready(Ok(()))
-            }
-            Err(errno) => Poll::Ready(Err(errno.into())),
-        }
-    }
-}
-
-impl Write for Port {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.put(bytes.len(), |socket| write(socket, bytes))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length = parts.iter().map(|part| part.len()).sum();
-        self.put(length, |socket| match parts {
-            [one] => write(socket, one),
-            parts => writev(socket, parts),
-        })
-    }
-
-    /// Pending once the response is out: hyper must not go on to the next request, which is not its to take.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.0.body_over.get() {
-            return Poll::Ready(Ok(()));
-        }
-        self.0.flushed.set(true);
-        Poll::Pending
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Port {
-    fn put(&self, length: usize, attempt: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>) -> Poll<io::Result<usize>> {
-        if self.0.muted.get() {
-            return Poll::Ready(Ok(length));
-        }
-        match self.0.transmit(attempt) {
-            Ok(Some(written)) => Poll::Ready(Ok(written)),
-            Ok(None) => Poll::Pending,
-            Err(errno) => Poll::Ready(Err(errno.into())),
-        }
     }
 }

@@ -6,9 +6,9 @@
 
 use http::StatusCode;
 
-use crate::serve::head::{field, is_text, is_token, trim_start};
-use crate::serve::refusal::Refusal;
-use crate::serve::upload;
+use super::head::{field, is_text, is_token, trim_start};
+use super::refusal::Refusal;
+use super::upload;
 
 /// What the extensions and trailers of one body may come to, in bytes; hyper bounds each of them at twice as much.
 const EXTRAS: usize = 8 * 1024;

@@ -1,0 +1,144 @@
+//! Who goes on: connections are taken in, given turns, granted what they wish, and closed.
+
+use super::Server;
+use super::connection::{Connection, Wish};
+use super::inlets::Arrival;
+use super::wire::Wire;
+use crate::app::App;
+
+/// How often the same trouble is complained of, in nanoseconds.
+const COMPLAINT: u64 = 10_000_000_000;
+
+impl<A: App> Server<A> {
+    pub(super) fn take_in(&mut self, listener: usize) {
+        match self.inlets.take(listener, self.now) {
+            Arrival::Connection(socket, peer) => {
+                let wire = Wire::new(socket, self.scratch.clone());
+                let key =
+                    self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                if let Some(cell) = self.cell() {
+                    cell.opened();
+                }
+                self.enqueue(key);
+            }
+            Arrival::Nobody => {}
+            Arrival::NoRoom => self.make_room(),
+        }
+    }
+
+    /// At TERM: what the queues still hold is ours too.
+    pub(super) fn take_from_quota(&mut self) {
+        if !self.has_room() {
+            self.make_room();
+        }
+        for listener in 0..self.inlets.len() {
+            if self.is_free() && self.has_room() {
+                self.take_in(listener);
+            }
+        }
+    }
+
+    /// At the limit of descriptors or connections, whoever has been idle for longest goes.
+    fn make_room(&mut self) {
+        if self.now >= self.complains_again {
+            self.complains_again = self.now + COMPLAINT;
+            let connections = self.crowd.len();
+            tracing::warn!(
+                connections,
+                "no room for a connection: raise the limit on open files, or lower max_connections"
+            );
+        }
+        if let Some(key) = self.crowd.longest_idle() {
+            self.close(key);
+            self.inlets.end_rest();
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, key: usize) {
+        if let Some(connection) = self.crowd.get_mut(key)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Lets every connection that can go on do so, once; then the requests that had to wait.
+    pub(super) fn give_turns(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else {
+                break;
+            };
+            if let Some(connection) = self.crowd.get_mut(key) {
+                connection.queued = false;
+                self.turn(key);
+            }
+        }
+        self.let_go_if_sent();
+        while self.is_free() {
+            let Some((key, serial, request)) = self.waiting.pop_front() else {
+                break;
+            };
+            if self.crowd.get_mut(key).is_some_and(|each| each.serial == serial) {
+                self.serve(key, *request);
+            }
+        }
+    }
+
+    /// Lets a connection go on, and does what it then wishes.
+    pub(super) fn turn(&mut self, key: usize) {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return;
+        };
+        let wish = connection.advance(&self.rules, self.now);
+        self.grant(key, wish);
+    }
+
+    fn grant(&mut self, key: usize, wish: Wish) {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return;
+        };
+        let serial = connection.serial;
+        self.crowd.had_turn(key, self.now);
+        match wish {
+            Wish::Wait => {
+                if let Err(error) = self.crowd.register(key, &self.epoll) {
+                    tracing::error!(%error, "cannot wait for a connection; it is closed");
+                    self.close(key);
+                }
+            }
+            Wish::Again => self.enqueue(key),
+            Wish::Close => self.close(key),
+            Wish::Serve(request) if self.is_free() => self.serve(key, *request),
+            Wish::Serve(request) => {
+                self.waiting.push_back((key, serial, request));
+                self.grant(key, Wish::Wait);
+            }
+        }
+    }
+
+    fn close(&mut self, key: usize) {
+        if let Some(connection) = self.crowd.remove(key)
+            && let Some(cell) = self.cell()
+        {
+            let (received, sent) = connection.wire.traffic();
+            cell.closed(received, sent);
+        }
+    }
+
+    pub(super) fn look_at_deadlines(&mut self, then: u64) {
+        for key in self.crowd.look(then) {
+            let Some(connection) = self.crowd.get_mut(key) else {
+                continue;
+            };
+            if connection.is_sending() && connection.wire.was_taken() {
+                // It reads, if slowly: what counts is its own pause, not ours.
+                connection.deadline = then.saturating_add(self.rules.send_timeout);
+                self.crowd.had_turn(key, then);
+                continue;
+            }
+            let wish = connection.expire(self.now);
+            self.grant(key, wish);
+        }
+    }
+}
