@@ -3,5 +3,18 @@
 
 mod harness;
 
+mod boot;
+mod browser;
+mod configuration;
+mod fuzz;
+mod http;
+mod limits;
+mod listeners;
+mod load;
+mod orphans;
+mod outside;
+mod sample;
+mod service_manager;
 mod simulation;
+mod stopping;
 mod supervision;

@@ -1,10 +1,12 @@
 //! A client that sends raw bytes and reads one response after the other, over TCP or a Unix socket.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// How long a client waits for the next byte.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,6 +95,25 @@ impl Client {
         }
     }
 
+    /// Sends so that the server may see every byte on its own; an error ends it, for a refusal may come before the end.
+    pub fn dribble(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.try_send(std::slice::from_ref(byte)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From now on, waits no longer than this for the next byte, or for room to send one.
+    pub fn set_patience(&mut self, patience: Duration) {
+        let patience = Some(patience);
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_read_timeout(patience).and(stream.set_write_timeout(patience)),
+            Stream::Unix(stream) => stream.set_read_timeout(patience).and(stream.set_write_timeout(patience)),
+        }
+        .unwrap();
+    }
+
     /// Tells the server that nothing more comes.
     pub fn finish(&mut self) {
         let _ = match &self.stream {
@@ -144,9 +165,38 @@ impl Client {
         std::mem::take(&mut self.arrived)
     }
 
-    /// Whether the server has closed the connection and nothing is unread.
+    /// What the server still sends until it closes the connection; `None` if it is silent for too long instead.
+    pub fn until_closed(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.more() {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return None;
+                }
+                Err(_) => return Some(std::mem::take(&mut self.arrived)),
+            }
+        }
+    }
+
+    /// Whether the server closes the connection, with nothing unread, before our patience is over.
     pub fn is_closed(&mut self) -> bool {
-        self.arrived.is_empty() && self.more().is_err()
+        let is_patience = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        self.arrived.is_empty() && self.more().is_err_and(|error| !is_patience(&error))
+    }
+
+    /// Lets the kernel keep no more than about `bytes` that were not read: the server sees early that this client
+    /// reads slowly.
+    #[track_caller]
+    pub fn keep_at_most(&self, bytes: usize) {
+        match &self.stream {
+            Stream::Tcp(stream) => setsockopt(stream, sockopt::RcvBuf, &bytes).unwrap(),
+            Stream::Unix(stream) => setsockopt(stream, sockopt::RcvBuf, &bytes).unwrap(),
+        }
+    }
+
+    /// Has these bytes read before whatever comes: they were read too early.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.arrived.splice(..0, bytes.iter().copied());
     }
 
     /// Reads at most `most` bytes, as they come.

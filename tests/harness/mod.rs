@@ -3,6 +3,7 @@
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
 pub mod client;
+pub mod fixture;
 pub mod process;
 
 use std::io::{BufRead, BufReader};
@@ -10,9 +11,12 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -45,6 +49,7 @@ pub struct Ratoon {
     process: Child,
     group: Pid,
     log: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Ratoon {
@@ -76,13 +81,13 @@ impl Ratoon {
         let mut process = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, pipe) = (log.clone(), process.stderr.take().unwrap());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 lines.lock().unwrap().push(line);
             }
         });
         let group = Pid::from_raw(process.id() as i32);
-        Ratoon { directory, process, group, log }
+        Ratoon { directory, process, group, log, reader }
     }
 
     /// The test's own directory.
@@ -122,9 +127,8 @@ impl Ratoon {
     pub fn ready_workers(&self, pool: &str, count: usize) -> Vec<Pid> {
         eventually(&format!("{count} ready workers in {pool}; log:\n{}", self.text()), SOON, || {
             let lines = self.lines();
-            let is_ready = |pid: &Pid| {
-                lines.iter().any(|line| line["message"] == "ready" && line["pid"] == Value::from(pid.as_raw()))
-            };
+            let is_ready =
+                |pid: &Pid| lines.iter().any(|line| line["message"] == "ready" && line["pid"] == pid.as_raw());
             let ready: Vec<Pid> = self.workers(pool).into_iter().filter(is_ready).collect();
             (ready.len() == count).then_some(ready)
         })
@@ -185,6 +189,15 @@ impl Ratoon {
         }
     }
 
+    /// Waits until the supervisor has left with status 0, nobody is left, and all that any of them said has been read.
+    #[track_caller]
+    pub fn leaves_in_peace(&mut self) {
+        let status = self.wait_exit(SOON);
+        assert!(status.success(), "{status}");
+        eventually("everybody has stopped writing to the log", SOON, || self.reader.is_finished().then_some(()));
+        assert_eq!(self.family(), []);
+    }
+
     /// Whether the supervisor is still there.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
@@ -211,6 +224,53 @@ impl Drop for Ratoon {
             assert!(self.family().is_empty(), "processes were left behind: {:?}", self.family());
         }
     }
+}
+
+/// Lets this process have as many descriptors as it may: for tests with a thousand connections.
+pub fn raise_descriptor_limit() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
+/// Raises a flag when it goes, however it goes: the clients of a test that fails must not run on.
+pub struct RaisedAtTheEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Has `outer` execute what `command` would have.
+pub fn wrap(command: &mut Command, outer: &[&str]) {
+    let mut wrapped = Command::new(outer[0]);
+    wrapped.args(&outer[1..]).arg(command.get_program()).args(command.get_args());
+    wrapped.current_dir(command.get_current_dir().unwrap());
+    wrapped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    *command = wrapped;
+}
+
+/// When a log line was written, since midnight.
+#[track_caller]
+pub fn time_of(line: &Value) -> Duration {
+    let time = line["time"].as_str().and_then(|time| time.split_once('T')?.1.strip_suffix('Z')).unwrap();
+    let seconds = time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap());
+    Duration::from_secs_f64(seconds)
+}
+
+/// The path of one of the worker library's examples, built if it was not.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let built = Path::new(RATOON).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--offline", "--workspace", "--example", name]).current_dir(root());
+    cargo.arg("--target-dir").arg(built.parent().unwrap());
+    if built.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    built.join("examples").join(name)
 }
 
 /// Runs `ratoon` to its end.

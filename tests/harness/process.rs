@@ -15,6 +15,16 @@ pub fn children(parent: Pid, title: &str) -> Vec<Pid> {
     found.into_iter().map(|(_, pid)| pid).collect()
 }
 
+/// The dead children of `parent` that it has not reaped.
+pub fn zombies(parent: Pid) -> Vec<Pid> {
+    all().filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent && stat.state == 'Z')).collect()
+}
+
+/// Whose child a process is; `None` if there is no such process.
+pub fn parent(pid: Pid) -> Option<Pid> {
+    stat(pid).map(|stat| stat.parent)
+}
+
 /// The living processes of a group.
 pub fn group(group: Pid) -> Vec<Pid> {
     all().filter(|pid| stat(*pid).is_some_and(|stat| stat.group == group && stat.state != 'Z')).collect()
@@ -40,6 +50,13 @@ pub fn cpu_time(pid: Pid) -> Duration {
 /// A field of `smaps_rollup`, in KiB: `Pss`, `Rss`, `Private_Dirty`, …
 pub fn memory(pid: Pid, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// A number in `/proc/PID/status`, as it stands there: `RssAnon` (in KiB), `voluntary_ctxt_switches`, …
+pub fn status(pid: Pid, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
