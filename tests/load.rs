@@ -57,22 +57,23 @@ fn sixty_four_clients_find_no_error_in_ten_seconds() {
     wrk_finds_no_error(10, &["-H", "Connection: close"]);
 }
 
-/// Whether `burdened` answers as fast as `free`, in alternating rounds: within twice the median, in the best of three
-/// tries, for the machine may be busy with other things.
+/// Whether `burdened` answers as fast as `free`, in alternating rounds: within twice the median, once in five tries,
+/// for the machine may be busy with other things.
 #[track_caller]
 fn answers_as_fast(burdened: SocketAddr, free: SocketAddr) {
-    let tries: Vec<_> = (0..3)
-        .map(|_| {
-            let (mut with, mut without) = (Vec::new(), Vec::new());
-            for _ in 0..10 {
-                with.extend((0..10).map(|_| ask(burdened)));
-                without.extend((0..10).map(|_| ask(free)));
-            }
-            (median(with), median(without))
-        })
-        .collect();
-    eprintln!("medians of /hello with the burden and without: {tries:?}");
-    assert!(tries.iter().any(|(with, without)| *with < *without * 2), "{tries:?}");
+    let mut tries = (0..5).map(|_| {
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            with.extend((0..10).map(|_| ask(burdened)));
+            without.extend((0..10).map(|_| ask(free)));
+        }
+        (median(with), median(without))
+    });
+    let is_as_fast = |(with, without): (Duration, Duration)| {
+        eprintln!("median of /hello with the burden {with:?}, without {without:?}");
+        with < without * 2
+    };
+    assert!(tries.any(is_as_fast), "slower in every try");
 }
 
 /// How long a request on a connection of its own takes.

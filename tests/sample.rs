@@ -176,7 +176,7 @@ fn a_panic_is_a_500_whose_story_only_the_log_tells() {
     assert_eq!(panicked.status, 500);
     let shown = panicked.text();
     assert!(!shown.contains("somebody asked") && !shown.contains("sample.rs"), "{shown}");
-    ratoon.logged("the handler panicked", &[("line", "GET /panic HTTP/1.1".into())]);
+    ratoon.logged("the handler panicked", &[("request", "GET /panic HTTP/1.1".into())]);
     assert!(ratoon.text().contains("somebody asked for /panic"), "{}", ratoon.text());
     assert_eq!(get(ratoon.address(), "/hello").text(), "Hello, world!");
 }

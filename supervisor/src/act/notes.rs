@@ -39,10 +39,11 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
                 "killing"
             );
         }
-        Note::WorkerDied { worker, pid, generation, cause, lived, retry } => {
+        Note::WorkerDied { worker, pid, generation, cause, lived, retry, failures } => {
             let who = Who::new(pool(worker.pool), *worker, *pid, *generation);
             let (request, running) = shown(last_request);
             let retry = retry.map(span);
+            let failures = (*failures > 0).then_some(*failures);
             let (cause_text, lived) = (self::cause(cause), span(*lived));
             match cause {
                 Cause::Retired | Cause::StoppedNow => tracing::info!(
@@ -64,6 +65,7 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
                     lived,
                     request,
                     running,
+                    failures,
                     retry,
                     "died"
                 ),

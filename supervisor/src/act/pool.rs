@@ -92,9 +92,10 @@ impl Pool {
         drop(theirs);
         let pid = Pid::from_raw(process.id() as i32);
         let process = PidFd::open(pid).map_err(|errno| format!("cannot hold on to the template: {errno}"))?;
-        // What cannot be told now the template waits for in vain, and reads the end of its channel.
+        // What cannot be told now the template waits for in vain, and reads the end of its channel; one that has left
+        // already is buried with its cause.
         let told =
-            self.send_load(&ours, generation).inspect_err(|what| tracing::error!(pool = %self.config.name, "{what}"));
+            self.send_load(&ours, generation).inspect_err(|what| tracing::debug!(pool = %self.config.name, "{what}"));
         self.template = Some(Template { who, pid, channel: told.ok().map(|()| ours), introduced: false, process });
         Ok(())
     }

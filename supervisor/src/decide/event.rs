@@ -230,6 +230,8 @@ pub enum Note {
         lived: Duration,
         /// When its slot is tried again, from now (`None`: not at all, we are stopping).
         retry: Option<Duration>,
+        /// How many boots of the pool failed within the window, this one included if it was one.
+        failures: u32,
     },
     /// The pool has spent its budget of failed boots: it keeps its listeners and is retried, slowly.
     PoolFailed {

@@ -185,7 +185,8 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Draining { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
         (S::Draining { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
-        (S::Leaving { .. }, I::Forked(_) | I::Ready | I::Leaving | I::Drain) => Repeat,
+        (S::Leaving { .. }, I::Forked(_) | I::Ready | I::Leaving) => Repeat,
+        (S::Leaving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready }),
         (S::Leaving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
         (S::Leaving { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Leaving { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
@@ -281,7 +282,7 @@ mod tests {
             (Input::Died(Exit::Status(0)), "m++++++"),
             (Input::TemplateLost(1), "+gggggg"),
             (Input::TemplateLost(2), "ggggggg"),
-            (Input::Drain, "mmmDrrr"),
+            (Input::Drain, "mmmDrDr"),
             (Input::Kill(Cause::StoppedNow), "+XXXXXr"),
         ];
         for (input, expected) in table {

@@ -148,10 +148,11 @@ impl Pool {
         let Some(pressure) = turn.rung.pressure(self.limits.stop_timeout, turn.now) else {
             return;
         };
+        use lifecycle::State;
         let queue_served = self
             .roster
             .states()
-            .any(|state| matches!(state, lifecycle::State::Serving { .. } | lifecycle::State::Draining { .. }));
+            .any(|state| matches!(state, State::Serving { .. } | State::Draining { .. } | State::Leaving { .. }));
         let inputs: Vec<_> = self
             .roster
             .workers()

@@ -79,12 +79,13 @@ pub(super) fn worker_input(
         (_, State::Doomed { .. }) => None,
         (Pressure::Now, _) => Some(Input::Kill(Cause::StoppedNow)),
         (Pressure::OutOfTime, _) => Some(Input::Kill(Cause::StopTimeout)),
-        (Pressure::Drain, State::Serving { .. }) => Some(Input::Drain),
+        // One that leaves of its own accord has shut its door; now it is to help with the queue first.
+        (Pressure::Drain, State::Serving { .. } | State::Leaving { .. }) => Some(Input::Drain),
         (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) if queue_served => {
             Some(Input::Kill(Cause::StoppedNow))
         }
         (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) => None,
-        (Pressure::Drain, State::Refused { .. } | State::Draining { .. } | State::Leaving { .. }) => None,
+        (Pressure::Drain, State::Refused { .. } | State::Draining { .. }) => None,
     }
 }
 

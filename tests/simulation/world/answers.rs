@@ -62,7 +62,7 @@ impl World {
             Action::OrderDrain(who) => {
                 assert!(self.stop.is_some(), "drained without a stop");
                 let worker = self.workers.get_mut(&who.life).expect("a buried worker was drained");
-                assert_eq!(worker.phase, Phase::Serving);
+                assert!(matches!(worker.phase, Phase::Serving | Phase::Leaving), "{:?} was drained", worker.phase);
                 worker.phase = Phase::Draining;
                 let status = i32::from(self.rng.u8(0..10) == 0);
                 if !self.chance(who.pool, |mood| mood.drain_hangs) {

@@ -39,7 +39,7 @@ where
         }
         super::REQUEST.with(|request| {
             if let Some(request) = &*request.borrow() {
-                said.identity.push(("request", request.to_string().into()));
+                said.identity.push(("request_id", request.to_string().into()));
             }
         });
         event.record(&mut said);

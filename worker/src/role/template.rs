@@ -2,7 +2,7 @@
 //!
 //! Has one thread, and proves it before each fork. Leaves when the supervisor hangs up.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
@@ -154,7 +154,10 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                     Err(errno) => Report::NotForked { slot, life, reason: format!("cannot fork: {errno}") },
                 };
                 if let Some((_, channel)) = template {
-                    channel.send(&report, &[])?;
+                    match channel.send(&report, &[]) {
+                        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                        told => told?,
+                    }
                 }
             }
             Received::End => return Ok(()),

@@ -1,5 +1,6 @@
 //! The worker: a template's copy that becomes a process of its own, and serves.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,9 +59,14 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
             return 1;
         }
     };
-    if let Err(error) = channel.send(&Report::Ready, &[]) {
-        tracing::error!(%error, "cannot tell the supervisor that this worker is ready");
-        return 1;
+    match channel.send(&Report::Ready, &[]) {
+        Ok(()) => {}
+        // Nobody wants it any more: the supervisor is stopping, or gone.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return 0,
+        Err(error) => {
+            tracing::error!(%error, "cannot tell the supervisor that this worker is ready");
+            return 1;
+        }
     }
     post.channel = Some(channel);
     serve(app, post)

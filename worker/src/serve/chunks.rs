@@ -100,7 +100,8 @@ impl ChunkReader {
     fn end_of_line(&mut self) -> Result<Expects, Refusal> {
         match self.expects {
             Expects::Size => {
-                self.take_extras(self.line.len().saturating_sub(DIGITS))?;
+                let digits = self.line.iter().take(DIGITS).take_while(|byte| byte.is_ascii_hexdigit()).count();
+                self.take_extras(self.line.len() - digits)?;
                 let size = size(&self.line).ok_or(Refusal::bad("a malformed chunk size"))?;
                 self.room = self.room.checked_sub(size).ok_or(upload::too_large())?;
                 Ok(if size == 0 { Expects::Trailer } else { Expects::Data(size) })

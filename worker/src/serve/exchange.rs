@@ -253,7 +253,7 @@ impl Exchange {
     fn failed(&self, error: &hyper::Error) -> Progress {
         let is_ours = error.is_user();
         if is_ours {
-            tracing::error!(line = %String::from_utf8_lossy(self.line()), %error, "response broken off");
+            tracing::error!(request = %String::from_utf8_lossy(self.line()), %error, "response broken off");
         }
         self.given_up()
     }

@@ -63,15 +63,15 @@ fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]
     match answer {
         Ok(Ok(response)) if !response.status().is_informational() => response,
         Ok(Ok(response)) => {
-            tracing::error!(line = %line(), status = response.status().as_u16(), "a handler cannot answer with an interim status");
+            tracing::error!(request = %line(), status = response.status().as_u16(), "a handler cannot answer with an interim status");
             failure(StatusCode::INTERNAL_SERVER_ERROR)
         }
         Ok(Err(error)) => {
-            tracing::error!(line = %line(), status = error.status().as_u16(), %error, "the handler failed");
+            tracing::error!(request = %line(), status = error.status().as_u16(), %error, "the handler failed");
             failure(error.status())
         }
         Err(_) => {
-            tracing::error!(line = %line(), status = 500, "the handler panicked");
+            tracing::error!(request = %line(), status = 500, "the handler panicked");
             failure(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }

@@ -206,9 +206,15 @@ impl Wire {
         self.stopped.set(None);
     }
 
+    /// The body is kept from hyper. What counts is the first reason: hyper may read on after an error, and what then
+    /// passes is no body any more.
+    fn stop(&self, why: Refusal) {
+        self.stopped.set(self.stopped.get().or(Some(why)));
+    }
+
     /// Why the body was kept from hyper, if it was.
     pub(super) fn why_stopped(&self) -> Option<Refusal> {
-        self.stopped.take()
+        self.stopped.get()
     }
 
     pub(super) fn unmute(&self) {

@@ -25,8 +25,8 @@ impl Pool {
         if pid.is_none() {
             turn.push(Action::Forget(who));
         }
-        let (cause, retry) = (death.cause, self.retry(retry_at, turn));
-        turn.note(Note::WorkerDied { worker: who, pid, generation, cause, lived, retry });
+        let (cause, retry, failures) = (death.cause, self.retry(retry_at, turn), self.budget.failures(turn.now));
+        turn.note(Note::WorkerDied { worker: who, pid, generation, cause, lived, retry, failures });
         self.note_failure(change, turn);
     }
 

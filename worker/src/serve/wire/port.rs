@@ -32,7 +32,7 @@ impl Port {
         if let Some(chunks) = &mut self.chunks
             && let Err(why) = chunks.read(bytes)
         {
-            self.wire.stopped.set(Some(why));
+            self.wire.stop(why);
             return Err(io::ErrorKind::InvalidData.into());
         }
         buffer.put_slice(bytes);
