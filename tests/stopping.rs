@@ -94,8 +94,8 @@ fn assert_newcomers_do_not_delay_the_end(start: impl Fn(&str) -> (Ratoon, Door))
     let whole =
         |answer: &[u8]| answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\nslept 200 ms\n");
     let in_time = (0..3).any(|_| {
-        let (mut ratoon, door) = start("workers = 16\n");
-        ratoon.ready_workers("web", 16);
+        let (mut ratoon, door) = start("workers = 32\n");
+        ratoon.ready_workers("web", 32);
         let (over, outcomes) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         let (told, took) = std::thread::scope(|scope| {
             let _end = RaisedAtTheEnd(&over);
