@@ -9,6 +9,7 @@ curl      asks every route of the sample application, as a user would
 wrk       load: 64 keep-alive connections without an error, and the benchmark
 nginx     the proxy in front in the tests, and the yardstick of the benchmark
 python3   clients that misbehave byte by byte, and the HTTP corpus
+iproute2  ss: the backlog of a listener
 procps    pgrep and ps: which processes are there, and what they are called
 chromium  opens the sample page in a real browser
 '

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, get, process, time_of};
+use crate::harness::{self, Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, get, process, time_of};
 
 const TWO: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n";
 
@@ -236,4 +236,16 @@ fn every_line_about_a_worker_names_pool_slot_generation_and_pid() {
     for message in ["ready", "killing", "died", "gone", "the handler panicked"] {
         assert!(lines.iter().any(|line| line["message"] == message), "no line {message:?}");
     }
+}
+
+/// "Everything is CLOEXEC; what a child needs is passed on purpose": also what whoever started the supervisor left open.
+#[test]
+fn no_worker_inherits_what_was_left_open_by_whoever_started_the_supervisor() {
+    let ratoon = Ratoon::start_with(&fixture::pool("web", "workers = 1"), |command| {
+        harness::wrap(command, &["/bin/sh", "-c", "exec 9</etc/passwd; exec \"$@\"", "sh"]);
+    });
+    let open = |pid| std::fs::read_link(format!("/proc/{pid}/fd/9")).is_ok_and(|file| file.ends_with("passwd"));
+    let worker = ratoon.ready_workers("web", 1)[0];
+    assert!(open(ratoon.pid()), "the experiment is about nothing");
+    assert!(!open(worker));
 }

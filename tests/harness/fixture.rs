@@ -1,4 +1,4 @@
-//! Supervisors of the fixture, the application that does what it is told: `worker/examples/fixture.rs` has its words.
+//! Supervisors of the fixture, the application that does what it is told: `tests/programs/fixture.rs` has its words.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

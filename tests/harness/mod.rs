@@ -258,7 +258,7 @@ pub fn time_of(line: &Value) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// The path of one of the worker library's examples, built if it was not.
+/// The path of one of the tests' programs, built if it was not.
 #[track_caller]
 pub fn example(name: &str) -> PathBuf {
     let built = Path::new(RATOON).parent().unwrap();

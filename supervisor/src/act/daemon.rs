@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::decide::event::{Event, Exit, PoolId, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::State;
 use crate::decide::{Limits, Supervisor};
+use crate::sys;
 
 /// The running supervisor.
 pub struct Daemon {
@@ -44,6 +45,9 @@ impl Daemon {
         let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
         let sample =
             std::env::current_exe().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
+        if let Err(error) = sys::inherited::withhold() {
+            tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
+        }
         set_child_subreaper(true).map_err(system("become the parent of orphans"))?;
         raise_descriptor_limit();
         let signals = Signals::listen().map_err(|error| StartError(format!("cannot listen to signals: {error}")))?;

@@ -1,5 +1,6 @@
 //! The supervisor's only door to what the compiler cannot check. Nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub(crate) mod inherited;
 pub(crate) mod pidfd;
 pub(crate) mod queue;

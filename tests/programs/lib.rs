@@ -1,0 +1,2 @@
+//! Applications that the tests have supervised: `fixture` does what its settings or a request say, `catalogue` holds
+//! much memory.
