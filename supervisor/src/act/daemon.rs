@@ -20,7 +20,7 @@ use super::token::{Token, wait_for};
 use crate::config::Config;
 use crate::decide::event::{Event, Exit, PoolId, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::State;
-use crate::decide::{Limits, Supervisor};
+use crate::decide::{Limits, Supervisor, template};
 use crate::sys;
 
 /// The running supervisor.
@@ -117,11 +117,18 @@ impl Daemon {
         }
     }
 
-    /// The workers with a deadline, but for those that are doomed already.
+    /// The workers with a deadline, but for those about whom nothing more can be done: they are doomed already, or
+    /// wait for a template that is.
     fn pressed(&self) -> impl Iterator<Item = (WorkerRef, &State, Time)> {
         self.deciding.workers().filter_map(|(who, state, _)| {
-            let doomed = matches!(state, State::Doomed { .. });
-            let deadline = self.pools.get(who.pool.0 as usize)?.hard_deadline(who).filter(|_| !doomed)?;
+            let lost = match state {
+                State::Doomed { .. } => true,
+                State::Ordered { .. } => self.deciding.templates().any(|(template, state, _)| {
+                    template.pool == who.pool && matches!(state, template::State::Doomed { .. })
+                }),
+                _ => false,
+            };
+            let deadline = self.pools.get(who.pool.0 as usize)?.hard_deadline(who).filter(|_| !lost)?;
             Some((who, state, deadline))
         })
     }
