@@ -39,7 +39,7 @@ enum Content {
     Bytes { all: Bytes, position: u64 },
     File { file: File, start: u64, position: u64, end: u64, _share: Option<DiskShare> },
     Repeat { piece: Bytes, left: u64 },
-    Reader { reader: Box<dyn Read>, left: Option<u64> },
+    Reader { reader: Guest, left: Option<u64> },
 }
 
 impl Body {
@@ -62,13 +62,13 @@ impl Body {
     /// until it is sent or `request_timeout` has passed; an error or a panic in it breaks the connection off, for the
     /// status has long been sent.
     pub fn reader(reader: impl Read + 'static) -> Body {
-        Body { content: Content::Reader { reader: Box::new(reader), left: None } }
+        Body { content: Content::Reader { reader: Guest::new(reader), left: None } }
     }
 
     /// Like [`Body::reader`] for a reader that yields exactly `length` bytes, which the client is told beforehand.
     /// A reader that ends earlier breaks the connection off; what it yields beyond is not sent.
     pub fn sized_reader(reader: impl Read + 'static, length: u64) -> Body {
-        Body { content: Content::Reader { reader: Box::new(reader), left: Some(length) } }
+        Body { content: Content::Reader { reader: Guest::new(reader), left: Some(length) } }
     }
 
     /// `length` bytes: `piece` again and again, the last time cut short. An empty piece makes an empty body.
@@ -166,17 +166,39 @@ impl Read for Body {
                 Ok(got)
             }
             Content::Reader { reader, left } => {
-                let got = loop {
-                    match catch_unwind(AssertUnwindSafe(|| reader.read(buffer))) {
-                        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Ok(answer) => break answer?.min(wanted),
-                        Err(_) => return Err(io::Error::other("the reader panicked")),
-                    }
-                };
+                let got = reader.read(buffer)?.min(wanted);
                 *left = left.map(|left| left - got as u64);
                 Ok(got)
             }
         }
+    }
+}
+
+/// The application's own reader. It is called, and dropped, from inside the loop, where none of its panics may pass.
+struct Guest(Option<Box<dyn Read>>);
+
+impl Guest {
+    fn new(reader: impl Read + 'static) -> Guest {
+        Guest(Some(Box::new(reader)))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.0 else { return Ok(0) };
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| reader.read(buffer))) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(answer) => return answer,
+                Err(_) => return Err(io::Error::other("the reader panicked")),
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let reader = self.0.take();
+        // The panic has had its words in the log; nothing is left that could go wrong with the reader.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(reader)));
     }
 }
 

@@ -32,14 +32,20 @@
 
 mod app;
 mod body;
+#[doc(hidden)]
 pub mod channel;
+#[doc(hidden)]
 pub mod clock;
 mod error;
+#[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
 pub mod protocol;
 mod role;
+#[doc(hidden)]
 pub mod scoreboard;
 mod serve;
+#[doc(hidden)]
 pub mod sys;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};

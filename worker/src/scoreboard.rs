@@ -118,6 +118,13 @@ impl Scoreboard {
         quota.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
+    /// Gives back what was taken and could not be used.
+    pub fn return_quota(&self, listener: usize) {
+        if let Some(quota) = self.pool.quota.get(listener) {
+            quota.fetch_add(1, SeqCst);
+        }
+    }
+
     /// Says how many connections the queue of `listener` may still yield.
     pub fn set_quota(&self, listener: usize, connections: u64) {
         if let Some(quota) = self.pool.quota.get(listener) {

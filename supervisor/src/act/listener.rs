@@ -7,13 +7,12 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getsockname, listen,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
@@ -143,8 +142,10 @@ fn make_way(path: &Path) -> Result<(), Error> {
     if !present.file_type().is_socket() {
         return Err(Error::new(ErrorKind::AlreadyExists, "something that is not a socket stands there"));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+    // Without waiting: one whose queue is full is served by somebody, too.
+    let probe = socket(AddressFamily::Unix, SockType::Stream, FLAGS, None)?;
+    match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED) => std::fs::remove_file(path),
         _ => Err(Errno::EADDRINUSE.into()),
     }
 }

@@ -3,7 +3,7 @@
 //! Does what it is told with them. Who should live, and why, is decided elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -20,7 +20,6 @@ use ratoon_worker::sys::shared::Shared;
 use super::listener::Listener;
 use crate::config;
 use crate::decide::event::{Generation, TemplateRef, Time, WorkerRef};
-use crate::sys::pidfd::PidFd;
 
 /// A pool's sockets, scoreboard and processes.
 pub(super) struct Pool {
@@ -41,7 +40,6 @@ pub(super) struct Template {
     pub(super) channel: Option<Channel>,
     /// Whether it has named its version: then it is linked with the worker library.
     pub(super) introduced: bool,
-    process: PidFd,
 }
 
 /// A worker process, or the order to fork one.
@@ -49,7 +47,8 @@ pub(super) struct Worker {
     pub(super) who: WorkerRef,
     /// `None` once it has hung up, or talked nonsense.
     pub(super) channel: Option<Channel>,
-    pub(super) process: Option<(Pid, PidFd)>,
+    /// `None` until the template has announced it, and again once it is reaped.
+    pub(super) process: Option<Pid>,
 }
 
 impl Pool {
@@ -91,23 +90,25 @@ impl Pool {
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
         drop(theirs);
         let pid = Pid::from_raw(process.id() as i32);
-        let process = PidFd::open(pid).map_err(|errno| format!("cannot hold on to the template: {errno}"))?;
-        // What cannot be told now the template waits for in vain, and reads the end of its channel; one that has left
-        // already is buried with its cause.
-        let told =
-            self.send_load(&ours, generation).inspect_err(|what| tracing::debug!(pool = %self.config.name, "{what}"));
-        self.template = Some(Template { who, pid, channel: told.ok().map(|()| ours), introduced: false, process });
+        // What cannot be told now the template waits for in vain, and reads the end of its channel.
+        let told = self.send_load(&ours, generation);
+        if let Err(error) = &told
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            tracing::error!(pool = %self.config.name, r#gen = generation.0, %error, "cannot tell the template what to load");
+        }
+        self.template = Some(Template { who, pid, channel: told.ok().map(|()| ours), introduced: false });
         Ok(())
     }
 
-    fn send_load(&self, channel: &Channel, generation: Generation) -> Result<(), String> {
-        let failed = |error: &dyn std::fmt::Display| format!("cannot tell the template what to load: {error}");
-        let charter = serde_json::to_vec(&self.charter(generation)).map_err(|error| failed(&error))?;
-        let mut file = tempfile_in_memory("ratoon-charter").map_err(|error| failed(&error))?;
-        file.write_all(&charter).and_then(|()| std::io::Seek::rewind(&mut file)).map_err(|error| failed(&error))?;
+    fn send_load(&self, channel: &Channel, generation: Generation) -> io::Result<()> {
+        let charter = serde_json::to_vec(&self.charter(generation))?;
+        let mut file = tempfile_in_memory("ratoon-charter")?;
+        file.write_all(&charter)?;
+        file.rewind()?;
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.listeners.iter().map(AsFd::as_fd));
-        channel.send(&Order::Load { version: VERSION }, &descriptors).map_err(|error| failed(&error))
+        channel.send(&Order::Load { version: VERSION }, &descriptors)
     }
 
     fn charter(&self, generation: Generation) -> Charter {
@@ -187,26 +188,6 @@ impl Pool {
             (0, _) => None,
             (deadline, State::Starting) => Some(Time(deadline)),
             (deadline, _) => Some(Time(deadline).after(self.config.kill_grace)),
-        }
-    }
-}
-
-impl Template {
-    /// Kills it.
-    pub(super) fn kill(&self) {
-        if let Err(error) = self.process.kill() {
-            tracing::error!(pid = self.pid.as_raw(), %error, "cannot kill a template");
-        }
-    }
-}
-
-impl Worker {
-    /// Kills it, if it exists.
-    pub(super) fn kill(&self) {
-        if let Some((pid, process)) = &self.process
-            && let Err(error) = process.kill()
-        {
-            tracing::error!(pid = pid.as_raw(), %error, "cannot kill a worker");
         }
     }
 }

@@ -2,5 +2,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod inherited;
-pub(crate) mod pidfd;
 pub(crate) mod queue;
+pub(crate) mod wait;

@@ -27,6 +27,18 @@ pub(super) enum Shape {
     Json,
 }
 
+impl Shape {
+    /// What makes the line that says how many lines were lost.
+    pub(super) fn report_of_losses(self) -> fn(u64) -> String {
+        match self {
+            Shape::Text { .. } => |lost| format!(" WARN {lost} log lines lost: nobody took them\n"),
+            Shape::Json => |lost| {
+                format!("{{\"level\":\"WARN\",\"message\":\"log lines lost: nobody took them\",\"lost\":{lost}}}\n")
+            },
+        }
+    }
+}
+
 impl<S, N> FormatEvent<S, N> for Shape
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

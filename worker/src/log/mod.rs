@@ -59,7 +59,7 @@ pub(crate) fn while_loading<T>(level: Level, format: Format, load: impl FnOnce()
 
 fn subscriber(level: Level, format: Format) -> impl tracing::Subscriber + Send + Sync {
     let terminal = std::io::stderr().is_terminal();
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = sink::is_journal();
     let shape = match format {
         Format::Json => format::Shape::Json,
         Format::Auto if !terminal && !journal => format::Shape::Json,
@@ -74,7 +74,7 @@ fn subscriber(level: Level, format: Format) -> impl tracing::Subscriber + Send +
             Level::Trace => tracing::Level::TRACE,
         })
         .event_format(shape)
-        .with_writer(sink::Sink::standard_error())
+        .with_writer(sink::Sink::standard_error(shape.report_of_losses()))
         .finish()
 }
 

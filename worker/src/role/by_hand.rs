@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::protocol::Limits;
-use crate::serve::Post;
+use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
 use crate::sys::shared::Shared;
 use crate::{Error, Result, log};
@@ -16,7 +16,7 @@ const ADDRESS: &str = "127.0.0.1:8080";
 
 pub(super) fn main<A: App>() -> ExitCode {
     match begin::<A>() {
-        Ok((app, post)) => ExitCode::from(u8::from(serve(app, post) != 0)),
+        Ok(server) => ExitCode::from(u8::from(serve(server) != 0)),
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(2)
@@ -24,7 +24,7 @@ pub(super) fn main<A: App>() -> ExitCode {
     }
 }
 
-fn begin<A: App>() -> Result<(A, Post)> {
+fn begin<A: App>() -> Result<Server<A>> {
     let settings = settings();
     let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
     let (level, format) = (log::Level::default(), log::Format::default());
@@ -54,10 +54,9 @@ fn begin<A: App>() -> Result<(A, Post)> {
         limits: limits(),
         scoreboard: Shared::create("ratoon-by-hand")?,
         listeners: vec![listener.into()],
-        channel: None,
         terminate: listen_for_term()?,
     };
-    Ok((app, post))
+    Ok(Server::new(app, post)?)
 }
 
 fn settings() -> Result<Settings> {

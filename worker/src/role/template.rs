@@ -29,6 +29,10 @@ pub(super) fn main<A: App>() -> ExitCode {
         return ExitCode::FAILURE;
     };
     title::prepare(&proof);
+    if let Err(error) = signal::ignore(&IGNORED).and_then(|()| SigSet::empty().thread_set_mask()) {
+        say(&format!("cannot ignore what is meant for the supervisor: {error}"));
+        return ExitCode::FAILURE;
+    }
     // Without a supervisor there is nobody to fork for, however long `load` still takes.
     let _ = set_pdeathsig(Signal::SIGKILL);
     let channel = match channel(&proof) {
@@ -82,8 +86,6 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
         }
     };
     title::set(proof, &format!("ratoon: {} template", charter.pool));
-    signal::ignore(&IGNORED)?;
-    SigSet::empty().thread_set_mask()?;
     log::speak_as(log::Speaker(vec![
         ("pool", charter.pool.clone().into()),
         ("gen", charter.generation.into()),

@@ -49,36 +49,31 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
         // 5. The application's own beginnings, which may start threads: nothing below forks.
         contained("start", || app.start(&worker))?;
         let listeners = loaded.listeners;
-        let post = Post { worker, slots, limits, scoreboard: loaded.scoreboard, listeners, terminate, channel: None };
-        Ok((app, post))
+        let post = Post { worker, slots, limits, scoreboard: loaded.scoreboard, listeners, terminate };
+        Ok(Server::new(app, post)?)
     });
-    let (app, mut post) = match begun {
-        Ok(begun) => begun,
+    let mut server = match begun {
+        Ok(server) => server,
         Err(error) => {
             let _ = channel.send(&Report::refused(&error), &[]);
             return 1;
         }
     };
-    match channel.send(&Report::Ready, &[]) {
-        Ok(()) => {}
+    match server.report_for_duty(channel) {
+        Ok(()) => serve(server),
         // Nobody wants it any more: the supervisor is stopping, or gone.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => return 0,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => 0,
         Err(error) => {
             tracing::error!(%error, "cannot tell the supervisor that this worker is ready");
-            return 1;
+            1
         }
     }
-    post.channel = Some(channel);
-    serve(app, post)
 }
 
 /// Serves to the end; the status to leave with.
-pub(super) fn serve<A: App>(app: A, post: Post) -> i32 {
-    let served = Server::new(app, post).and_then(|mut server| {
-        let served = server.run();
-        server.stop();
-        served
-    });
+pub(super) fn serve<A: App>(mut server: Server<A>) -> i32 {
+    let served = server.run();
+    server.stop();
     match served {
         Ok(()) => 0,
         Err(error) => {

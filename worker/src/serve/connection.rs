@@ -86,9 +86,13 @@ impl Connection {
         matches!(&self.stage, Stage::Head { reader, .. } if !reader.begun())
     }
 
-    /// Whether its end must be waited for: a request is arriving, served or answered.
+    /// Whether its end must be waited for: a request is arriving, served or answered, and the client has not got all
+    /// of it.
     pub(super) fn is_engaged(&self) -> bool {
-        !self.is_idle() && !matches!(self.stage, Stage::Linger { .. })
+        match self.stage {
+            Stage::Linger { .. } => self.wire.is_owed(),
+            _ => !self.is_idle(),
+        }
     }
 
     /// Whether a response is leaving.

@@ -196,7 +196,8 @@ impl Exchange {
             *response.version_mut() = Version::HTTP_10;
         }
         // The length of a body that is not sent is the application's to say; of one that is sent, it is counted.
-        let unsent = self.is_head && response.status() != StatusCode::NO_CONTENT;
+        let status = response.status();
+        let unsent = status == StatusCode::NOT_MODIFIED || (self.is_head && status != StatusCode::NO_CONTENT);
         if !unsent || response.body().remaining() != Some(0) || !has_one_length(response.headers()) {
             response.headers_mut().remove(CONTENT_LENGTH);
         }

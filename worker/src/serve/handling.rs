@@ -19,13 +19,14 @@ impl<A: App> Server<A> {
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let mut context = Context { worker: &self.worker, peer: connection.peer, served: self.served, id: id.clone() };
         self.served += 1;
+        // What the loop did since it looked at the clock is not this request's time.
+        self.now = clock::now();
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
             cell.begin(self.now, self.now.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
         let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
         let response = presentable(answer, connection.line());
-        speak_of(None);
         self.now = clock::now();
         let held = response.body().needs_the_application().then_some((key, connection.serial));
         connection.respond(response, self.stage != Stage::Serving, &self.rules, self.now);
@@ -54,6 +55,7 @@ impl<A: App> Server<A> {
         if let Some(cell) = self.cell() {
             cell.end(self.now, self.shown_state());
         }
+        speak_of(None);
     }
 }
 

@@ -72,14 +72,22 @@ impl Inlets {
         if wanted == self.waiting {
             return;
         }
+        let mut done = true;
         for (index, listener) in self.listeners.iter().enumerate() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, self.first_token + index as u64);
-            let done = if wanted { epoll.add(listener, event) } else { epoll.delete(listener) };
-            if let Err(error) = done {
-                tracing::error!(%error, "cannot change whether a listener is waited for");
+            match if wanted { epoll.add(listener, event) } else { epoll.delete(listener) } {
+                Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot change whether a listener is waited for; it is tried again");
+                    done = false;
+                }
             }
         }
-        self.waiting = wanted;
+        if done {
+            self.waiting = wanted;
+        } else {
+            self.rests_until = now + REST;
+        }
     }
 
     /// When resting ends; `None` if the listeners do not rest.
@@ -98,6 +106,7 @@ impl Inlets {
             return Arrival::Nobody;
         };
         let allowed = match self.door {
+            _ if now < self.rests_until => false,
             Door::Open => true,
             Door::Quota => self.scoreboard.take_quota(index),
             Door::Shut => false,
@@ -109,6 +118,7 @@ impl Inlets {
             Ok((socket, peer)) => Arrival::Connection(socket, peer),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
                 self.rests_until = now + REST;
+                self.give_quota_back(index);
                 Arrival::NoRoom
             }
             Err(Errno::EAGAIN) => {
@@ -117,8 +127,19 @@ impl Inlets {
                 }
                 Arrival::Nobody
             }
-            // A client that gave up, a firewall's veto, a signal: the next one may be well.
+            Err(Errno::EINTR) => {
+                self.give_quota_back(index);
+                Arrival::Nobody
+            }
+            // A client that gave up, or a firewall's veto: it has left the queue, and the next one may be well.
             Err(_) => Arrival::Nobody,
+        }
+    }
+
+    /// Who was to be taken still stands in the queue.
+    fn give_quota_back(&self, index: usize) {
+        if self.door == Door::Quota {
+            self.scoreboard.return_quota(index);
         }
     }
 }

@@ -60,8 +60,6 @@ pub(crate) struct Post {
     pub(crate) limits: Limits,
     pub(crate) scoreboard: Shared<Scoreboard>,
     pub(crate) listeners: Vec<OwnedFd>,
-    /// The way to the supervisor, if there is one.
-    pub(crate) channel: Option<Channel>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
 }
@@ -86,6 +84,7 @@ pub(crate) struct Server<A> {
     rules: Rules,
     scratch: Scratch,
     scoreboard: Rc<Shared<Scoreboard>>,
+    /// The way to the supervisor, if there is one.
     channel: Option<Channel>,
     terminate: UnixStream,
     epoll: Epoll,
@@ -107,9 +106,6 @@ pub(crate) struct Server<A> {
 impl<A: App> Server<A> {
     pub(crate) fn new(app: A, post: Post) -> Result<Server<A>, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        if let Some(channel) = &post.channel {
-            epoll.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
-        }
         epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
         let scoreboard = Rc::new(post.scoreboard);
@@ -142,7 +138,7 @@ impl<A: App> Server<A> {
             scratch: scratch(),
             inlets: Inlets::new(post.listeners, scoreboard.clone(), FIRST_LISTENER),
             scoreboard,
-            channel: post.channel,
+            channel: None,
             terminate: post.terminate,
             epoll,
             now: clock::now(),
@@ -153,6 +149,17 @@ impl<A: App> Server<A> {
             held: None,
             stage: Stage::Serving,
         })
+    }
+
+    /// Tells the supervisor that this worker takes requests, and takes its orders from now on.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if the supervisor has hung up; else what epoll or sendmsg say.
+    pub(crate) fn report_for_duty(&mut self, channel: Channel) -> std::io::Result<()> {
+        self.epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        channel.send(&Report::Ready, &[])?;
+        self.channel = Some(channel);
+        Ok(())
     }
 
     /// Serves until told to leave and everything held is served.
@@ -169,8 +176,6 @@ impl<A: App> Server<A> {
                 found => found?,
             };
             self.now = clock::now();
-            // Whatever had arrived by now is among the events, if there was room for it: nobody is late for our slowness.
-            let seen_until = (found < EVENTS).then_some(self.now);
             for event in &events[..found] {
                 self.note(*event);
             }
@@ -178,8 +183,8 @@ impl<A: App> Server<A> {
                 self.take_from_quota();
             }
             self.give_turns();
-            if let Some(then) = seen_until.filter(|then| *then >= self.crowd.next_look()) {
-                self.look_at_deadlines(then);
+            if self.now >= self.crowd.next_look() {
+                self.look_at_deadlines();
             }
             if self.may_leave() {
                 return Ok(());
@@ -227,15 +232,20 @@ impl<A: App> Server<A> {
                 }
                 Received::Nothing => return,
                 Received::Nonsense(what) => {
-                    tracing::error!(what, "the supervisor does not make sense")
+                    tracing::error!(what, "the supervisor does not make sense: serving what is here, then leaving");
+                    self.hang_up();
                 }
                 Received::End => {
                     tracing::warn!("the supervisor is gone: serving what is here, then leaving");
-                    self.channel = None;
-                    self.leave(Door::Shut);
+                    self.hang_up();
                 }
             }
         }
+    }
+
+    fn hang_up(&mut self) {
+        self.channel = None;
+        self.leave(Door::Shut);
     }
 
     fn depart_on_signal(&mut self) {
@@ -280,14 +290,16 @@ impl<A: App> Server<A> {
 
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> EpollTimeout {
-        let asks_listeners =
-            self.stage != Stage::Serving && self.is_free() && self.has_room() && self.inlets.may_yield();
+        let now = clock::now();
+        let rest = self.inlets.rest(now);
+        let may_take = self.is_free() && self.has_room() && rest.is_none();
+        let asks_listeners = self.stage != Stage::Serving && may_take && self.inlets.may_yield();
         if !self.ready.is_empty() || asks_listeners {
             return EpollTimeout::ZERO;
         }
-        let mut until = self.crowd.next_look().min(self.inlets.rest(self.now).unwrap_or(u64::MAX));
+        let mut until = self.crowd.next_look().min(rest.unwrap_or(u64::MAX));
         if let Stage::Leaving { since } = self.stage
-            && self.now < since + LAST_CHANCE
+            && now < since + LAST_CHANCE
         {
             until = until.min(since + LAST_CHANCE);
         }
@@ -295,7 +307,7 @@ impl<A: App> Server<A> {
             return EpollTimeout::NONE;
         }
         // Rounded up: waking a moment early would mean to wake twice.
-        let millis = until.saturating_sub(self.now).div_ceil(MILLI);
+        let millis = until.saturating_sub(now).div_ceil(MILLI);
         EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE)
     }
 

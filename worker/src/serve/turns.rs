@@ -38,7 +38,7 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// At the limit of descriptors or connections, whoever has been idle for longest goes.
+    /// At the limit of descriptors, or while leaving of connections, whoever has been idle for longest goes.
     fn make_room(&mut self) {
         if self.now >= self.complains_again {
             self.complains_again = self.now + COMPLAINT;
@@ -126,15 +126,25 @@ impl<A: App> Server<A> {
         }
     }
 
-    pub(super) fn look_at_deadlines(&mut self, then: u64) {
-        for key in self.crowd.look(then) {
+    /// Those whose deadline has passed have one more turn, for what they waited for may have come while this worker was
+    /// busy; whoever is late even so is expired.
+    pub(super) fn look_at_deadlines(&mut self) {
+        let now = self.now;
+        for key in self.crowd.look(now) {
             let Some(connection) = self.crowd.get_mut(key) else {
+                continue;
+            };
+            let serial = connection.serial;
+            connection.wire.notice(true, true, false);
+            self.turn(key);
+            let late = |each: &&mut Connection| each.serial == serial && each.deadline <= now;
+            let Some(connection) = self.crowd.get_mut(key).filter(late) else {
                 continue;
             };
             if connection.is_sending() && connection.wire.was_taken() {
                 // It reads, if slowly: what counts is its own pause, not ours.
-                connection.deadline = then.saturating_add(self.rules.send_timeout);
-                self.crowd.had_turn(key, then);
+                connection.deadline = now.saturating_add(self.rules.send_timeout);
+                self.crowd.had_turn(key, now);
                 continue;
             }
             let wish = connection.expire(self.now);

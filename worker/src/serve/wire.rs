@@ -146,6 +146,11 @@ impl Wire {
         taken > self.taken.replace(taken)
     }
 
+    /// Whether the kernel still holds something that the client is to get.
+    pub(super) fn is_owed(&self) -> bool {
+        unsent(&self.socket).is_ok_and(|bytes| bytes > 0)
+    }
+
     fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         if self.ended.get() {
             return Ok(Some(0));

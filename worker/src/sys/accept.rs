@@ -14,7 +14,7 @@ use super::descriptor::received;
 ///
 /// # Errors
 /// What accept4 says; `EAGAIN` if nobody waits.
-pub fn accept(listener: &impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+pub(crate) fn accept(listener: &impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
     let mut address = MaybeUninit::<sockaddr_storage>::zeroed();
     let mut length = size_of::<sockaddr_storage>() as socklen_t;
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;

@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 ///
 /// # Errors
 /// `EBADF` if no such descriptor is open, or if it is one of the standard three.
-pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
     if number <= 2 {
         return Err(Errno::EBADF);
     }
@@ -27,7 +27,7 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
 }
 
 /// A descriptor that the kernel has just installed for this process, as accept4 and recvmsg return it.
-pub fn received(number: RawFd) -> OwnedFd {
+pub(crate) fn received(number: RawFd) -> OwnedFd {
     // SAFETY: the kernel made the number for this call's answer; nobody else in this process has seen it.
     unsafe { OwnedFd::from_raw_fd(number) }
 }

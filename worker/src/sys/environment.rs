@@ -3,7 +3,7 @@
 use super::fork::SingleThreaded;
 
 /// Removes a variable.
-pub fn remove(_proof: &SingleThreaded, name: &str) {
+pub(crate) fn remove(_proof: &SingleThreaded, name: &str) {
     // SAFETY: one thread exists (the proof).
     unsafe { std::env::remove_var(name) }
 }

@@ -4,11 +4,11 @@
 //! established. Nothing here decides anything.
 #![allow(unsafe_code)]
 
-pub mod accept;
-pub mod descriptor;
-pub mod environment;
-pub mod fork;
+pub(crate) mod accept;
+pub(crate) mod descriptor;
+pub(crate) mod environment;
+pub(crate) mod fork;
 pub mod shared;
-pub mod signal;
-pub mod title;
-pub mod unsent;
+pub(crate) mod signal;
+pub(crate) mod title;
+pub(crate) mod unsent;

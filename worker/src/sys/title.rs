@@ -13,31 +13,18 @@ use super::fork::SingleThreaded;
 static START: AtomicUsize = AtomicUsize::new(0);
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-unsafe extern "C" {
-    static mut environ: *mut *mut nix::libc::c_char;
-}
-
 /// Makes room for titles. To be called once, first thing in `main`; where the layout is not what it should be,
 /// nothing happens and [`set`] does nothing.
-pub fn prepare(_proof: &SingleThreaded) {
-    let Some((arguments, end_of_arguments, end)) = layout() else {
-        return;
-    };
-    // SAFETY: one thread exists (the proof), so nobody reads `environ` meanwhile. At the start of a process the
-    // environment vector follows the argument vector and its null (System V ABI); that is checked below before
-    // anything is written: the vector's first pointer must be the kernel's own start of the arguments.
+pub(crate) fn prepare(_proof: &SingleThreaded) {
+    let Some(Layout { stack, arguments, end_of_arguments, end }) = Layout::read() else { return };
+    // SAFETY: when a process starts, the kernel leaves on the stack, from its start upwards, the count of arguments and
+    // the vector of pointers to them (System V ABI), and above these the arguments themselves: all of it stays mapped,
+    // and is ours. The vector is used only if its first pointer is the kernel's own start of the arguments. One thread
+    // exists (the proof), so nobody reads arguments or environment meanwhile.
     unsafe {
-        let mut count = 0;
-        let mut place = arguments;
-        while place < end_of_arguments {
-            place += CStr::from_ptr(place as *const nix::libc::c_char).to_bytes_with_nul().len();
-            count += 1;
-        }
-        if environ.is_null() {
-            return;
-        }
-        let vector = environ.sub(count + 1);
-        if count == 0 || (*vector) as usize != arguments || !(*vector.add(count)).is_null() {
+        let count = *(stack as *const usize);
+        let vector = (stack as *mut *mut nix::libc::c_char).add(1);
+        if count == 0 || count > end_of_arguments - arguments || *vector as usize != arguments {
             return;
         }
         for index in 0..count {
@@ -53,7 +40,7 @@ pub fn prepare(_proof: &SingleThreaded) {
 }
 
 /// Sets the title of this process, cut to the room there is.
-pub fn set(_proof: &SingleThreaded, title: &str) {
+pub(crate) fn set(_proof: &SingleThreaded, title: &str) {
     let (start, length) = (START.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));
     if length < 2 {
         return;
@@ -61,17 +48,31 @@ pub fn set(_proof: &SingleThreaded, title: &str) {
     let title = title.as_bytes();
     let shown = title.len().min(length - 1);
     // SAFETY: `prepare` found this range to be the process's argument and environment area, one writable piece of the
-    // stack that nothing points into any more, and one thread exists (the proof).
+    // stack, and one thread exists (the proof). What may still point there, as C's name of the program does, finds a
+    // title that ends with a zero like what it found before.
     let room = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, length) };
     room.fill(0);
     room[..shown].copy_from_slice(&title[..shown]);
 }
 
-/// Where the arguments start and end and the environment ends: fields 48, 49 and 51 of `/proc/self/stat`.
-fn layout() -> Option<(usize, usize, usize)> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<usize>().ok();
-    let (start, end, environment, environment_end) = (field(48)?, field(49)?, field(50)?, field(51)?);
-    (start != 0 && end > start && environment == end && environment_end > end).then_some((start, end, environment_end))
+/// Where the kernel laid out what a process starts with: `/proc/self/stat`, fields 28, 48, 49 and 51.
+struct Layout {
+    stack: usize,
+    arguments: usize,
+    end_of_arguments: usize,
+    /// Of the environment, which follows the arguments.
+    end: usize,
+}
+
+impl Layout {
+    fn read() -> Option<Layout> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<usize>().ok();
+        let (stack, arguments, end_of_arguments) = (field(28)?, field(48)?, field(49)?);
+        let (environment, end) = (field(50)?, field(51)?);
+        let in_order = 0 < stack && stack < arguments && arguments < end_of_arguments && environment < end;
+        let sound = in_order && environment == end_of_arguments && stack.is_multiple_of(align_of::<usize>());
+        sound.then_some(Layout { stack, arguments, end_of_arguments, end })
+    }
 }

@@ -10,7 +10,7 @@ use nix::libc::{self, TIOCOUTQ};
 ///
 /// # Errors
 /// `ENOTTY` or the like if it is no socket that can say.
-pub fn unsent(socket: &impl AsFd) -> Result<u64, Errno> {
+pub(crate) fn unsent(socket: &impl AsFd) -> Result<u64, Errno> {
     let mut bytes: c_int = 0;
     // SAFETY: TIOCOUTQ writes one int, and `bytes` is one that lives until after the call.
     Errno::result(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), TIOCOUTQ, &raw mut bytes) })?;

@@ -37,7 +37,7 @@ impl Daemon {
             }
             Action::KillTemplate(who) => {
                 if let Some(template) = self.template(who) {
-                    template.kill();
+                    children::kill(template.pid);
                 }
             }
             Action::OrderFork { worker, deadline, .. } => {
@@ -62,8 +62,8 @@ impl Daemon {
                 }
             }
             Action::Kill(who) => {
-                if let Some(worker) = self.worker(who) {
-                    worker.kill();
+                if let Some(pid) = self.worker(who).and_then(|worker| worker.process) {
+                    children::kill(pid);
                 }
             }
             Action::StopListening(id) => {

@@ -16,10 +16,12 @@ use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
 use crate::decide::event::{self, Event, Exit, PoolId, Stop, WorkerRef};
 use crate::decide::lifecycle::State;
-use crate::sys::pidfd::PidFd;
+use crate::sys::wait;
 
 /// How many messages of one process are read before everybody else has had a turn.
 const PATIENCE: usize = 16;
+/// How many messages of a dead process are read; an honest one leaves fewer.
+const LAST_WORDS: usize = 1024;
 
 impl Daemon {
     pub(super) fn translate(&mut self, token: Token) {
@@ -48,42 +50,37 @@ impl Daemon {
         for pool in 0..self.pools.len() {
             self.read_template(PoolId(pool as u32), PATIENCE);
         }
-        while let Some(pid) = children::next_dead() {
-            let Some(owner) = self.owner(pid) else {
-                self.bury_stranger(pid);
-                continue;
-            };
-            match owner {
-                Token::Template(pool) => self.read_template(PoolId(pool), usize::MAX),
-                Token::Worker(pool, slot) => self.read_worker(PoolId(pool), slot, usize::MAX),
-                Token::Signal => {}
-            }
-            let Some(exit) = children::reap(pid) else {
-                continue;
-            };
-            match owner {
-                Token::Template(pool) => self.lose_template(PoolId(pool), exit),
-                Token::Worker(pool, slot) => {
-                    if let Some(worker) = self.pools.get(pool as usize).and_then(|pool| pool.workers.get(&slot)) {
-                        self.events.push_back(Event::WorkerDied(worker.who, exit));
-                    }
+        while let Some((pid, exit)) = wait::next_dead() {
+            match self.owner(pid) {
+                Some(Token::Template(pool)) => {
+                    self.read_template(PoolId(pool), LAST_WORDS);
+                    self.lose_template(PoolId(pool), exit);
                 }
-                Token::Signal => {}
+                Some(Token::Worker(pool, slot)) => {
+                    self.read_worker(PoolId(pool), slot, LAST_WORDS);
+                    self.lose_worker(PoolId(pool), slot, exit);
+                }
+                Some(Token::Signal) | None => self.lose_stranger(pid, exit),
             }
+            wait::reap(pid);
         }
     }
 
     /// What a worker left behind, or, if a fork has been ordered, perhaps the worker itself: its name may still come.
-    fn bury_stranger(&mut self, pid: Pid) {
-        let Some(exit) = children::reap(pid) else {
-            return;
-        };
-        tracing::debug!(pid = pid.as_raw(), ?exit, "a stranger has been reaped");
+    fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
+        tracing::debug!(pid = pid.as_raw(), ?exit, "a stranger is reaped");
         let awaited = |pool: &Pool| pool.workers.values().any(|worker| worker.process.is_none());
         if self.pools.iter().any(awaited) {
             self.unclaimed.insert(pid, exit);
         } else {
             self.unclaimed.clear();
+        }
+    }
+
+    fn lose_worker(&mut self, id: PoolId, slot: u32, exit: Exit) {
+        if let Some(worker) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.workers.get_mut(&slot)) {
+            worker.process = None;
+            self.events.push_back(Event::WorkerDied(worker.who, exit));
         }
     }
 
@@ -153,21 +150,20 @@ impl Daemon {
             tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is another's");
             return;
         }
-        let ours = children::is_ours(pid);
+        let ours = wait::is_ours(pid);
         let dead = self.unclaimed.remove(&pid);
         let Some(worker) = self.pools.get_mut(who.pool.0 as usize).and_then(|pool| pool.worker(who)) else {
+            if ours {
+                tracing::debug!(pool = %self.name(who.pool), pid = pid.as_raw(), "forked, and no longer wanted");
+                children::kill(pid);
+            }
             return;
         };
         if worker.process.is_some() {
             return;
         }
         if ours {
-            match PidFd::open(pid) {
-                Ok(handle) => worker.process = Some((pid, handle)),
-                Err(error) => {
-                    tracing::error!(pid = pid.as_raw(), %error, "cannot hold on to a worker")
-                }
-            }
+            worker.process = Some(pid);
             let registered = match &worker.channel {
                 Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Worker(who.pool.0, who.slot)),
                 None => Ok(()),
@@ -178,7 +174,7 @@ impl Daemon {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
         } else if let Some(exit) = dead {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
-            self.read_worker(who.pool, who.slot, usize::MAX);
+            self.read_worker(who.pool, who.slot, LAST_WORDS);
             self.events.push_back(Event::WorkerDied(who, exit));
         } else {
             tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is not our child");
@@ -245,7 +241,7 @@ impl Daemon {
             if pool.template.as_ref().is_some_and(|template| template.pid == pid) {
                 return Some(Token::Template(id));
             }
-            let is_it = |worker: &Worker| worker.process.as_ref().is_some_and(|(its, _)| *its == pid);
+            let is_it = |worker: &Worker| worker.process == Some(pid);
             pool.workers.iter().find(|(_, worker)| is_it(worker)).map(|(slot, _)| Token::Worker(id, *slot))
         })
     }
