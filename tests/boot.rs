@@ -1,4 +1,4 @@
-//! The README says: "a program that cannot start costs nothing but log lines, and hurts no other pool".
+//! Promised: "a program that cannot start costs nothing but log lines, and hurts no other pool".
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! The README says: "open http://127.0.0.1:8080 in a browser". A real one, without a screen.
+//! Promised: "open http://127.0.0.1:8080 in a browser". A real one, without a screen.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! The README says: whatever is wrong with the configuration is said in one line that a person can act on, before
+//! Promised: whatever is wrong with the configuration is said in one line that a person can act on, before
 //! anything is started, and the exit status is 2.
 
 use std::net::TcpListener;

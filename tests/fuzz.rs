@@ -1,4 +1,4 @@
-//! The README says: "at most one response per request, then in step or closed". Well-formed requests are changed at
+//! Promised: "at most one response per request, then in step or closed". Well-formed requests are changed at
 //! random and sent in random pieces, followed by one that bears a mark. A reference that shares no code with the
 //! server says which requests are in those bytes, and so which responses there must be.
 

@@ -1,4 +1,4 @@
-//! The README says: "HTTP/1.0 and 1.1, as strict as RFC 9112 asks". Tables of raw bytes and the answer; each is sent
+//! Promised: "HTTP/1.0 and 1.1, as strict as RFC 9112 asks". Tables of raw bytes and the answer; each is sent
 //! whole, byte by byte, and over a Unix socket; what follows a refused request is never taken for another.
 
 mod bodies;

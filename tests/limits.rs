@@ -1,4 +1,4 @@
-//! The README says: "every limit has a default, and what exceeds it is told so". Sizes first, then time, then room.
+//! Promised: "every limit has a default, and what exceeds it is told so". Sizes first, then time, then room.
 
 mod room;
 mod size;

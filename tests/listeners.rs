@@ -1,4 +1,4 @@
-//! The README says: a pool listens on TCP and Unix sockets, as many as one likes, and a proxy can connect to them.
+//! Promised: a pool listens on TCP and Unix sockets, as many as one likes, and a proxy can connect to them.
 
 mod proxy;
 

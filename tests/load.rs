@@ -1,4 +1,4 @@
-//! The README says: slow and idle clients cost a file descriptor and not a worker; load is spread; memory loaded before
+//! Promised: slow and idle clients cost a file descriptor and not a worker; load is spread; memory loaded before
 //! the fork is shared.
 
 mod limits;

@@ -1,4 +1,4 @@
-//! The README says: "nobody is left behind": what a worker leaves is reaped, what the supervisor leaves leaves by itself.
+//! Promised: "nobody is left behind": what a worker leaves is reaped, what the supervisor leaves leaves by itself.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The README says: "the sample application shows what the library does and lets anyone watch the supervisor work".
+//! Promised: "the sample application shows what the library does and lets anyone watch the supervisor work".
 //! Asked by `curl`, as a person would.
 
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The README says: "the service manager is told the truth": READY=1 when it serves, STOPPING=1 when it stops.
+//! Promised: "the service manager is told the truth": READY=1 when it serves, STOPPING=1 when it stops.
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;

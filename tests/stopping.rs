@@ -1,4 +1,4 @@
-//! The README says: "what was accepted or queued when it is told to stop is served; then it is gone".
+//! Promised: "what was accepted or queued when it is told to stop is served; then it is gone".
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The README says: "cut a worker, and another grows in its place".
+//! Promised: "cut a worker, and another grows in its place".
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

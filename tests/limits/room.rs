@@ -164,7 +164,7 @@ impl Pieces {
     }
 }
 
-/// The README says: "a body of a gibibyte passes through a worker that stays below 64 MiB".
+/// Promised: "a body of a gibibyte passes through a worker that stays below 64 MiB".
 #[test]
 fn a_body_of_one_gibibyte_streams_through_echo_and_the_worker_stays_below_64_mib() {
     const LENGTH: usize = 1024 * MIB;

@@ -135,3 +135,22 @@ pub struct Limits {
     /// The most connections a worker holds.
     pub max_connections: u32,
 }
+
+/// What a pool has that says nothing else, and a worker started by hand.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            request_timeout: 30_000,
+            header_timeout: 10_000,
+            body_timeout: 30_000,
+            send_timeout: 30_000,
+            keep_alive_timeout: 75_000,
+            max_header: 16 * 1024,
+            max_body: 8 * 1024 * 1024,
+            body_memory: 256 * 1024,
+            body_dir: "/var/tmp".into(),
+            body_disk: 1024 * 1024 * 1024,
+            max_connections: 4096,
+        }
+    }
+}

@@ -113,25 +113,12 @@ impl Pool {
 
     fn charter(&self, generation: Generation) -> Charter {
         let config = &self.config;
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Charter {
             pool: config.name.clone(),
             generation: generation.0,
             slots: config.workers,
             settings: config.settings.clone().into(),
-            limits: Limits {
-                request_timeout: millis(config.request_timeout),
-                header_timeout: millis(config.header_timeout),
-                body_timeout: millis(config.body_timeout),
-                send_timeout: millis(config.send_timeout),
-                keep_alive_timeout: millis(config.keep_alive_timeout),
-                max_header: config.max_header,
-                max_body: config.max_body,
-                body_memory: config.body_memory,
-                body_dir: config.body_dir.clone(),
-                body_disk: config.body_disk,
-                max_connections: config.max_connections,
-            },
+            limits: limits(config),
             log_level: self.log.level,
             log_format: self.log.format,
         }
@@ -194,4 +181,31 @@ impl Pool {
 
 fn tempfile_in_memory(name: &str) -> nix::Result<std::fs::File> {
     nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
+}
+
+fn limits(config: &config::Pool) -> Limits {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Limits {
+        request_timeout: millis(config.request_timeout),
+        header_timeout: millis(config.header_timeout),
+        body_timeout: millis(config.body_timeout),
+        send_timeout: millis(config.send_timeout),
+        keep_alive_timeout: millis(config.keep_alive_timeout),
+        max_header: config.max_header,
+        max_body: config.max_body,
+        body_memory: config.body_memory,
+        body_dir: config.body_dir.clone(),
+        body_disk: config.body_disk,
+        max_connections: config.max_connections,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_by_hand_has_the_limits_of_a_pool_that_says_nothing() {
+        assert_eq!(limits(&config::Pool::default()), Limits::default());
+    }
 }

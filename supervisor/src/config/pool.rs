@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub struct Pool {
     /// From a graceful stop until what is left is killed; default 35 s, zero kills at once.
     #[serde(with = "Patience")]
     pub stop_timeout: Duration,
-    /// From the first byte of a request's head to its last; default 10 s.
+    /// For a whole head: from the connection's first moment, later from the head's first byte; default 10 s.
     #[serde(with = "Timeout")]
     pub header_timeout: Duration,
     /// The longest pause of a client that sends a body; default 30 s.
@@ -141,6 +142,13 @@ impl Pool {
             found.push(Mistake::new(
                 &format!("{path}.listen"),
                 r#"a pool needs a socket: write for example listen = ["127.0.0.1:8080"]"#,
+            ));
+        }
+        if self.listen.len() > LISTENERS {
+            let given = self.listen.len();
+            found.push(Mistake::new(
+                &format!("{path}.listen"),
+                format!("{given} sockets are more than a pool can have: write at most {LISTENERS}, or another pool"),
             ));
         }
         for (index, listen) in self.listen.iter().enumerate() {

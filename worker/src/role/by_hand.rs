@@ -51,7 +51,8 @@ fn begin<A: App>() -> Result<Server<A>> {
     let post = Post {
         worker,
         slots: 1,
-        limits: limits(),
+        // Nobody is there to enforce request_timeout.
+        limits: Limits::default(),
         scoreboard: Shared::create("ratoon-by-hand")?,
         listeners: vec![listener.into()],
         terminate: listen_for_term()?,
@@ -65,22 +66,5 @@ fn settings() -> Result<Settings> {
         Ok(text) => serde_json::from_str(&text)
             .map(Settings::new)
             .map_err(|error| Error::msg(format!("RATOON_SETTINGS is not a JSON object: {error}"))),
-    }
-}
-
-/// The defaults of a pool; `request_timeout` has nobody to enforce it here.
-fn limits() -> Limits {
-    Limits {
-        request_timeout: 30_000,
-        header_timeout: 10_000,
-        body_timeout: 30_000,
-        send_timeout: 30_000,
-        keep_alive_timeout: 75_000,
-        max_header: 16 * 1024,
-        max_body: 8 * 1024 * 1024,
-        body_memory: 256 * 1024,
-        body_dir: "/var/tmp".into(),
-        body_disk: 1024 * 1024 * 1024,
-        max_connections: 4096,
     }
 }
