@@ -109,3 +109,32 @@ fn best_of_three(bound: Duration, mut experiment: impl FnMut() -> Duration) {
 fn orphan(address: SocketAddr) -> Pid {
     Pid::from_raw(get(address, "/orphan").text().parse().unwrap())
 }
+
+/// "Supervisor killed: workers gone": a client that takes its time does not keep one for ever, nor the address.
+#[test]
+fn when_the_supervisor_is_killed_a_slow_client_holds_its_worker_no_longer_than_a_request_may_take() {
+    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nrequest_timeout = \"1s\"\n");
+    let worker = ratoon.ready_workers("web", 1)[0];
+    let address = ratoon.address();
+    let mut slow = Client::connect(address);
+    slow.send(b"GET /bytes?n=1000000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(slow.read_some(10).unwrap() > 0);
+    ratoon.signal(Signal::SIGKILL);
+    eventually("the address is free again", SOON, || std::net::TcpListener::bind(address).ok());
+    eventually("the worker is gone", SOON, || (!process::is_alive(worker)).then_some(()));
+}
+
+/// "It lives by its signals", also where whoever started it had blocked them.
+#[test]
+fn signals_that_were_blocked_by_whoever_started_it_are_heard() {
+    let mut ratoon = Ratoon::start_with(&fixture::pool("web", "workers = 1"), |command| {
+        let blocked = "--block-signal=TERM,CHLD,INT,HUP";
+        wrap(command, &["env", blocked]);
+    });
+    let worker = ratoon.ready_workers("web", 1)[0];
+    kill(worker, Signal::SIGKILL).unwrap();
+    ratoon.logged("died", &[("pid", worker.as_raw().into())]);
+    ratoon.ready_workers("web", 1);
+    ratoon.signal(Signal::SIGTERM);
+    assert!(ratoon.wait_exit(SOON).success());
+}

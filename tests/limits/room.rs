@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::is_refused;
-use crate::harness::{Client, Ratoon, SOON, eventually};
+use crate::harness::{Client, Ratoon, SOON, eventually, get};
 
 const MIB: usize = 1024 * 1024;
 
@@ -120,24 +120,39 @@ fn a_body_that_cannot_be_stored_is_a_503_and_the_log_says_why() {
     assert_eq!(client.response().body.len(), MIB);
 }
 
+const FOUR: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nmax_connections = 4\nbody_timeout = \"1h\"\n";
+
 #[test]
 fn a_worker_takes_no_more_connections_in_than_it_may_until_one_leaves() {
-    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nmax_connections = 4\n");
+    let ratoon = Ratoon::serving(FOUR);
     let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(ratoon.address())).collect();
     for client in &mut inside {
         assert_eq!(client.get("/hello").status, 200);
+        // From now on each has a request under way.
+        client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na");
     }
     let mut outside = Client::connect(ratoon.address());
     outside.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
-    outside.set_patience(Duration::from_millis(500));
-    // Those inside are served all the while.
-    for client in &mut inside {
-        assert_eq!(client.get("/hello").status, 200);
-    }
+    outside.set_patience(Duration::from_millis(1500));
     assert!(outside.try_response().is_err(), "a fifth connection was taken in");
     inside.pop();
     outside.set_patience(SOON);
     assert_eq!(outside.response().status, 200);
+    for client in &mut inside {
+        client.send(b"b");
+        assert_eq!(client.response().text(), "ab");
+    }
+}
+
+#[test]
+fn whoever_waits_takes_the_place_of_the_connection_that_has_been_idle_for_longest() {
+    let ratoon = Ratoon::serving(FOUR);
+    let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(ratoon.address())).collect();
+    for number in [2, 0, 1, 3] {
+        assert_eq!(inside[number].get("/hello").status, 200);
+    }
+    assert_eq!(get(ratoon.address(), "/hello").status, 200);
+    assert!(inside.remove(2).is_closed());
     for client in &mut inside {
         assert_eq!(client.get("/hello").status, 200);
     }

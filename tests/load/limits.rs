@@ -6,7 +6,7 @@ use crate::harness::{Client, Ratoon, SOON, eventually, get, process, wrap};
 
 /// So many descriptors a worker may have: far fewer than there will be clients.
 const LIMIT: usize = 64;
-const NO_ROOM: &str = "no room for a connection: raise the limit on open files, or lower max_connections";
+const NO_ROOM: &str = "no room for a connection: raise max_connections or the limit on open files";
 
 /// A supervisor, with one worker, that may not have more descriptors.
 fn confined() -> Ratoon {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use ratoon_worker::clock;
 
@@ -48,6 +49,8 @@ impl Daemon {
         if let Err(error) = sys::inherited::withhold() {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
         }
+        // Whoever started us may have blocked what we live by.
+        SigSet::empty().thread_set_mask().map_err(system("unblock signals"))?;
         set_child_subreaper(true).map_err(system("become the parent of orphans"))?;
         raise_descriptor_limit();
         let signals = Signals::listen().map_err(|error| StartError(format!("cannot listen to signals: {error}")))?;

@@ -86,6 +86,11 @@ impl Connection {
         matches!(&self.stage, Stage::Head { reader, .. } if !reader.begun())
     }
 
+    /// Whether no request has come of it that must be answered.
+    pub(super) fn is_dispensable(&self) -> bool {
+        matches!(self.stage, Stage::Head { .. })
+    }
+
     /// Whether its end must be waited for: a request is arriving, served or answered, and the client has not got all
     /// of it.
     pub(super) fn is_engaged(&self) -> bool {

@@ -99,12 +99,13 @@ impl Crowd {
         late
     }
 
-    /// The idle connection that has been so for longest.
-    pub(super) fn longest_idle(&self) -> Option<usize> {
+    /// The connection that can best be spared: the one that has been idle for longest, else the one whose head has
+    /// kept us waiting for longest.
+    pub(super) fn most_dispensable(&self) -> Option<usize> {
         self.connections
             .iter()
-            .filter(|(_, each)| each.connection.is_idle())
-            .min_by_key(|(_, each)| each.had_turn)
+            .filter(|(_, each)| each.connection.is_dispensable())
+            .min_by_key(|(_, each)| (!each.connection.is_idle(), each.had_turn))
             .map(|(key, _)| key)
     }
 

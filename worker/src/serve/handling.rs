@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{HeaderValue, StatusCode};
 
-use super::{Server, Stage};
+use super::{Held, Server, Stage};
 use crate::app::{App, Context, Request, Response};
 use crate::body::Body;
 use crate::clock;
@@ -21,14 +21,17 @@ impl<A: App> Server<A> {
         self.served += 1;
         // What the loop did since it looked at the clock is not this request's time.
         self.now = clock::now();
+        let begun = self.now;
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
-            cell.begin(self.now, self.now.saturating_add(self.request_timeout), connection.line());
+            cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
         let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
         let response = presentable(answer, connection.line());
         self.now = clock::now();
-        let held = response.body().needs_the_application().then_some((key, connection.serial));
+        let deadline = begun.saturating_add(self.request_timeout);
+        let held = Held { key, serial: connection.serial, deadline };
+        let held = response.body().needs_the_application().then_some(held);
         connection.respond(response, self.stage != Stage::Serving, &self.rules, self.now);
         self.held = held;
         if held.is_none() {
@@ -38,9 +41,22 @@ impl<A: App> Server<A> {
         self.let_go_if_sent();
     }
 
+    /// The application may produce a response for as long as a handler may run. Where it is the client that does not
+    /// take it in time, this one connection pays, and not the worker.
+    pub(super) fn break_off_if_overdue(&mut self) {
+        if let Some(Held { key, deadline, .. }) = self.held
+            && self.now >= deadline
+        {
+            let request = self.crowd.get_mut(key).map(|each| String::from_utf8_lossy(each.line()).into_owned());
+            tracing::warn!(request, "response broken off: not taken within request_timeout");
+            self.close(key);
+            self.let_go_if_sent();
+        }
+    }
+
     /// Is the response that the application itself was producing through?
     pub(super) fn let_go_if_sent(&mut self) {
-        let Some((key, serial)) = self.held else {
+        let Some(Held { key, serial, .. }) = self.held else {
             return;
         };
         let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());

@@ -4,10 +4,11 @@
 //! one gets it, the others find nothing. A worker that is not free does not wait for them, so no wake-up is lost on it.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::scoreboard::Scoreboard;
@@ -55,6 +56,17 @@ impl Inlets {
 
     pub(super) fn set_door(&mut self, door: Door) {
         self.door = door;
+        if door == Door::Shut {
+            // An address is free again once nobody holds its socket.
+            self.listeners.clear();
+        }
+    }
+
+    /// Whether anybody waits to be taken in.
+    pub(super) fn somebody_waits(&self) -> bool {
+        let mut looked_at: Vec<PollFd> =
+            self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)).collect();
+        poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|waiting| waiting > 0)
     }
 
     /// Whether any listener may still yield a connection.

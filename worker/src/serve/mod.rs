@@ -68,10 +68,21 @@ pub(crate) struct Post {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
-    /// It leaves once what it holds, and what the quota gives it, is served.
+    /// It leaves once what it holds, and what the quota gives it, is served; at `until` in any case, since without a
+    /// supervisor nobody else sees to it.
     Leaving {
         since: u64,
+        until: u64,
     },
+}
+
+/// A response that the application itself is still producing.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    key: usize,
+    serial: u32,
+    /// When the request's time is over.
+    deadline: u64,
 }
 
 pub(crate) struct Server<A> {
@@ -90,6 +101,8 @@ pub(crate) struct Server<A> {
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
+    /// When newcomers who found no room are looked for again.
+    relieves_again: u64,
     /// When the next complaint about missing room is due.
     complains_again: u64,
     inlets: Inlets,
@@ -98,8 +111,8 @@ pub(crate) struct Server<A> {
     ready: VecDeque<usize>,
     /// Whole requests that wait for the worker to be free.
     waiting: VecDeque<(usize, u32, Box<Request>)>,
-    /// The connection whose response the application itself is still producing.
-    held: Option<(usize, u32)>,
+    /// The response that the application itself is still producing.
+    held: Option<Held>,
     stage: Stage,
 }
 
@@ -142,6 +155,7 @@ impl<A: App> Server<A> {
             terminate: post.terminate,
             epoll,
             now: clock::now(),
+            relieves_again: 0,
             complains_again: 0,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
@@ -179,10 +193,12 @@ impl<A: App> Server<A> {
             for event in &events[..found] {
                 self.note(*event);
             }
-            if self.stage != Stage::Serving {
-                self.take_from_quota();
+            match self.stage {
+                Stage::Serving => self.relieve(),
+                Stage::Leaving { .. } => self.take_from_quota(),
             }
             self.give_turns();
+            self.break_off_if_overdue();
             if self.now >= self.crowd.next_look() {
                 self.look_at_deadlines();
             }
@@ -246,6 +262,9 @@ impl<A: App> Server<A> {
     fn hang_up(&mut self) {
         self.channel = None;
         self.leave(Door::Shut);
+        if let Stage::Leaving { until, .. } = &mut self.stage {
+            *until = self.now.saturating_add(self.request_timeout);
+        }
     }
 
     fn depart_on_signal(&mut self) {
@@ -265,7 +284,7 @@ impl<A: App> Server<A> {
     fn leave(&mut self, door: Door) {
         self.inlets.set_door(door);
         if self.stage == Stage::Serving {
-            self.stage = Stage::Leaving { since: self.now };
+            self.stage = Stage::Leaving { since: self.now, until: u64::MAX };
         }
         if self.held.is_none() {
             self.settle();
@@ -273,15 +292,23 @@ impl<A: App> Server<A> {
     }
 
     fn may_leave(&self) -> bool {
-        let Stage::Leaving { since } = self.stage else {
+        let Stage::Leaving { since, until } = self.stage else {
             return false;
         };
+        if self.now >= until {
+            return true;
+        }
         let in_peace = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
         in_peace && self.is_free() && self.waiting.is_empty() && !self.inlets.may_yield() && !self.crowd.is_engaged()
     }
 
     fn is_free(&self) -> bool {
         self.held.is_none()
+    }
+
+    /// Whether this worker could serve newcomers, had it room for them.
+    fn is_full(&self) -> bool {
+        self.stage == Stage::Serving && self.is_free() && !self.has_room()
     }
 
     fn has_room(&self) -> bool {
@@ -298,11 +325,14 @@ impl<A: App> Server<A> {
             return EpollTimeout::ZERO;
         }
         let mut until = self.crowd.next_look().min(rest.unwrap_or(u64::MAX));
-        if let Stage::Leaving { since } = self.stage
-            && now < since + LAST_CHANCE
-        {
-            until = until.min(since + LAST_CHANCE);
+        if let Stage::Leaving { since, until: bound } = self.stage {
+            let chance = Some(since + LAST_CHANCE).filter(|chance| now < *chance);
+            until = until.min(bound).min(chance.unwrap_or(u64::MAX));
         }
+        if self.is_full() {
+            until = until.min(self.relieves_again);
+        }
+        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline));
         if until == u64::MAX {
             return EpollTimeout::NONE;
         }

@@ -8,6 +8,8 @@ use crate::app::App;
 
 /// How often the same trouble is complained of, in nanoseconds.
 const COMPLAINT: u64 = 10_000_000_000;
+/// How long newcomers wait for another worker's room before somebody here has to go, in nanoseconds.
+const RELIEF: u64 = 500_000_000;
 
 impl<A: App> Server<A> {
     pub(super) fn take_in(&mut self, listener: usize) {
@@ -38,19 +40,27 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// At the limit of descriptors, or while leaving of connections, whoever has been idle for longest goes.
-    fn make_room(&mut self) {
+    /// Somebody has to go before anybody can be taken in.
+    pub(super) fn make_room(&mut self) {
         if self.now >= self.complains_again {
             self.complains_again = self.now + COMPLAINT;
             let connections = self.crowd.len();
-            tracing::warn!(
-                connections,
-                "no room for a connection: raise the limit on open files, or lower max_connections"
-            );
+            tracing::warn!(connections, "no room for a connection: raise max_connections or the limit on open files");
         }
-        if let Some(key) = self.crowd.longest_idle() {
+        if let Some(key) = self.crowd.most_dispensable() {
             self.close(key);
             self.inlets.end_rest();
+        }
+    }
+
+    /// At `max_connections` listeners are not waited for: another worker may have room. Whoever has been waiting all
+    /// the same when this is asked takes the place of the most dispensable.
+    pub(super) fn relieve(&mut self) {
+        if self.is_full() && self.now >= self.relieves_again {
+            self.relieves_again = self.now + RELIEF;
+            if self.inlets.somebody_waits() {
+                self.make_room();
+            }
         }
     }
 
@@ -117,7 +127,7 @@ impl<A: App> Server<A> {
         }
     }
 
-    fn close(&mut self, key: usize) {
+    pub(super) fn close(&mut self, key: usize) {
         if let Some(connection) = self.crowd.remove(key)
             && let Some(cell) = self.cell()
         {
