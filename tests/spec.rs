@@ -13,6 +13,7 @@ mod listeners;
 mod load;
 mod orphans;
 mod outside;
+mod robustness;
 mod sample;
 mod service_manager;
 mod simulation;

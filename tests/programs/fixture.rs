@@ -1,18 +1,22 @@
 //! The application of the tests: does whatever it is told to, by its settings or by a path, and says so in the log.
 //!
-//! `settings = { load = "threads:3", start = "hang" }` tells it what to do in `load` and in `start`; a request for
-//! `/exit:3` what to do in its handler. Each is one of the words in [`Fixture::act`]; `ok`, the default, is none.
+//! `settings = { load = "threads:3", start = "hang" }` tells it what to do in `load` and in `start`, `stop` and `drop`
+//! what to do in those of a worker; a request for `/exit:3` what to do in its handler. Each is one of the words in
+//! [`Fixture::act`]; `ok`, the default, is none. A request may also be for a peculiar answer: [`answer`] has those.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::process::{Command, ExitCode, exit};
-use std::thread::{sleep, spawn};
+use std::io::Read;
+use std::process::{Command, ExitCode, exit, id};
+use std::thread::{panicking, sleep, spawn};
 use std::time::Duration;
 
-use ratoon_worker::{App, Context, Error, Request, Response, Result, Settings, Worker};
+use ratoon_worker::http::header::CONTENT_LENGTH;
+use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settings, Worker};
 use serde::Deserialize;
 
 struct Fixture {
-    start: String,
+    wishes: Wishes,
+    is_worker: bool,
     memory: Vec<u8>,
 }
 
@@ -21,28 +25,46 @@ struct Fixture {
 struct Wishes {
     load: String,
     start: String,
+    stop: String,
+    drop: String,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Wishes { load: "ok".into(), start: "ok".into() }
+        Wishes { load: "ok".into(), start: "ok".into(), stop: "ok".into(), drop: "ok".into() }
     }
 }
 
 fn main() -> ExitCode {
+    let _end = EndOfMain { begun_by: id() };
     ratoon_worker::main::<Fixture>()
+}
+
+/// `main` is the template's: no worker ever gets to its end, not even on its way out of a panic.
+struct EndOfMain {
+    begun_by: u32,
+}
+
+impl Drop for EndOfMain {
+    fn drop(&mut self) {
+        if id() != self.begun_by {
+            tracing::error!("a worker is back in main");
+        }
+    }
 }
 
 impl App for Fixture {
     fn load(settings: Settings) -> Result<Self> {
-        let Wishes { load, start } = settings.parse()?;
-        let mut fixture = Fixture { start, memory: Vec::new() };
+        let wishes: Wishes = settings.parse()?;
+        let load = wishes.load.clone();
+        let mut fixture = Fixture { wishes, is_worker: false, memory: Vec::new() };
         fixture.act(&load)?;
         Ok(fixture)
     }
 
     fn start(&mut self, _: &Worker) -> Result<()> {
-        let start = self.start.clone();
+        self.is_worker = true;
+        let start = self.wishes.start.clone();
         self.act(&start).map(drop)
     }
 
@@ -53,7 +75,59 @@ impl App for Fixture {
             return Ok(Response::new(context.worker().pid().to_string().into()));
         }
         tracing::info!(word, "begins");
-        self.act(&word).map(|outcome| Response::new(outcome.into()))
+        match answer(&word)? {
+            Some(response) => Ok(response),
+            None => self.act(&word).map(|outcome| Response::new(outcome.into())),
+        }
+    }
+
+    fn stop(&mut self) {
+        let stop = self.wishes.stop.clone();
+        self.act(&stop).expect("a deed that cannot fail");
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if self.is_worker && !panicking() {
+            let drop = self.wishes.drop.clone();
+            self.act(&drop).expect("a deed that cannot fail");
+        }
+    }
+}
+
+/// The answer a word asks for, if it asks for one.
+fn answer(word: &str) -> Result<Option<Response>> {
+    Ok(match word.split(':').collect::<Vec<_>>()[..] {
+        // No body, and the length that one would have had.
+        ["unsent", status, length] => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status.parse()?;
+            response.headers_mut().insert(CONTENT_LENGTH, length.parse()?);
+            Some(response)
+        }
+        // So many bytes, from a reader that panics when it is dropped.
+        ["brittle", length] => Some(Response::new(Body::reader(Brittle { left: length.parse()? }))),
+        _ => None,
+    })
+}
+
+struct Brittle {
+    left: usize,
+}
+
+impl Read for Brittle {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = buffer.len().min(self.left);
+        buffer[..length].fill(b'b');
+        self.left -= length;
+        Ok(length)
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(panicking(), "the fixture's reader panics when it is dropped");
     }
 }
 

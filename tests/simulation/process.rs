@@ -29,6 +29,10 @@ pub(super) struct Worker {
     pub(super) who: WorkerRef,
     pub(super) template: u64,
     pub(super) phase: Phase,
+    /// What has become of the order to fork it, told or not.
+    pub(super) fork: Fork,
+    /// When it began to leave of its own accord.
+    pub(super) leaving_since: Option<Time>,
     /// When the acting half finds it overdue, as its cell would say.
     pub(super) deadline: Option<Time>,
     /// Whether that has been reported, for what it is doing now.
@@ -37,6 +41,17 @@ pub(super) struct Worker {
     pub(super) killed: Option<Cause>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fork {
+    /// Its template has not read the order yet.
+    Owed,
+    /// There is a process.
+    Done,
+    /// There never will be one.
+    Failed,
+}
+
+/// What is known of it to the acting half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Ordered,
@@ -59,6 +74,7 @@ pub(super) struct Mood {
     pub(super) start_hangs: f64,
     pub(super) crashes: f64,
     pub(super) request_hangs: f64,
+    pub(super) leave_hangs: f64,
     pub(super) drain_hangs: f64,
 }
 
@@ -73,6 +89,7 @@ impl Mood {
         start_hangs: 0.0,
         crashes: 0.0,
         request_hangs: 0.0,
+        leave_hangs: 0.0,
         drain_hangs: 0.0,
     };
     pub(super) const LOAD_FAILS: Mood = Mood { load_fails: 1.0, ..Mood::CALM };
@@ -80,6 +97,8 @@ impl Mood {
     pub(super) const FORK_FAILS: Mood = Mood { fork_fails: 1.0, ..Mood::CALM };
     pub(super) const FORK_KILLS_TEMPLATE: Mood = Mood { fork_kills_template: 1.0, ..Mood::CALM };
     pub(super) const DRAIN_HANGS: Mood = Mood { drain_hangs: 1.0, ..Mood::CALM };
+    pub(super) const LEAVE_HANGS: Mood = Mood { leave_hangs: 1.0, drain_hangs: 1.0, ..Mood::CALM };
+    pub(super) const START_HANGS: Mood = Mood { start_hangs: 1.0, ..Mood::CALM };
 
     pub(super) fn random(rng: &mut fastrand::Rng) -> Mood {
         let mut any = || rng.choice([0.0, 0.0, 0.0, 0.1, 0.5, 1.0]).unwrap_or(0.0);
@@ -93,6 +112,7 @@ impl Mood {
             start_hangs: any() / 2.0,
             crashes: any(),
             request_hangs: any() / 2.0,
+            leave_hangs: any(),
             drain_hangs: any(),
         }
     }

@@ -1,8 +1,10 @@
 //! The model world: its processes, its time, and what happens next in it.
 //!
-//! `facts` is what processes do, `answers` what they make of an action, `promises` what is checked after each event.
+//! `facts` is what processes do, `answers` what they make of an action, `promises` what is checked after each event;
+//! `endings` are the promises about those that leave and those that were given up, each in a world of its own.
 
 mod answers;
+mod endings;
 mod facts;
 mod promises;
 
@@ -38,6 +40,8 @@ pub(super) struct World {
     announced: Vec<Action>,
     notes: Vec<Note>,
     stop: Option<(Stop, Time)>,
+    /// Pools in which somebody has served the queue since the stop began.
+    queue_served: BTreeSet<PoolId>,
     left: bool,
     delivered: usize,
     at_once: usize,
@@ -58,6 +62,8 @@ struct Attempt {
 enum Plan {
     /// A process does or suffers this, if it still can.
     Fact(Event),
+    /// The template makes the process of this life, if it still can; it is told later.
+    Fork(WorkerRef),
     /// This is reported whether it is true or not.
     Gossip(Event),
     /// The pool's mood changes.
@@ -87,6 +93,7 @@ impl World {
             announced: Vec::new(),
             notes: Vec::new(),
             stop: None,
+            queue_served: BTreeSet::new(),
             left: false,
             delivered: 0,
             at_once: 0,
@@ -169,7 +176,7 @@ impl World {
     pub(super) fn calm_down(&mut self) {
         self.chaos = false;
         self.moods.fill(Mood::CALM);
-        self.agenda.retain(|_, plan| matches!(plan, Plan::Fact(_) | Plan::Gossip(_)));
+        self.agenda.retain(|_, plan| matches!(plan, Plan::Fact(_) | Plan::Fork(_) | Plan::Gossip(_)));
     }
 
     /// Workers and templates do as they like with what the stop asks of them.
@@ -181,6 +188,11 @@ impl World {
 
     pub(super) fn stop(&mut self, stop: Stop) -> Vec<Action> {
         let first = self.stop.is_none();
+        if first {
+            let serving =
+                self.workers.values().filter(|worker| worker.phase == Phase::Serving && worker.killed.is_none());
+            self.queue_served = serving.map(|worker| worker.who.pool).collect();
+        }
         match (self.stop, stop) {
             (None, _) => self.stop = Some((stop, self.now)),
             (Some((_, began)), Stop::Now) => self.stop = Some((stop, began)),
@@ -191,6 +203,11 @@ impl World {
             assert_eq!(actions.first(), Some(&Action::AnnounceStopping));
         }
         actions
+    }
+
+    /// A worker begins to leave of its own accord.
+    pub(super) fn walk_out(&mut self, who: WorkerRef) -> Vec<Action> {
+        self.fact(Event::WorkerLeaving(who)).expect("it serves")
     }
 
     pub(super) fn murder(&mut self, who: WorkerRef) -> Vec<Action> {
@@ -215,14 +232,9 @@ impl World {
         }
         match self.agenda.pop_first().expect("it was just seen").1 {
             Plan::Fact(event) => {
-                // The fork was faster than our giving up on it: its report comes late.
-                let late = matches!(event, Event::WorkerForked(..)).then(|| event.clone());
-                if self.fact(event).is_none()
-                    && let Some(event) = late
-                {
-                    self.deliver(event);
-                }
+                self.fact(event);
             }
+            Plan::Fork(who) => self.fork(who),
             Plan::Gossip(event) => {
                 self.deliver(event);
             }

@@ -166,7 +166,7 @@ pub enum Cause {
     NotStarted(String),
     /// A request ran longer than `request_timeout` and `kill_grace`; we killed it.
     RequestTimeout,
-    /// It was still busy `stop_timeout` after the stop began; we killed it.
+    /// It was still busy `stop_timeout` after the stop, or its own leaving, began; we killed it.
     StopTimeout,
     /// It was killed because somebody wanted the daemon gone at once.
     StoppedNow,

@@ -8,11 +8,14 @@
 //!    │                    │ Refused            │ Leaving ─▶ Leaving ───────┤
 //!    │                    ▼                    │                           ├─ Died ─▶ gone
 //!    │                 Refused ────────────────┴─ Overdue, Kill ─▶ Doomed ─┘
-//!    └─ NotForked, Kill, TemplateLost ─▶ gone: nothing to bury
+//!    ├─ Kill ─▶ still Ordered, but unwanted: Forked ─▶ Doomed
+//!    └─ NotForked, TemplateLost ─▶ gone: nothing to bury
 //! ```
 //!
 //! Every cell is written out. Besides those that lead somewhere there are three kinds: *gossip* (a late or silly
 //! report, ignored), a harmless *repeat*, and our own *mistake* (complained about; nothing changes).
+
+use std::time::Duration;
 
 use super::event::{Cause, Exit, Pid, Time};
 
@@ -23,6 +26,8 @@ pub enum State {
     Ordered {
         /// The life of the template that was told.
         template: u64,
+        /// Why it is to be killed as soon as it has a pid, if it is. Until its template has answered it may exist.
+        unwanted: Option<Cause>,
     },
     /// It exists and runs the application's `start`.
     Starting {
@@ -49,6 +54,8 @@ pub enum State {
         pid: Pid,
         /// When it became ready.
         ready: Time,
+        /// Whether it was leaving already: then it may be in the application's `stop`, and never read what it was told.
+        was_leaving: bool,
     },
     /// It leaves of its own accord.
     Leaving {
@@ -56,6 +63,8 @@ pub enum State {
         pid: Pid,
         /// When it became ready.
         ready: Time,
+        /// When it must be gone: neither a slow client nor its `stop` may keep its slot for ever.
+        deadline: Time,
     },
     /// We have killed it and wait for its burial. The cause is decided here, whatever its exit status says later.
     Doomed {
@@ -79,6 +88,19 @@ impl State {
             | State::Draining { pid, .. }
             | State::Leaving { pid, .. }
             | State::Doomed { pid, .. } => Some(*pid),
+        }
+    }
+
+    /// When it must be gone, if it leaves of its own accord. Every other deadline stands in its cell, or is the stop's.
+    pub fn deadline(&self) -> Option<Time> {
+        match self {
+            State::Leaving { deadline, .. } => Some(*deadline),
+            State::Ordered { .. }
+            | State::Starting { .. }
+            | State::Refused { .. }
+            | State::Serving { .. }
+            | State::Draining { .. }
+            | State::Doomed { .. } => None,
         }
     }
 }
@@ -134,23 +156,30 @@ pub struct Death {
     pub ready: Option<Time>,
 }
 
-/// The table.
-pub fn step(state: &State, input: Input, now: Time) -> Next {
+/// The table. `stop_timeout` is the time one has that leaves of its own accord.
+pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> Next {
     use Input as I;
     use Next::{Become, Gossip, Mistake, Repeat, Stalled};
     use State as S;
 
     match (state, input) {
         // Nobody speaks or dies before it exists: the acting half reports `Forked` first, whatever it read first.
-        (S::Ordered { .. }, I::Forked(pid)) => Become(S::Starting { pid }),
+        (S::Ordered { unwanted: None, .. }, I::Forked(pid)) => Become(S::Starting { pid }),
+        (S::Ordered { unwanted: Some(cause), .. }, I::Forked(pid)) => doom(pid, None, cause.clone()),
         (S::Ordered { .. }, I::NotForked(reason)) => gone(Cause::NotStarted(reason), None),
         (S::Ordered { .. }, I::Ready | I::Refused(_) | I::Leaving) => Gossip,
-        (S::Ordered { template }, I::Overdue) => Stalled(*template),
+        (S::Ordered { template, .. }, I::Overdue) => Stalled(*template),
         (S::Ordered { .. }, I::Died(_)) => Mistake("it died before it was forked"),
-        (S::Ordered { template }, I::TemplateLost(lost)) if *template == lost => gone(Cause::TemplateLost, None),
+        (S::Ordered { template, unwanted }, I::TemplateLost(lost)) if *template == lost => {
+            gone(unwanted.clone().unwrap_or(Cause::TemplateLost), None)
+        }
         (S::Ordered { .. }, I::TemplateLost(_)) => Gossip,
         (S::Ordered { .. }, I::Drain) => Mistake("it was told to drain before it was forked"),
-        (S::Ordered { .. }, I::Kill(cause)) => gone(cause, None),
+        // There may be a process by now that only its template knows: the order stays open until that has answered.
+        (S::Ordered { template, unwanted: None }, I::Kill(cause)) => {
+            Become(S::Ordered { template: *template, unwanted: Some(cause) })
+        }
+        (S::Ordered { unwanted: Some(_), .. }, I::Kill(_)) => Repeat,
 
         // One that leaves while it starts has failed to start, whatever it calls it: so `Leaving` is gossip here.
         (S::Starting { .. }, I::Forked(_)) => Repeat,
@@ -172,25 +201,30 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
 
         (S::Serving { .. }, I::Forked(_) | I::Ready) => Repeat,
         (S::Serving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Serving { pid, ready }, I::Leaving) => Become(S::Leaving { pid: *pid, ready: *ready }),
+        (S::Serving { pid, ready }, I::Leaving) => {
+            Become(S::Leaving { pid: *pid, ready: *ready, deadline: now.after(stop_timeout) })
+        }
         (S::Serving { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Serving { ready, .. }, I::Died(exit)) => gone(cause_of(exit), Some(*ready)),
-        (S::Serving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready }),
+        (S::Serving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready, was_leaving: false }),
         (S::Serving { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         // Still under its deadline: the request that keeps it has one.
         (S::Draining { .. }, I::Forked(_) | I::Ready | I::Leaving | I::Drain) => Repeat,
         (S::Draining { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Draining { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
+        (S::Draining { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Draining { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
-        (S::Draining { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
+        (S::Draining { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         (S::Leaving { .. }, I::Forked(_) | I::Ready | I::Leaving) => Repeat,
-        (S::Leaving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready }),
+        // From here on the stop's deadline is its own.
+        (S::Leaving { pid, ready, .. }, I::Drain) => {
+            Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true })
+        }
         (S::Leaving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Leaving { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
+        (S::Leaving { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Leaving { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
-        (S::Leaving { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
+        (S::Leaving { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         // What it said crossed our kill on the way. A second kill would add nothing, a second cause would lie.
         (S::Doomed { .. }, I::Forked(_) | I::Overdue | I::Drain | I::Kill(_)) => Repeat,
@@ -224,128 +258,4 @@ fn doom(pid: Pid, ready: Option<Time>, cause: Cause) -> Next {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PID: Pid = Pid(712);
-    const READY: Time = Time(5);
-    const NOW: Time = Time(9);
-    const SEGFAULT: Exit = Exit::Signal { number: 11, core: true };
-
-    fn states() -> [State; 7] {
-        [
-            State::Ordered { template: 1 },
-            State::Starting { pid: PID },
-            State::Refused { pid: PID, reason: "no database".into() },
-            State::Serving { pid: PID, ready: READY },
-            State::Draining { pid: PID, ready: READY },
-            State::Leaving { pid: PID, ready: READY },
-            State::Doomed { pid: PID, ready: Some(READY), cause: Cause::RequestTimeout },
-        ]
-    }
-
-    /// One letter for what follows: a capital for a state (`F` Refused, `V` Serving, `X` Doomed), `+` gone.
-    fn letter(next: &Next) -> char {
-        match next {
-            Next::Become(State::Ordered { .. }) => 'O',
-            Next::Become(State::Starting { .. }) => 'S',
-            Next::Become(State::Refused { .. }) => 'F',
-            Next::Become(State::Serving { .. }) => 'V',
-            Next::Become(State::Draining { .. }) => 'D',
-            Next::Become(State::Leaving { .. }) => 'L',
-            Next::Become(State::Doomed { .. }) => 'X',
-            Next::Gone(_) => '+',
-            Next::Stalled(_) => '!',
-            Next::Gossip => 'g',
-            Next::Repeat => 'r',
-            Next::Mistake(_) => 'm',
-        }
-    }
-
-    fn dies(state: &State, exit: Exit) -> Cause {
-        match step(state, Input::Died(exit), NOW) {
-            Next::Gone(death) => death.cause,
-            other => panic!("{state:?} survived {exit:?}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_cell_of_the_table_leads_where_it_should() {
-        // One column each for Ordered, Starting, Refused, Serving, Draining, Leaving, Doomed.
-        let table = [
-            (Input::Forked(PID), "Srrrrrr"),
-            (Input::NotForked("EAGAIN".into()), "+gggggg"),
-            (Input::Ready, "gVgrrrg"),
-            (Input::Refused("no".into()), "gFrgggg"),
-            (Input::Leaving, "gggLrrg"),
-            (Input::Overdue, "!XXXXXr"),
-            (Input::Died(Exit::Status(0)), "m++++++"),
-            (Input::TemplateLost(1), "+gggggg"),
-            (Input::TemplateLost(2), "ggggggg"),
-            (Input::Drain, "mmmDrDr"),
-            (Input::Kill(Cause::StoppedNow), "+XXXXXr"),
-        ];
-        for (input, expected) in table {
-            let row: String = states().iter().map(|state| letter(&step(state, input.clone(), NOW))).collect();
-            assert_eq!(row, expected, "{input:?}");
-        }
-    }
-
-    #[test]
-    fn a_worker_that_refused_died_of_what_it_said() {
-        let [_, _, refused, ..] = states();
-        assert_eq!(dies(&refused, Exit::Status(1)), Cause::BootRefused("no database".into()));
-        assert_eq!(dies(&refused, SEGFAULT), Cause::BootRefused("no database".into()));
-    }
-
-    #[test]
-    fn a_worker_that_was_asked_to_leave_and_leaves_cleanly_is_retired_and_otherwise_not() {
-        let [.., draining, leaving, _] = states();
-        for state in [draining, leaving] {
-            assert_eq!(dies(&state, Exit::Status(0)), Cause::Retired);
-            assert_eq!(dies(&state, Exit::Status(3)), Cause::Exited(3));
-            assert_eq!(dies(&state, SEGFAULT), Cause::Killed { number: 11, core: true });
-        }
-    }
-
-    #[test]
-    fn a_serving_worker_that_exits_unasked_is_not_retired_even_with_status_zero() {
-        let [_, _, _, serving, ..] = states();
-        assert_eq!(dies(&serving, Exit::Status(0)), Cause::Exited(0));
-    }
-
-    #[test]
-    fn the_cause_we_killed_for_outlives_the_exit_and_every_later_kill() {
-        let [.., doomed] = states();
-        assert_eq!(step(&doomed, Input::Kill(Cause::StoppedNow), NOW), Next::Repeat);
-        assert_eq!(dies(&doomed, Exit::Status(0)), Cause::RequestTimeout);
-        assert_eq!(dies(&doomed, SEGFAULT), Cause::RequestTimeout);
-    }
-
-    #[test]
-    fn a_passed_deadline_means_what_the_worker_was_doing() {
-        let causes: Vec<_> = states()
-            .iter()
-            .filter_map(|state| match step(state, Input::Overdue, NOW) {
-                Next::Become(State::Doomed { cause, .. }) => Some(cause),
-                _ => None,
-            })
-            .collect();
-        let refused = Cause::BootRefused("no database".into());
-        let request = Cause::RequestTimeout;
-        assert_eq!(causes, [Cause::BootTimeout, refused, request.clone(), request.clone(), request]);
-    }
-
-    #[test]
-    fn only_a_death_after_ready_says_since_when_it_was() {
-        let ready: Vec<_> = states()
-            .iter()
-            .filter_map(|state| match step(state, Input::Died(SEGFAULT), NOW) {
-                Next::Gone(death) => Some(death.ready),
-                _ => None,
-            })
-            .collect();
-        let since = Some(READY);
-        assert_eq!(ready, [None, None, since, since, since, since]);
-    }
-}
+mod tests;

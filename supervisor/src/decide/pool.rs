@@ -46,7 +46,7 @@ impl Pool {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        match lifecycle::step(&worker.state, input, turn.now) {
+        match lifecycle::step(&worker.state, input, turn.now, self.limits.stop_timeout) {
             lifecycle::Next::Become(state) => {
                 worker.state = state;
                 self.worker_entered(who, turn);
@@ -84,7 +84,10 @@ impl Pool {
             self.tell_template(self.template_ref(life), template::Input::Overdue, turn);
         }
         match turn.rung {
-            Rung::Starting | Rung::Serving => self.reconcile(turn),
+            Rung::Starting | Rung::Serving => {
+                self.end_leaving(turn);
+                self.reconcile(turn);
+            }
             Rung::Draining { .. } | Rung::Killing => self.wind_down(turn),
             Rung::Left => {}
         }
@@ -93,7 +96,10 @@ impl Pool {
     /// When something will be due if nothing is reported before.
     pub(super) fn wake_at(&self, rung: Rung) -> Option<Time> {
         let next = match rung {
-            Rung::Starting | Rung::Serving => self.next_attempt().map(|(at, _)| at),
+            Rung::Starting | Rung::Serving => {
+                let leaving = self.roster.states().filter_map(lifecycle::State::deadline);
+                self.next_attempt().map(|(at, _)| at).into_iter().chain(leaving).min()
+            }
             Rung::Draining { since } if self.out_of_patience_with().next().is_some() => {
                 Some(since.after(self.limits.stop_timeout))
             }
@@ -143,16 +149,22 @@ impl Pool {
         TemplateRef { pool: self.id, life }
     }
 
+    /// Kills those that leave of their own accord and have had their time. In a stop everybody has the stop's.
+    fn end_leaving(&mut self, turn: &mut Turn<'_>) {
+        let late = |state: &lifecycle::State| state.deadline().is_some_and(|at| at <= turn.now);
+        let late: Vec<_> =
+            self.roster.workers().filter(|(_, worker)| late(&worker.state)).map(|(who, _)| who).collect();
+        for who in late {
+            self.tell_worker(who, lifecycle::Input::Kill(Cause::StopTimeout), turn);
+        }
+    }
+
     /// What a stop asks of everybody here. The template comes last: only then is it known whether it owes a fork.
     fn wind_down(&mut self, turn: &mut Turn<'_>) {
         let Some(pressure) = turn.rung.pressure(self.limits.stop_timeout, turn.now) else {
             return;
         };
-        use lifecycle::State;
-        let queue_served = self
-            .roster
-            .states()
-            .any(|state| matches!(state, State::Serving { .. } | State::Draining { .. } | State::Leaving { .. }));
+        let queue_served = self.roster.states().any(shutdown::serves_queue);
         let inputs: Vec<_> = self
             .roster
             .workers()
@@ -216,8 +228,19 @@ impl Pool {
         self.roster.workers().filter(move |(_, worker)| open(&worker.state)).map(|(who, _)| who)
     }
 
-    /// Workers that have not been killed yet.
+    /// Workers about whom something is left to be done: not those that were killed, nor those that are unwanted and
+    /// whose template was.
     fn out_of_patience_with(&self) -> impl Iterator<Item = &lifecycle::State> {
-        self.roster.states().filter(|state| !matches!(state, lifecycle::State::Doomed { .. }))
+        let template_doomed =
+            self.template.held().is_some_and(|template| matches!(template.state, template::State::Doomed { .. }));
+        self.roster.states().filter(move |state| match state {
+            lifecycle::State::Doomed { .. } => false,
+            lifecycle::State::Ordered { unwanted, .. } => unwanted.is_none() || !template_doomed,
+            lifecycle::State::Starting { .. }
+            | lifecycle::State::Refused { .. }
+            | lifecycle::State::Serving { .. }
+            | lifecycle::State::Draining { .. }
+            | lifecycle::State::Leaving { .. } => true,
+        })
     }
 }

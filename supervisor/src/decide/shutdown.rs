@@ -66,8 +66,20 @@ impl Rung {
     }
 }
 
-/// What to tell a worker under this pressure. `queue_served`: whether the pool has a worker that serves, or drains,
-/// what is queued. Without one, a worker on its way is the only hope of the clients in the queue, and may come.
+/// Whether a worker in this state serves, or drains, what is queued. One that leaves of its own accord is asked to, but
+/// may be in the application's `stop` already: nobody on the way may be killed on its account.
+pub(super) fn serves_queue(state: &lifecycle::State) -> bool {
+    use lifecycle::State;
+
+    match state {
+        State::Serving { .. } | State::Draining { was_leaving: false, .. } => true,
+        State::Leaving { .. } | State::Draining { was_leaving: true, .. } => false,
+        State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => false,
+    }
+}
+
+/// What to tell a worker under this pressure. `queue_served`: whether somebody in the pool [serves the
+/// queue](serves_queue). Without one, a worker on its way is the only hope of the clients in it, and may come.
 pub(super) fn worker_input(
     pressure: Pressure,
     state: &lifecycle::State,
@@ -89,17 +101,20 @@ pub(super) fn worker_input(
     }
 }
 
-/// What to tell a template under this pressure. One that still owes a fork is kept until it has answered.
+/// What to tell a template under this pressure. One that still owes a fork is kept until it has answered, wanted or
+/// not: it alone knows whom to kill. When there is no time left for an answer, its death is one.
 pub(super) fn template_input(pressure: Pressure, orders_open: usize) -> Option<template::Input> {
     match pressure {
         Pressure::Now => Some(template::Input::Kill(Cause::StoppedNow)),
         Pressure::Drain | Pressure::OutOfTime if orders_open == 0 => Some(template::Input::Dismiss),
-        Pressure::Drain | Pressure::OutOfTime => None,
+        Pressure::Drain => None,
+        Pressure::OutOfTime => Some(template::Input::Kill(Cause::StopTimeout)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Pid;
     use super::*;
 
     #[test]
@@ -127,9 +142,33 @@ mod tests {
 
     #[test]
     fn a_worker_on_its_way_is_let_come_only_where_nobody_serves_the_queue() {
-        let starting = lifecycle::State::Starting { pid: super::super::event::Pid(1) };
+        let starting = lifecycle::State::Starting { pid: Pid(1) };
         let kill = lifecycle::Input::Kill(Cause::StoppedNow);
         assert_eq!(worker_input(Pressure::Drain, &starting, true), Some(kill));
         assert_eq!(worker_input(Pressure::Drain, &starting, false), None);
+    }
+
+    #[test]
+    fn one_that_leaves_of_its_own_accord_does_not_serve_the_queue_whatever_it_was_told() {
+        use lifecycle::State;
+
+        let (pid, ready) = (Pid(1), Time(1));
+        assert!(serves_queue(&State::Serving { pid, ready }));
+        assert!(serves_queue(&State::Draining { pid, ready, was_leaving: false }));
+        assert!(!serves_queue(&State::Leaving { pid, ready, deadline: Time(2) }));
+        assert!(!serves_queue(&State::Draining { pid, ready, was_leaving: true }));
+    }
+
+    #[test]
+    fn a_template_that_owes_a_fork_is_not_dismissed_and_is_killed_when_time_is_over() {
+        let kill = |cause| Some(template::Input::Kill(cause));
+        assert_eq!(template_input(Pressure::Drain, 1), None);
+        assert_eq!(template_input(Pressure::OutOfTime, 1), kill(Cause::StopTimeout));
+        for pressure in [Pressure::Drain, Pressure::OutOfTime] {
+            assert_eq!(template_input(pressure, 0), Some(template::Input::Dismiss));
+        }
+        for orders in [0, 1] {
+            assert_eq!(template_input(Pressure::Now, orders), kill(Cause::StoppedNow));
+        }
     }
 }

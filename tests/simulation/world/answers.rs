@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratoon::decide::event::{Action, Event, Exit, Generation, Note, Pid, Stop, TemplateRef, Time, WorkerRef};
 
 use super::{Attempt, KILLED, Plan, World};
-use crate::simulation::process::{Phase, Template, TemplatePhase, Worker, up_to};
+use crate::simulation::process::{Fork, Phase, Template, TemplatePhase, Worker, up_to};
 
 impl World {
     pub(super) fn perform(&mut self, actions: &[Action]) {
@@ -41,11 +41,14 @@ impl World {
                     worker.template == who.life && worker.phase == Phase::Ordered && worker.reported_overdue
                 });
                 let now = self.now;
+                let owes =
+                    self.workers.values().any(|worker| worker.template == who.life && worker.phase == Phase::Ordered);
                 let leave_now = matches!(self.stop, Some((Stop::Now, _)));
+                let no_time = owes && self.is_out_of_time(who.pool);
                 let template = self.templates.get_mut(&who.life).expect("a buried template was killed");
                 assert!(!template.killed, "killed twice");
                 let late = template.late.is_some_and(|late| late <= now);
-                assert!(late || stalled || leave_now, "a template was killed for nothing");
+                assert!(late || stalled || leave_now || no_time, "a template was killed for nothing");
                 template.killed = true;
                 self.happens(50, Event::TemplateDied(*who, KILLED));
             }
@@ -55,6 +58,8 @@ impl World {
             Action::Forget(who) => {
                 let worker = self.workers.remove(&who.life).expect("somebody unknown was forgotten");
                 assert_eq!(worker.phase, Phase::Ordered, "a process was forgotten");
+                let may_come = worker.fork == Fork::Owed && self.templates.contains_key(&worker.template);
+                assert!(worker.fork != Fork::Done && !may_come, "{worker:?} was forgotten, and exists or will");
                 if !self.templates.contains_key(&worker.template) {
                     self.attempts.retain(|attempt| attempt.life != who.life);
                 }
@@ -135,6 +140,8 @@ impl World {
             who,
             template: template.life,
             phase: Phase::Ordered,
+            fork: Fork::Owed,
+            leaving_since: None,
             deadline: Some(deadline),
             reported_overdue: false,
             killed: None,
@@ -146,8 +153,19 @@ impl World {
         } else if self.chance(who.pool, |mood| mood.fork_kills_template) {
             self.happens(5, Event::TemplateDied(template, Exit::Signal { number: 11, core: true }));
         } else if !self.chance(who.pool, |mood| mood.fork_hangs) {
-            let pid = Pid(i32::try_from(who.life % 30_000).unwrap() + 2);
-            self.happens(5, Event::WorkerForked(who, pid));
+            let delay = up_to(5, &mut self.rng);
+            self.plan(delay, Plan::Fork(who));
+        }
+    }
+
+    /// The process exists. That is told a little later, and at the latest before its template's death.
+    pub(super) fn fork(&mut self, who: WorkerRef) {
+        let Some(worker) = self.workers.get_mut(&who.life).filter(|worker| worker.fork == Fork::Owed) else {
+            return;
+        };
+        if self.templates.contains_key(&worker.template) {
+            worker.fork = Fork::Done;
+            self.happens(5, Event::WorkerForked(who, pid_of(who)));
         }
     }
 
@@ -179,4 +197,8 @@ impl World {
             self.plan(stuck_until, Plan::Fact(Event::WorkerOverdue(who)));
         }
     }
+}
+
+pub(super) fn pid_of(who: WorkerRef) -> Pid {
+    Pid(i32::try_from(who.life % 30_000).unwrap() + 2)
 }

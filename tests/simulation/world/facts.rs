@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ratoon::decide::event::{Action, Cause, Event, Exit, Note, Pid, PoolId, TemplateRef, WorkerRef};
 
+use super::answers::pid_of;
 use super::{KILLED, Plan, World};
-use crate::simulation::process::{Phase, TemplatePhase, Worker, up_to};
+use crate::simulation::process::{Fork, Phase, TemplatePhase, Worker, up_to};
 
 impl World {
     /// Something a process does or suffers. `None` if it cannot any more.
@@ -34,17 +35,21 @@ impl World {
                 }
             }
             Event::TemplateNotStarted(who, _) | Event::TemplateDied(who, _) => {
+                self.tell_forks_of(*who);
                 self.templates.remove(&who.life)?;
             }
             Event::WorkerForked(who, _) => {
-                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Ordered)?;
-                self.templates.get(&worker.template)?;
+                let worker = self
+                    .workers
+                    .get_mut(&who.life)
+                    .filter(|worker| worker.phase == Phase::Ordered && worker.fork == Fork::Done)?;
                 worker.phase = Phase::Starting;
                 self.plan_start(*who);
             }
             Event::WorkerNotForked(who, reason) => {
-                let worker = self.workers.get(&who.life).filter(|worker| worker.phase == Phase::Ordered)?;
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.fork == Fork::Owed)?;
                 self.templates.get(&worker.template)?;
+                worker.fork = Fork::Failed;
                 expected = Some((*who, Cause::NotStarted(reason.clone())));
             }
             Event::WorkerReady(who) => {
@@ -54,6 +59,9 @@ impl World {
                 worker.reported_overdue = false;
                 if worker.killed.is_none() {
                     self.been_ready.insert(who.pool);
+                    if self.stop.is_some() {
+                        self.queue_served.insert(who.pool);
+                    }
                 }
                 self.plan_service(*who);
             }
@@ -67,8 +75,11 @@ impl World {
             Event::WorkerLeaving(who) => {
                 let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Serving)?;
                 worker.phase = Phase::Leaving;
+                worker.leaving_since = Some(self.now);
                 let status = self.rng.i32(0..2);
-                self.happens(500, Event::WorkerDied(*who, Exit::Status(status)));
+                if !self.chance(who.pool, |mood| mood.leave_hangs) {
+                    self.happens(500, Event::WorkerDied(*who, Exit::Status(status)));
+                }
             }
             Event::WorkerOverdue(who) => {
                 let now = self.now;
@@ -93,6 +104,21 @@ impl World {
         }
         self.gossip_about(event);
         Some(actions)
+    }
+
+    /// What a template has said is read before its death is told.
+    fn tell_forks_of(&mut self, template: TemplateRef) {
+        let untold: Vec<_> = self
+            .workers
+            .values()
+            .filter(|worker| {
+                worker.template == template.life && worker.phase == Phase::Ordered && worker.fork == Fork::Done
+            })
+            .map(|worker| worker.who)
+            .collect();
+        for who in untold {
+            self.fact(Event::WorkerForked(who, pid_of(who)));
+        }
     }
 
     /// Repeats it late, tells lies about the living, and forges reports of those who are not.

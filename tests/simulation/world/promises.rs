@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratoon::decide::event::{Cause, PoolId, Stop, WorkerRef};
 
 use super::World;
-use crate::simulation::process::Phase;
+use crate::simulation::process::{Phase, Worker};
 
 /// A slot that starts anew after every ten seconds of service could reach 28 attempts a minute, a little more with
 /// jitter; nothing may reach more.
@@ -22,12 +22,11 @@ impl World {
             Cause::BootTimeout => overdue && worker.phase == Phase::Starting,
             Cause::BootRefused(_) => overdue && worker.phase == Phase::Refused,
             Cause::RequestTimeout => overdue && serves,
-            Cause::StopTimeout => self
-                .stop
-                .is_some_and(|(_, began)| self.now >= began.after(self.limits[who.pool.0 as usize].stop_timeout)),
+            Cause::StopTimeout => self.is_out_of_time(who.pool) || self.has_overstayed(worker),
             Cause::StoppedNow => match self.stop {
                 Some((Stop::Now, _)) => true,
-                Some((Stop::Graceful, _)) => worker.phase == Phase::Starting,
+                // Somebody who serves the queue must make up for it; one that leaves may never look at it again.
+                Some((Stop::Graceful, _)) => worker.phase == Phase::Starting && self.queue_served.contains(&who.pool),
                 None => false,
             },
             Cause::Exited(_) | Cause::Killed { .. } | Cause::NotStarted(_) | Cause::Retired | Cause::TemplateLost => {
@@ -35,6 +34,18 @@ impl World {
             }
         };
         assert!(deserved, "{worker:?} was killed for {cause:?}");
+    }
+
+    /// Whether a stop has lasted as long as this pool lets it.
+    pub(super) fn is_out_of_time(&self, pool: PoolId) -> bool {
+        self.stop.is_some_and(|(_, began)| self.now >= began.after(self.limits[pool.0 as usize].stop_timeout))
+    }
+
+    /// Whether it leaves of its own accord and should be gone.
+    fn has_overstayed(&self, worker: &Worker) -> bool {
+        let limits = &self.limits[worker.who.pool.0 as usize];
+        worker.phase == Phase::Leaving
+            && worker.leaving_since.is_some_and(|since| self.now >= since.after(limits.stop_timeout))
     }
 
     /// What must hold after every event.
@@ -47,6 +58,9 @@ impl World {
         }
         for worker in self.workers.values().filter(|worker| worker.phase == Phase::Ordered) {
             assert!(self.templates.contains_key(&worker.template), "{worker:?} waits for a dead template");
+        }
+        for worker in self.workers.values().filter(|worker| self.has_overstayed(worker)) {
+            assert!(worker.killed.is_some(), "{worker:?} keeps its slot for ever");
         }
         let believed: BTreeSet<_> = self.supervisor.workers().map(|(who, ..)| who.life).collect();
         assert!(believed.iter().eq(self.workers.keys()), "it believes in other workers than there are");

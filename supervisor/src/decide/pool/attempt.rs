@@ -78,7 +78,7 @@ impl Pool {
 
     fn order_fork(&mut self, slot: u32, template: TemplateRef, generation: Generation, turn: &mut Turn<'_>) -> bool {
         let worker = WorkerRef { pool: self.id, slot, life: turn.new_life() };
-        let state = lifecycle::State::Ordered { template: template.life };
+        let state = lifecycle::State::Ordered { template: template.life, unwanted: None };
         let ordered = Worker { life: worker.life, generation, ordered: turn.now, state };
         let filled = self.roster.seat(slot).is_some_and(|seat| seat.take(ordered).is_ok());
         if filled {
