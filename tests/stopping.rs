@@ -284,3 +284,15 @@ fn the_file_of_a_unix_socket_goes_with_the_supervisor() {
     ratoon.leaves_in_peace();
     assert!(!path.exists());
 }
+
+/// "INT = now", also for a worker that is being forked at that moment.
+#[test]
+fn int_while_workers_are_being_forked_leaves_nobody_behind() {
+    for _ in 0..15 {
+        let mut ratoon = Ratoon::start(&fixture::pool("web", "workers = 8"));
+        ratoon.logged("template loaded", &[]);
+        ratoon.signal(Signal::SIGINT);
+        assert!(ratoon.wait_exit(SOON).success());
+        assert_eq!(ratoon.family(), []);
+    }
+}

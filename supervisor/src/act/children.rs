@@ -3,9 +3,16 @@
 //! A pid that has not been reaped belongs to that child and to nobody else, and only this process reaps: that is what
 //! makes it as good as a pidfd.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+
+use crate::sys::wait;
+
+/// How long the dead may take to die before we leave without them.
+const UNBURIED: Duration = Duration::from_secs(1);
 
 /// Kills a child that has not been reaped.
 pub(super) fn kill(pid: Pid) {
@@ -17,8 +24,30 @@ pub(super) fn kill(pid: Pid) {
 
 /// What the workers spawned and left is asked to go with them.
 pub(super) fn dismiss_strangers() {
-    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-        let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
+    for pid in present() {
+        let _ = signal::kill(pid, Signal::SIGTERM);
     }
+}
+
+/// What the workers spawned and left is killed, and so is a worker that was being forked when its template was: it
+/// may come to light only now.
+pub(super) fn kill_strangers() {
+    let begun = Instant::now();
+    while begun.elapsed() < UNBURIED {
+        let strangers = present();
+        if strangers.is_empty() {
+            return;
+        }
+        strangers.into_iter().for_each(kill);
+        while let Some((pid, _)) = wait::next_dead() {
+            wait::reap(pid);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The children that have not been reaped.
+fn present() -> Vec<Pid> {
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }

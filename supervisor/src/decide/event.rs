@@ -142,8 +142,8 @@ pub enum Action {
     AnnounceStopping,
     /// Write a line for the operator.
     Note(Note),
-    /// Everything is buried: leave.
-    Leave,
+    /// Everything is buried: leave, and have the strangers leave in the same way.
+    Leave(Stop),
 }
 
 /// Why a worker or a template is no more: one vocabulary for log, status and metrics.

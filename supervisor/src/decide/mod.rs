@@ -119,9 +119,11 @@ impl Supervisor {
             turn.rung = Rung::Serving;
             turn.push(Action::AnnounceReady);
         }
-        if matches!(turn.rung, Rung::Draining { .. } | Rung::Killing) && self.pools.iter().all(Pool::is_empty) {
+        if let Some(stop) = turn.rung.stop()
+            && self.pools.iter().all(Pool::is_empty)
+        {
             turn.rung = Rung::Left;
-            turn.push(Action::Leave);
+            turn.push(Action::Leave(stop));
         }
         self.rung = turn.rung;
         turn.actions

@@ -37,6 +37,15 @@ pub(super) enum Pressure {
 }
 
 impl Rung {
+    /// The stop that is under way.
+    pub(super) fn stop(self) -> Option<Stop> {
+        match self {
+            Rung::Starting | Rung::Serving | Rung::Left => None,
+            Rung::Draining { .. } => Some(Stop::Graceful),
+            Rung::Killing => Some(Stop::Now),
+        }
+    }
+
     /// The rung this wish leads to; `None` if it changes nothing.
     pub(super) fn climb(self, stop: Stop, now: Time) -> Option<Rung> {
         match (self, stop) {

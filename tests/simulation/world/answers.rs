@@ -97,7 +97,7 @@ impl World {
                 assert!(!matches!(note, Note::Mistake(_)), "{note:?}");
                 self.notes.push(note.clone());
             }
-            Action::Leave => {
+            Action::Leave(_) => {
                 assert!(self.stop.is_some(), "left unasked");
                 assert!(self.workers.is_empty() && self.templates.is_empty(), "left somebody behind");
                 self.left = true;

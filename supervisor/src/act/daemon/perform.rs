@@ -8,7 +8,7 @@ use ratoon_worker::protocol::Order;
 use super::{Daemon, now};
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
-use crate::decide::event::{Action, Event, Note, PoolId, Time};
+use crate::decide::event::{Action, Event, Note, PoolId, Stop, Time};
 
 impl Daemon {
     pub(super) fn perform(&mut self, actions: Vec<Action>) {
@@ -77,8 +77,11 @@ impl Daemon {
             }
             Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
             Action::Note(note) => notes::write(&note, |id| self.name(id), self.last_request(&note)),
-            Action::Leave => {
-                children::dismiss_strangers();
+            Action::Leave(stop) => {
+                match stop {
+                    Stop::Graceful => children::dismiss_strangers(),
+                    Stop::Now => children::kill_strangers(),
+                }
                 self.left = true;
             }
         }
