@@ -51,7 +51,7 @@ const LIMIT: usize = 64;
 #[test]
 fn at_the_descriptor_limit_no_queued_request_is_lost_by_term() {
     let (limit, lines) = (format!("--nofile={LIMIT}:{LIMIT}"), "workers = 1\nsend_timeout = \"1h\"\n");
-    let config = format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{lines}");
+    let config = format!("[pool.web]\nlisten = [\"127.0.0.1:0\", \"unix:DIR/web\"]\n{lines}");
     let mut ratoon = Ratoon::start_with(&config, |command| wrap(command, &["prlimit", &limit]));
     let worker = ratoon.ready_workers("web", 1)[0];
     let mut readers = Vec::new();
@@ -62,7 +62,10 @@ fn at_the_descriptor_limit_no_queued_request_is_lost_by_term() {
         assert!(reader.read_some(5).unwrap() > 0);
         readers.push(reader);
     }
-    let mut queued: Vec<Client> = (0..20).map(|_| Client::connect(ratoon.address())).collect();
+    // In both queues: who has just come from the one is not given up for who waits in the other.
+    let (address, path) = (ratoon.address(), ratoon.directory().join("web"));
+    let connect = |number| if number % 2 == 0 { Client::try_connect(address) } else { Client::connect_unix(&path) };
+    let mut queued: Vec<Client> = (0..20).map(|number| connect(number).unwrap()).collect();
     for client in &mut queued {
         client.send(b"GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
     }
