@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) registered: bool,
     /// Whether it stands in the queue of those that can go on.
     pub(super) queued: bool,
+    /// When it was taken in, or its last response had left: an idle one has been so since then.
+    pub(super) quiet_since: u64,
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
     stage: Stage,
@@ -76,6 +78,7 @@ impl Connection {
             serial,
             registered: false,
             queued: false,
+            quiet_since: now,
             deadline: now.saturating_add(rules.header_timeout),
             stage: Stage::Head { reader: HeadReader::default(), timed: true },
         }
@@ -210,6 +213,7 @@ impl Connection {
                 if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle) {
                     exchange.end();
                 }
+                self.quiet_since = now;
                 self.deadline = now.saturating_add(rules.keep_alive_timeout);
                 let more = self.wire.may_have_more();
                 Some(if more { Wish::Again } else { Wish::Wait })

@@ -14,15 +14,9 @@ const LOOK: u64 = 50_000_000;
 
 #[derive(Default)]
 pub(super) struct Crowd {
-    connections: Slab<Member>,
+    connections: Slab<Connection>,
     serial: u32,
     next_look: u64,
-}
-
-struct Member {
-    connection: Connection,
-    /// When it last had a turn: an idle one has been idle since then.
-    had_turn: u64,
 }
 
 impl Crowd {
@@ -35,19 +29,19 @@ impl Crowd {
     }
 
     /// Takes a connection in, made with the serial number it is given.
-    pub(super) fn insert(&mut self, now: u64, make: impl FnOnce(u32) -> Connection) -> usize {
+    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> usize {
         self.serial = self.serial.wrapping_add(1);
         let connection = make(self.serial);
         self.next_look = self.next_look.min(connection.deadline);
-        self.connections.insert(Member { connection, had_turn: now })
+        self.connections.insert(connection)
     }
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
-        self.connections.get_mut(key).map(|member| &mut member.connection)
+        self.connections.get_mut(key)
     }
 
     pub(super) fn remove(&mut self, key: usize) -> Option<Connection> {
-        self.connections.try_remove(key).map(|member| member.connection)
+        self.connections.try_remove(key)
     }
 
     /// The connection an event is meant for, unless that one is gone and another has its number.
@@ -71,11 +65,10 @@ impl Crowd {
         Ok(())
     }
 
-    /// A connection has had its turn, and may have a new deadline: looks must not come later.
-    pub(super) fn had_turn(&mut self, key: usize, now: u64) {
-        if let Some(member) = self.connections.get_mut(key) {
-            member.had_turn = now;
-            self.next_look = self.next_look.min(member.connection.deadline);
+    /// A connection may have a new deadline: looks must not come later.
+    pub(super) fn mind(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get(key) {
+            self.next_look = self.next_look.min(connection.deadline);
         }
     }
 
@@ -88,7 +81,7 @@ impl Crowd {
     pub(super) fn look(&mut self, now: u64) -> Vec<usize> {
         let mut nearest = u64::MAX;
         let mut late = Vec::new();
-        for (key, Member { connection, .. }) in &self.connections {
+        for (key, connection) in &self.connections {
             if connection.deadline <= now {
                 late.push(key);
             } else {
@@ -104,13 +97,13 @@ impl Crowd {
     pub(super) fn most_dispensable(&self) -> Option<usize> {
         self.connections
             .iter()
-            .filter(|(_, each)| each.connection.is_dispensable())
-            .min_by_key(|(_, each)| (!each.connection.is_idle(), each.had_turn))
+            .filter(|(_, each)| each.is_dispensable() && !each.queued)
+            .min_by_key(|(_, each)| (!each.is_idle(), each.quiet_since))
             .map(|(key, _)| key)
     }
 
     /// Whether any connection's end must be waited for.
     pub(super) fn is_engaged(&self) -> bool {
-        self.connections.iter().any(|(_, each)| each.connection.is_engaged())
+        self.connections.iter().any(|(_, each)| each.is_engaged())
     }
 }

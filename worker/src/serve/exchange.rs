@@ -201,9 +201,11 @@ impl Exchange {
         if !unsent || response.body().remaining() != Some(0) || !has_one_length(response.headers()) {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
+        let stated = response.headers().get(CONTENT_LENGTH).and_then(|value| decimal(value.as_bytes()));
+        let stated = stated.filter(|length| !self.is_head && *length > 0);
         self.phase = Phase::Response { keep };
         let wire = self.wire.clone();
-        self.letters.response.set(Some(response.map(|body| Outgoing { body, wire })));
+        self.letters.response.set(Some(response.map(|body| Outgoing { body, stated, wire })));
     }
 
     /// Takes hyper's machine away: what it read beyond its request goes back to the wire.

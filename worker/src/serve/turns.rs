@@ -16,8 +16,7 @@ impl<A: App> Server<A> {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone());
-                let key =
-                    self.crowd.insert(self.now, |serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
                 if let Some(cell) = self.cell() {
                     cell.opened();
                 }
@@ -109,7 +108,7 @@ impl<A: App> Server<A> {
             return;
         };
         let serial = connection.serial;
-        self.crowd.had_turn(key, self.now);
+        self.crowd.mind(key);
         match wish {
             Wish::Wait => {
                 if let Err(error) = self.crowd.register(key, &self.epoll) {
@@ -154,7 +153,7 @@ impl<A: App> Server<A> {
             if connection.is_sending() && connection.wire.was_taken() {
                 // It reads, if slowly: what counts is its own pause, not ours.
                 connection.deadline = now.saturating_add(self.rules.send_timeout);
-                self.crowd.had_turn(key, now);
+                self.crowd.mind(key);
                 continue;
             }
             let wish = connection.expire(self.now);

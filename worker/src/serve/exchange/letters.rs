@@ -49,6 +49,9 @@ impl Future for Answer {
 /// A response's body, which tells the wire when hyper is through with it.
 pub(super) struct Outgoing {
     pub(super) body: Body,
+    /// The length that a 304 states for the body it leaves out: hyper writes it only for a body that claims to have it,
+    /// and does not ask that body for a byte.
+    pub(super) stated: Option<u64>,
     pub(super) wire: Rc<Wire>,
 }
 
@@ -61,11 +64,11 @@ impl http_body::Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.stated.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.stated.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
     }
 }
 
