@@ -11,7 +11,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::RwLock;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 pub use format::escaped;
@@ -118,15 +118,18 @@ pub(crate) enum RequestId {
     },
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
 impl RequestId {
     pub(crate) fn of(headers: &HeaderMap, since: u64, pid: u32, number: u64) -> RequestId {
         let visible = |value: &&HeaderValue| {
             (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
         };
-        if let Some(given) = headers.get("x-request-id").filter(visible) {
+        if let Some(given) = headers.get(&REQUEST_ID).filter(visible) {
             return RequestId::Given(given.clone());
         }
-        match headers.get("traceparent").filter(visible) {
+        match headers.get(&TRACE_PARENT).filter(visible) {
             Some(parent)
                 if parent.as_bytes().splitn(3, |byte| *byte == b'-').nth(1).is_some_and(|id| id.len() == 32) =>
             {

@@ -8,13 +8,12 @@
 mod port;
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
-use nix::unistd::{read, write};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use crate::sys::unsent::unsent;
 
@@ -120,12 +119,11 @@ impl Wire {
 
     /// Writes as much as goes now.
     pub(super) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        self.transmit(|socket| write(socket, bytes)).map(Option::unwrap_or_default)
+        self.transmit(|socket| send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)).map(Option::unwrap_or_default)
     }
 
     /// Tells the client that nothing more comes.
     pub(super) fn finish(&self) {
-        use std::os::fd::AsRawFd;
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
     }
 
@@ -159,7 +157,7 @@ impl Wire {
             return Ok(None);
         }
         loop {
-            match read(&self.socket, buffer) {
+            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     self.ended.set(length == 0);
                     // A short read has emptied the socket, and what comes later comes with an edge of its own:

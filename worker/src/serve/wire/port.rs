@@ -1,7 +1,7 @@
 //! hyper's end of a wire: it takes what it is granted and writes what it is let, and each chunk is judged as it passes.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,11 +9,14 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
 use nix::sys::uio::writev;
-use nix::unistd::write;
 
 use super::Wire;
 use crate::serve::chunks::ChunkReader;
+
+/// A response of at most so many bytes is sent as one piece: cheaper to join than to have the kernel gather.
+const SMALL: usize = 1024;
 
 /// hyper's end of a wire.
 pub(in crate::serve) struct Port {
@@ -67,7 +70,7 @@ impl Read for Port {
 
 impl Write for Port {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.put(bytes.len(), |socket| write(socket, bytes))
+        self.put(bytes.len(), |socket| send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -79,11 +82,17 @@ impl Write for Port {
         _: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = parts.iter().map(|part| part.len()).sum();
-        self.put(length, |socket| match parts {
-            [one] => write(socket, one),
-            parts => writev(socket, parts),
-        })
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length > SMALL {
+            return self.put(length, |socket| writev(socket, parts));
+        }
+        let mut joined = [0; SMALL];
+        let mut end = 0;
+        for part in parts {
+            joined[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        self.put(length, |socket| send(socket.as_raw_fd(), &joined[..length], MsgFlags::MSG_NOSIGNAL))
     }
 
     /// Pending once the response is out: hyper must not go on to the next request, which is not its to take.
