@@ -6,9 +6,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use hyper::server::conn::http1::Builder;
-
-use super::exchange::{Exchange, Progress, Woken};
+use super::exchange::{AtRest, Engines, Exchange, Progress, Woken};
 use super::head::{Framing, HeadReader};
 use super::refusal::Refusal;
 use super::upload::{self, Bounds};
@@ -20,7 +18,7 @@ const LINGER: (u64, usize) = (2_000_000_000, 16 * 1024 * 1024);
 
 /// What all connections of a worker have in common; times in nanoseconds.
 pub(super) struct Rules {
-    pub(super) engine: Builder,
+    pub(super) engines: Engines,
     pub(super) woken: Woken,
     pub(super) bounds: Bounds,
     pub(super) longest_head: usize,
@@ -48,7 +46,7 @@ pub(super) struct Connection {
 
 enum Stage {
     /// A head arrives, or none does yet: then it is idle.
-    Head { reader: HeadReader, timed: bool },
+    Head { reader: HeadReader, timed: bool, rested: Option<AtRest> },
     /// A request is being exchanged.
     Exchange(Box<Exchange>),
     /// Our own words leave.
@@ -80,7 +78,7 @@ impl Connection {
             queued: false,
             quiet_since: now,
             deadline: now.saturating_add(rules.header_timeout),
-            stage: Stage::Head { reader: HeadReader::default(), timed: true },
+            stage: Stage::Head { reader: HeadReader::default(), timed: true, rested: None },
         }
     }
 
@@ -152,7 +150,7 @@ impl Connection {
     }
 
     fn read_head(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
-        let Stage::Head { reader, timed } = &mut self.stage else {
+        let Stage::Head { reader, timed, rested } = &mut self.stage else {
             return None;
         };
         let judged = {
@@ -165,8 +163,9 @@ impl Connection {
                     self.refuse(upload::too_large(), now);
                     return None;
                 }
-                self.stage =
-                    Stage::Exchange(Box::new(Exchange::begin(&rules.engine, &self.wire, &head, rules.bounds.longest)));
+                let (engines, longest) = (&rules.engines, rules.bounds.longest);
+                let exchange = Exchange::begin(engines, rested.take(), &self.wire, &head, longest);
+                self.stage = Stage::Exchange(Box::new(exchange));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None
             }
@@ -209,9 +208,12 @@ impl Connection {
                 Some(Wish::Serve(request))
             }
             Progress::Done { keep: true } => {
-                let idle = Stage::Head { reader: HeadReader::default(), timed: false };
-                if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle) {
-                    exchange.end();
+                let idle = Stage::Head { reader: HeadReader::default(), timed: false, rested: None };
+                if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle)
+                    && let Some(engine) = exchange.end()
+                    && let Stage::Head { rested, .. } = &mut self.stage
+                {
+                    *rested = rules.engines.keep(engine);
                 }
                 self.quiet_since = now;
                 self.deadline = now.saturating_add(rules.keep_alive_timeout);

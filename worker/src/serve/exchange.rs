@@ -4,6 +4,7 @@
 //! service is a letter box: the request is put in, the loop takes it out, and puts the response in when the
 //! application has made it. So the application is never called from inside hyper, and runs outside any runtime.
 
+mod engine;
 mod letters;
 mod woken;
 
@@ -16,36 +17,24 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{Builder, Connection as Machine};
 
-use self::letters::{LetterBox, Letters, Outgoing};
+pub(super) use self::engine::{AtRest, Engine, Engines};
+use self::letters::Outgoing;
 pub(super) use self::woken::Woken;
 use super::chunks::ChunkReader;
 use super::head::{Framing, Head, decimal};
 use super::refusal::Refusal;
 use super::upload::{Bounds, Upload};
-use super::wire::{Port, Wire};
+use super::wire::Wire;
 use crate::app::{Request, Response};
 use crate::scoreboard::LINE;
-
-/// The least that hyper accepts as the size of its buffers, doubled: large enough that a response of some kilobytes
-/// leaves in one piece.
-const BUFFER: usize = 16 * 1024;
-
-/// hyper, as we want it.
-pub(super) fn engine(longest_head: usize) -> Builder {
-    let mut builder = Builder::new();
-    builder.half_close(true).max_buf_size(longest_head.saturating_add(BUFFER));
-    builder
-}
 
 /// How often hyper is let go on before others have their turn: each time it moves at most sixteen buffers.
 const PORTION: usize = 4;
 
 pub(super) struct Exchange {
-    machine: Machine<Port, LetterBox>,
+    engine: Box<Engine>,
     wire: Rc<Wire>,
-    letters: Rc<Letters>,
     /// Why the gate has stopped the body.
     phase: Phase,
     client_goes_on: bool,
@@ -86,8 +75,15 @@ pub(super) enum Progress {
 }
 
 impl Exchange {
-    /// The bytes of `head` are at the front of what has arrived.
-    pub(super) fn begin(engine: &Builder, wire: &Rc<Wire>, head: &Head, longest_body: u64) -> Exchange {
+    /// The bytes of `head` are at the front of what has arrived. `rested` is the connection's own machine, if it has
+    /// one.
+    pub(super) fn begin(
+        engines: &Engines,
+        rested: Option<AtRest>,
+        wire: &Rc<Wire>,
+        head: &Head,
+        longest_body: u64,
+    ) -> Exchange {
         let mut line = [0; LINE];
         let line_length = head.line.min(LINE);
         {
@@ -96,17 +92,13 @@ impl Exchange {
             line[..line_length].copy_from_slice(&inbound[..line_length]);
         }
         let length = head.end - head.start;
-        let (grant, chunks) = match head.framing {
-            Framing::Length(body) => ((length as u64).saturating_add(body), None),
-            Framing::Chunked => (u64::MAX, Some(ChunkReader::new(length, longest_body))),
-        };
-        wire.begin(grant);
-        let letters = Rc::new(Letters::default());
-        let port = Port::new(wire.clone(), chunks);
+        match head.framing {
+            Framing::Length(body) => wire.begin((length as u64).saturating_add(body), None),
+            Framing::Chunked => wire.begin(u64::MAX, Some(ChunkReader::new(length, longest_body))),
+        }
         Exchange {
-            machine: engine.serve_connection(port, LetterBox(letters.clone())),
+            engine: rested.and_then(AtRest::wake).unwrap_or_else(|| engines.make(wire)),
             wire: wire.clone(),
-            letters,
             phase: Phase::Head,
             client_goes_on: head.keep_alive,
             old: head.old,
@@ -151,7 +143,7 @@ impl Exchange {
         let mut context = woken.context();
         for _ in 0..PORTION {
             woken.take();
-            match self.machine.poll_without_shutdown(&mut context) {
+            match self.engine.machine.poll_without_shutdown(&mut context) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => return self.given_up(),
                 Poll::Ready(Err(error)) => return self.failed(&error),
@@ -160,7 +152,7 @@ impl Exchange {
                 let keep = matches!(self.phase, Phase::Response { keep: true });
                 return Progress::Done { keep };
             }
-            if let Some(request) = self.letters.request.take() {
+            if let Some(request) = self.engine.letters.request.take() {
                 let (mut parts, incoming) = request.into_parts();
                 name_host(&mut parts);
                 self.wire.unmute();
@@ -205,13 +197,19 @@ impl Exchange {
         let stated = stated.filter(|length| !self.is_head && *length > 0);
         self.phase = Phase::Response { keep };
         let wire = self.wire.clone();
-        self.letters.response.set(Some(response.map(|body| Outgoing { body, stated, wire })));
+        self.engine.letters.response.set(Some(response.map(|body| Outgoing { body, stated, wire })));
     }
 
-    /// Takes hyper's machine away: what it read beyond its request goes back to the wire.
-    pub(super) fn end(self) {
-        let parts = self.machine.into_parts();
+    /// The machine, if it is empty. One that has read a chunked body may have read beyond its end: that goes back to
+    /// the wire.
+    pub(super) fn end(self) -> Option<Box<Engine>> {
+        if !self.wire.is_chunked() {
+            self.wire.give_back(&[]);
+            return Some(self.engine);
+        }
+        let parts = self.engine.machine.into_parts();
         self.wire.give_back(&parts.read_buf);
+        None
     }
 
     fn collect(&mut self, context: &mut Context<'_>, bounds: &Bounds) -> Result<Option<Box<Request>>, Refusal> {

@@ -30,7 +30,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
-use self::exchange::{Woken, engine};
+use self::exchange::{Engines, Woken};
 use self::inlets::{Door, Inlets};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
@@ -126,7 +126,7 @@ impl<A: App> Server<A> {
             Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, slots: post.slots, bound: limits.body_disk };
         let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
         let rules = Rules {
-            engine: engine(longest_head),
+            engines: Engines::new(longest_head),
             woken: Woken::new(),
             bounds: Bounds {
                 longest: limits.max_body,

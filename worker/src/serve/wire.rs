@@ -11,13 +11,14 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use crate::sys::unsent::unsent;
 
 pub(super) use self::port::Port;
+use super::chunks::ChunkReader;
 use super::refusal::Refusal;
 
 /// How much is read at a time, in bytes.
@@ -46,6 +47,8 @@ pub(super) struct Wire {
     body_over: Cell<bool>,
     flushed: Cell<bool>,
     stopped: Cell<Option<Refusal>>,
+    /// Judges the body as it passes, if it is chunked.
+    chunks: RefCell<Option<ChunkReader>>,
 }
 
 /// What an attempt to read brought.
@@ -76,6 +79,7 @@ impl Wire {
             body_over: Cell::new(false),
             flushed: Cell::new(false),
             stopped: Cell::new(None),
+            chunks: RefCell::default(),
         }
     }
 
@@ -201,8 +205,9 @@ impl Wire {
 impl Wire {
     /// hyper may take so many bytes; until [`Wire::unmute`] what it writes is thrown away, for it can only be a
     /// refusal, and those we write ourselves.
-    pub(super) fn begin(&self, grant: u64) {
+    pub(super) fn begin(&self, grant: u64, chunks: Option<ChunkReader>) {
         self.grant.set(grant);
+        self.chunks.replace(chunks);
         self.muted.set(true);
         self.body_over.set(false);
         self.flushed.set(false);
@@ -213,6 +218,11 @@ impl Wire {
     /// passes is no body any more.
     fn stop(&self, why: Refusal) {
         self.stopped.set(self.stopped.get().or(Some(why)));
+    }
+
+    /// Whether the request's end is found only as its body passes.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunks.borrow().is_some()
     }
 
     /// Why the body was kept from hyper, if it was.
@@ -240,7 +250,7 @@ impl Wire {
     }
 
     /// hyper took more than its request: that goes back in front.
-    pub(super) fn give_back(&self, taken: &Bytes) {
+    pub(super) fn give_back(&self, taken: &[u8]) {
         let mut inbound = self.inbound.borrow_mut();
         if !taken.is_empty() {
             let mut joined = BytesMut::with_capacity(taken.len() + inbound.len());

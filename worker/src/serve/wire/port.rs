@@ -13,7 +13,6 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::uio::writev;
 
 use super::Wire;
-use crate::serve::chunks::ChunkReader;
 
 /// A response of at most so many bytes is sent as one piece: cheaper to join than to have the kernel gather.
 const SMALL: usize = 1024;
@@ -21,18 +20,16 @@ const SMALL: usize = 1024;
 /// hyper's end of a wire.
 pub(in crate::serve) struct Port {
     wire: Rc<Wire>,
-    /// Judges the body as it passes, if it is chunked.
-    chunks: Option<ChunkReader>,
 }
 
 impl Port {
-    pub(in crate::serve) fn new(wire: Rc<Wire>, chunks: Option<ChunkReader>) -> Port {
-        Port { wire, chunks }
+    pub(in crate::serve) fn new(wire: Rc<Wire>) -> Port {
+        Port { wire }
     }
 
     /// Lets these bytes through to hyper, unless they are of a chunked body and no good.
-    fn pass(&mut self, bytes: &[u8], buffer: &mut ReadBufCursor<'_>) -> io::Result<()> {
-        if let Some(chunks) = &mut self.chunks
+    fn pass(&self, bytes: &[u8], buffer: &mut ReadBufCursor<'_>) -> io::Result<()> {
+        if let Some(chunks) = &mut *self.wire.chunks.borrow_mut()
             && let Err(why) = chunks.read(bytes)
         {
             self.wire.stop(why);
@@ -45,8 +42,8 @@ impl Port {
 }
 
 impl Read for Port {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let wire = self.wire.clone();
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let wire = &self.wire;
         let granted = wire.grant.get().min(buffer.remaining() as u64) as usize;
         if granted == 0 {
             return Poll::Pending;
