@@ -96,6 +96,13 @@ impl Scoreboard {
         self.cells.get(slot as usize)
     }
 
+    /// Whether another of the first `slots` workers has nothing to do and clearly fewer connections than `connections`.
+    /// A hint: it may be past before it is acted on.
+    pub fn has_freer(&self, connections: usize, slots: u32) -> bool {
+        let fewer = |cell: &Cell| cell.connections.load(Relaxed) as usize + 1 < connections;
+        self.cells.iter().take(slots as usize).any(|cell| cell.state() == State::Idle && fewer(cell))
+    }
+
     /// Reserves `more` bytes of temporary files for the worker of `cell`, unless the pool then exceeds `bound`.
     /// `in_use` is how many slots, from the first, can have a worker.
     pub fn reserve_disk(&self, cell: &Cell, more: u64, bound: u64, in_use: usize) -> bool {

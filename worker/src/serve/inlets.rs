@@ -18,6 +18,9 @@ use crate::sys::shared::Shared;
 /// How long listeners rest when the kernel has no descriptor or memory for a connection, in nanoseconds.
 const REST: u64 = 50_000_000;
 
+/// How long a freer worker is given to take a connection, in nanoseconds.
+const COURTESY: u64 = 1_000_000;
+
 /// Whether newcomers are taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
@@ -32,6 +35,8 @@ pub(super) struct Inlets {
     door: Door,
     waiting: bool,
     rests_until: u64,
+    /// Whether the last connection that was offered was left to others.
+    deferred: bool,
     scoreboard: Rc<Shared<Scoreboard>>,
     first_token: u64,
 }
@@ -47,7 +52,7 @@ pub(super) enum Arrival {
 impl Inlets {
     /// Events of listener `n` carry `first_token + n`.
     pub(super) fn new(listeners: Vec<OwnedFd>, scoreboard: Rc<Shared<Scoreboard>>, first_token: u64) -> Inlets {
-        Inlets { listeners, door: Door::Open, waiting: false, rests_until: 0, scoreboard, first_token }
+        Inlets { listeners, door: Door::Open, waiting: false, rests_until: 0, deferred: false, scoreboard, first_token }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -105,6 +110,15 @@ impl Inlets {
     /// When resting ends; `None` if the listeners do not rest.
     pub(super) fn rest(&self, now: u64) -> Option<u64> {
         (self.rests_until > now).then_some(self.rests_until)
+    }
+
+    /// Lets others have the next connection; once, then it is taken by whoever is asked.
+    pub(super) fn defer(&mut self, now: u64) -> bool {
+        self.deferred = !self.deferred;
+        if self.deferred {
+            self.rests_until = now + COURTESY;
+        }
+        self.deferred
     }
 
     /// There is room again.

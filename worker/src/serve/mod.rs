@@ -88,6 +88,7 @@ struct Held {
 pub(crate) struct Server<A> {
     app: A,
     worker: Worker,
+    slots: u32,
     since: u64,
     served: u64,
     request_timeout: u64,
@@ -143,6 +144,7 @@ impl<A: App> Server<A> {
         Ok(Server {
             app,
             worker: post.worker,
+            slots: post.slots,
             since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             served: 0,
             request_timeout: limits.request_timeout.saturating_mul(MILLI),

@@ -1,9 +1,9 @@
 //! Who goes on: connections are taken in, given turns, granted what they wish, and closed.
 
-use super::Server;
 use super::connection::{Connection, Wish};
 use super::inlets::Arrival;
 use super::wire::Wire;
+use super::{Server, Stage};
 use crate::app::App;
 
 /// How often the same trouble is complained of, in nanoseconds.
@@ -13,6 +13,11 @@ const RELIEF: u64 = 500_000_000;
 
 impl<A: App> Server<A> {
     pub(super) fn take_in(&mut self, listener: usize) {
+        // Connections stay where they were taken: a worker that was quick when many came would have too many for long.
+        let is_ahead = || self.scoreboard.has_freer(self.crowd.len(), self.slots);
+        if self.stage == Stage::Serving && is_ahead() && self.inlets.defer(self.now) {
+            return;
+        }
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone());
