@@ -186,6 +186,8 @@ impl<A: App> Server<A> {
         self.settle();
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
+            // One moment for both: what one holds to be resting the other must not hold to be over.
+            self.now = clock::now();
             self.inlets.wait_if(self.is_free() && self.has_room(), &self.epoll, self.now);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
@@ -319,7 +321,7 @@ impl<A: App> Server<A> {
 
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> EpollTimeout {
-        let now = clock::now();
+        let now = self.now;
         let rest = self.inlets.rest(now);
         let may_take = self.is_free() && self.has_room() && rest.is_none();
         let asks_listeners = self.stage != Stage::Serving && may_take && self.inlets.may_yield();
