@@ -38,6 +38,7 @@ fn as_process_1_it_serves_replaces_reaps_and_stops() {
     };
     let mut ratoon = Ratoon::start_with(&fixture::pool("web", "workers = 2"), |command| wrap(command, new_namespace));
     ratoon.logged("serving: every pool has a ready worker", &[]);
+    ratoon.logged("ready", &[("worker", 1.into())]);
     let supervisor = process::children(ratoon.pid(), "")[0];
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
 
