@@ -35,7 +35,6 @@ const PORTION: usize = 4;
 pub(super) struct Exchange {
     engine: Box<Engine>,
     wire: Rc<Wire>,
-    /// Why the gate has stopped the body.
     phase: Phase,
     client_goes_on: bool,
     old: bool,
