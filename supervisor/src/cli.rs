@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::act::Daemon;
 use crate::config::{self, Config, Errors};
+use crate::decide::event::Verdict;
 
 /// A preforking process supervisor: keeps pools of reusable, single-threaded worker processes alive.
 #[derive(Debug, Parser)]
@@ -57,7 +58,8 @@ fn run(config: Config) -> ExitCode {
     match Daemon::open(config) {
         Err(error) => complain(&error),
         Ok(daemon) => match daemon.run() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(Verdict::Asked) => ExitCode::SUCCESS,
+            Ok(Verdict::Failed) => ExitCode::FAILURE,
             Err(error) => {
                 tracing::error!(%error, "the supervisor cannot wait for events");
                 ExitCode::FAILURE

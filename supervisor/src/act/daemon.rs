@@ -1,10 +1,13 @@
 //! The loop: wait, translate, decide, perform.
 
+mod configuration;
+mod gauge;
 mod perform;
 mod translate;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
@@ -14,27 +17,40 @@ use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use ratoon_worker::clock;
 
+use self::configuration::Draft;
+use super::clock::Clock;
+use super::memory::Killings;
 use super::notify::Manager;
-use super::pool::{Pool, Template, Worker};
+use super::plan::plan;
+use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
 use crate::config::Config;
-use crate::decide::event::{Event, Exit, PoolId, TemplateRef, Time, WorkerRef};
-use crate::decide::lifecycle::State;
-use crate::decide::{Limits, Supervisor, template};
+use crate::decide::Supervisor;
+use crate::decide::event::{Edition, Event, Exit, PoolId, TemplateRef, Verdict, WorkerRef};
 use crate::sys;
 
 /// The running supervisor.
 pub struct Daemon {
     deciding: Supervisor,
+    /// The configuration in force.
+    config: Config,
+    /// The one that is being tried.
+    draft: Option<Draft>,
     pools: Vec<Pool>,
+    /// The newest pool's.
+    newest: PoolId,
+    /// The program of a pool that names none.
+    sample: PathBuf,
+    clock: Clock,
+    killings: Killings,
     signals: Signals,
     epoll: Epoll,
     manager: Manager,
     events: VecDeque<Event>,
     /// Children that were reaped before the message that would have named them was read.
     unclaimed: HashMap<Pid, Exit>,
-    left: bool,
+    left: Option<Verdict>,
 }
 
 impl Daemon {
@@ -58,21 +74,25 @@ impl Daemon {
         for pipe in signals.descriptors() {
             wait_for(&epoll, pipe, Token::Signal).map_err(system("wait for signals"))?;
         }
-        let pools = open_pools(&config, &sample)?;
-        let limits = config.pools.iter().map(|pool| Limits {
-            workers: pool.workers,
-            boot_timeout: pool.boot_timeout,
-            stop_timeout: pool.stop_timeout,
-        });
+        let pools = open_pools(&config)?;
+        let plans = pools.iter().map(|pool| plan(pool.id, &pool.config)).collect();
+        let clock = Clock::default();
+        let seed = clock::now();
         Ok(Daemon {
-            deciding: Supervisor::new(limits.collect(), clock::now()),
+            deciding: Supervisor::new(plans, seed, clock.now()),
+            newest: pools.last().map_or(PoolId(0), |pool| pool.id),
             pools,
+            config,
+            draft: None,
+            sample,
+            clock,
+            killings: Killings::begin(),
             signals,
             epoll,
             manager: Manager::from_environment(),
             events: VecDeque::new(),
             unclaimed: HashMap::new(),
-            left: false,
+            left: None,
         })
     }
 
@@ -80,27 +100,33 @@ impl Daemon {
     ///
     /// # Errors
     /// What epoll says, if waiting itself fails.
-    pub fn run(mut self) -> Result<(), Errno> {
+    pub fn run(mut self) -> Result<Verdict, Errno> {
         self.announce_listeners();
-        let begin = self.deciding.begin(now());
+        let begin = self.deciding.begin(self.clock.now());
         self.perform(begin);
         self.decide();
         let mut found = [EpollEvent::empty(); 64];
-        while !self.left {
-            let count = match self.epoll.wait(&mut found, self.patience()) {
+        loop {
+            if let Some(verdict) = self.left {
+                return Ok(verdict);
+            }
+            let (begun, patience) = (clock::now(), self.patience());
+            let count = match self.epoll.wait(&mut found, timeout(patience)) {
                 Err(Errno::EINTR) => 0,
                 count => count?,
             };
+            if let Some(planned) = patience {
+                self.clock.woke(begun, planned);
+            }
             for event in &found[..count] {
                 self.translate(Token::unpack(event.data()));
             }
             self.find_overdue();
-            if self.deciding.wake_at().is_some_and(|wanted| wanted <= now()) {
+            if self.deciding.wake_at().is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.events.push_back(Event::Ticked);
             }
             self.decide();
         }
-        Ok(())
     }
 
     fn decide(&mut self) {
@@ -109,63 +135,49 @@ impl Daemon {
                 Event::WorkerDied(who, _) => Some(*who),
                 _ => None,
             };
-            let actions = self.deciding.handle(event, now());
+            let actions = self.deciding.handle(event, self.clock.now());
             self.perform(actions);
             // Only now: the notes have read in its cell what it was doing.
             if let Some(who) = buried
-                && let Some(pool) = self.pools.get_mut(who.pool.0 as usize)
+                && let Some(pool) = self.pool(who.pool)
             {
                 pool.forget(who);
             }
         }
     }
 
-    /// The workers with a deadline, but for those about whom nothing more can be done: they are doomed already, or
-    /// wait for a template that is.
-    fn pressed(&self) -> impl Iterator<Item = (WorkerRef, &State, Time)> {
-        self.deciding.workers().filter_map(|(who, state, _)| {
-            let lost = match state {
-                State::Doomed { .. } => true,
-                State::Ordered { .. } => self.deciding.templates().any(|(template, state, _)| {
-                    template.pool == who.pool && matches!(state, template::State::Doomed { .. })
-                }),
-                _ => false,
-            };
-            let deadline = self.pools.get(who.pool.0 as usize)?.hard_deadline(who).filter(|_| !lost)?;
-            Some((who, state, deadline))
-        })
-    }
-
     /// How long nothing need be done unless something happens. A worker that is idle now can be overdue no earlier
     /// than its whole timeout from now, so there is no tick.
-    fn patience(&self) -> EpollTimeout {
-        let now = now();
-        let known = self.pressed().map(|(_, _, deadline)| deadline);
+    fn patience(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let known = self.pressed().map(|(_, _, due)| due);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
-        let possible = possible.map(|pool| now.after(pool.config.request_timeout).after(pool.config.kill_grace));
-        let Some(until) = known.chain(possible).chain(self.deciding.wake_at()).min() else {
-            return EpollTimeout::NONE;
-        };
-        let millis = until.since(now).as_nanos().div_ceil(1_000_000);
-        EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE)
+        let possible = possible.map(|pool| now.after(pool.config.request_timeout));
+        let until = known.chain(possible).chain(self.deciding.wake_at()).min()?;
+        Some(until.since(now))
+    }
+
+    fn pool(&mut self, id: PoolId) -> Option<&mut Pool> {
+        self.pools.iter_mut().find(|pool| pool.id == id)
     }
 
     fn template(&mut self, who: TemplateRef) -> Option<&mut Template> {
-        self.pools.get_mut(who.pool.0 as usize)?.template.as_mut().filter(|template| template.who == who)
+        self.pool(who.pool)?.templates.get_mut(&who.life)
     }
 
     fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
-        self.pools.get_mut(who.pool.0 as usize)?.worker(who)
+        self.pool(who.pool)?.worker(who)
     }
 
     fn name(&self, id: PoolId) -> &str {
-        self.pools.get(id.0 as usize).map_or("?", |pool| pool.config.name.as_str())
+        self.pools.iter().find(|pool| pool.id == id).map_or("?", |pool| pool.config.name.as_str())
     }
 
     fn announce_listeners(&self) {
         for pool in &self.pools {
-            for listener in &pool.listeners {
-                tracing::info!(pool = %pool.config.name, workers = pool.config.workers, "listening on {}", listener.address());
+            let workers = self.deciding.pool(pool.id).map_or(0, |view| view.wanted);
+            for address in pool.sockets.addresses() {
+                tracing::info!(pool = %pool.config.name, workers, "listening on {address}");
             }
         }
     }
@@ -183,18 +195,23 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-fn now() -> Time {
-    Time(clock::now())
+/// Rounded up: waking a moment early would mean to wake twice.
+fn timeout(patience: Option<Duration>) -> EpollTimeout {
+    let millis = patience.map(|span| span.as_nanos().div_ceil(1_000_000));
+    let millis = millis.map(|millis| i32::try_from(millis).unwrap_or(i32::MAX));
+    millis.and_then(|millis| EpollTimeout::try_from(millis).ok()).unwrap_or(EpollTimeout::NONE)
 }
 
-fn open_pools(config: &Config, sample: &std::path::Path) -> Result<Vec<Pool>, StartError> {
-    let open = |pool: &crate::config::Pool| {
-        Pool::open(pool.clone(), config.log, PathBuf::from(sample)).map_err(|(key, what)| {
-            let line = config.origin.line(&key).map_or_else(String::new, |line| format!(":{line}"));
-            StartError(format!("{}{line}: {key}: {what}", config.origin.file()))
-        })
-    };
-    config.pools.iter().map(open).collect()
+fn open_pools(config: &Config) -> Result<Vec<Pool>, StartError> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for (id, pool) in (0..).map(PoolId).zip(&config.pools) {
+        let others: Vec<&Sockets> = Vec::new();
+        let opened = Pool::open(id, Edition(1), pool.clone(), &others).map_err(|(key, what)| {
+            StartError(config.origin.complaint(&key, what).to_string())
+        })?;
+        pools.push(opened);
+    }
+    Ok(pools)
 }
 
 /// Thousands of idle connections cost descriptors: as many as we may have.

@@ -17,9 +17,8 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
 
-use super::queue;
+use super::queue::Queue;
 use crate::config::{Address, Listen};
-use crate::sys;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -66,9 +65,30 @@ impl Listener {
     /// answering them; once the socket is closed they are refused.
     pub(super) fn stop_listening(&self) -> Result<u32, Errno> {
         listen(&self.socket, Backlog::new(0)?)?;
+        Ok(self.queue()?.waiting)
+    }
+
+    /// Has it as the configuration now wants it: the length of its queue and, of a Unix socket, its owner and mode.
+    ///
+    /// # Errors
+    /// What listen, chown and chmod say, or that there is no such user or group.
+    pub(super) fn adjust(&self, wanted: &Listen) -> Result<(), Error> {
+        if let Address::Unix(path) = &self.address
+            && self.file == identity(path)
+        {
+            own(path, wanted)?;
+        }
+        Ok(listen(&self.socket, backlog(wanted.backlog))?)
+    }
+
+    /// Who waits to be accepted, and how many may.
+    ///
+    /// # Errors
+    /// The kernel does not say: it has no sock_diag, or the socket belongs to another network namespace.
+    pub(super) fn queue(&self) -> Result<Queue, Errno> {
         match self.address {
-            Address::Tcp(_) => sys::queue::waiting(&self.socket),
-            Address::Unix(_) => queue::waiting(&self.socket),
+            Address::Tcp(_) => Queue::of_tcp(&self.socket),
+            Address::Unix(_) => Queue::of_unix(&self.socket),
         }
     }
 }
@@ -118,8 +138,6 @@ fn open_tcp(address: SocketAddr, waiting: u32) -> Result<Listener, Error> {
 }
 
 fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
-    let owner = wanted.owner.as_deref().map(user).transpose()?;
-    let group = wanted.group.as_deref().map(group).transpose()?;
     make_way(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, FLAGS, None)?;
     // Nobody may connect before owner and mode are right.
@@ -128,10 +146,17 @@ fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
     umask(usual);
     bound?;
     let listener = Listener { socket, address: Address::Unix(path.to_owned()), file: identity(path) };
-    chown(path, owner, group)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(wanted.permissions()))?;
+    own(path, wanted)?;
     listen(&listener.socket, backlog(wanted.backlog))?;
     Ok(listener)
+}
+
+/// Gives a Unix socket its owner, group and mode.
+fn own(path: &Path, wanted: &Listen) -> Result<(), Error> {
+    let owner = wanted.owner.as_deref().map(user).transpose()?;
+    let group = wanted.group.as_deref().map(group).transpose()?;
+    chown(path, owner, group)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(wanted.permissions()))
 }
 
 /// Removes a socket that nobody serves any more.
@@ -168,4 +193,55 @@ fn group(name: &str) -> Result<u32, Error> {
     }
     let found = Group::from_name(name)?.ok_or_else(|| Error::other(format!("no group {name:?}")))?;
     Ok(found.gid.as_raw())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::socket::accept;
+    use nix::unistd::close;
+
+    use super::*;
+
+    /// Loopback delivers at its leisure on a busy machine.
+    fn comes_to_hold(listener: &Listener, queue: Queue) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while listener.queue() != Ok(queue) {
+            assert!(Instant::now() < deadline, "{:?} is not {queue:?}", listener.queue());
+            std::thread::yield_now();
+        }
+    }
+
+    fn says_who_waits_and_how_many_may<C>(address: Address, connect: impl Fn(&Address) -> C) {
+        let listener = Listener::open(&Listen { backlog: 7, ..Listen::new(address) }).unwrap();
+        comes_to_hold(&listener, Queue { waiting: 0, limit: 7 });
+        let _clients = [connect(listener.address()), connect(listener.address())];
+        comes_to_hold(&listener, Queue { waiting: 2, limit: 7 });
+        close(accept(listener.as_fd().as_raw_fd()).unwrap()).unwrap();
+        comes_to_hold(&listener, Queue { waiting: 1, limit: 7 });
+        assert_eq!(listener.stop_listening(), Ok(1));
+        assert_eq!(listener.queue(), Ok(Queue { waiting: 1, limit: 0 }));
+    }
+
+    #[test]
+    fn a_tcp_listener_says_who_waits_and_how_many_may() {
+        let anywhere = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        says_who_waits_and_how_many_may(anywhere, |address| match address {
+            Address::Tcp(address) => TcpStream::connect(address).unwrap(),
+            Address::Unix(_) => unreachable!(),
+        });
+    }
+
+    #[test]
+    fn a_unix_listener_says_who_waits_and_how_many_may() {
+        let directory = tempfile::tempdir().unwrap();
+        says_who_waits_and_how_many_may(Address::Unix(directory.path().join("socket")), |address| match address {
+            Address::Unix(path) => UnixStream::connect(path).unwrap(),
+            Address::Tcp(_) => unreachable!(),
+        });
+    }
 }

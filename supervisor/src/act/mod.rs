@@ -1,10 +1,13 @@
 //! The half of the supervisor that acts: it waits, says what happened, and does what was decided. It decides nothing.
 
 mod children;
+mod clock;
 mod daemon;
 mod listener;
+mod memory;
 mod notes;
 mod notify;
+mod plan;
 mod pool;
 mod queue;
 mod signals;

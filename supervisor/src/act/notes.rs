@@ -2,73 +2,59 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use crate::decide::cause::Cause;
+use crate::decide::event::{Generation, Note, Outcome, Pid, PoolId, Stop, WorkerRef};
 
-use crate::decide::event::{Cause, Exit, Generation, Note, Pid, PoolId, Stop, WorkerRef};
+/// A line about one worker: a level, the worker, what more there is to say.
+macro_rules! about {
+    ($level:ident, $who:expr, $($rest:tt)*) => {{
+        let who = $who;
+        tracing::$level!(pool = who.pool, worker = who.slot, r#gen = who.generation, pid = who.pid, $($rest)*)
+    }};
+}
 
 /// Writes the line. `pool` knows the pools' names; `last_request` is what a worker was doing, and for how long.
 pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_request: Option<(String, Duration)>) {
+    let who = |worker: &WorkerRef, pid: Option<Pid>, generation: &Generation| Who {
+        pool: pool(worker.pool),
+        slot: worker.slot,
+        generation: generation.0,
+        pid: pid.map(|pid| pid.0),
+    };
+    let (request, running) = last_request.map_or((None, None), |(line, running)| (Some(line), Some(span(running))));
     match note {
         Note::TemplateLoaded(template, generation, took) => {
             tracing::info!(pool = pool(template.pool), r#gen = generation.0, took = %span(*took), "template loaded");
         }
         Note::TemplateDied { template, generation, cause, retry, failures } => {
-            let (pool, r#gen, cause) = (pool(template.pool), generation.0, self::cause(cause));
-            match retry {
-                None => tracing::info!(pool, r#gen, cause, "template gone"),
-                Some(retry) => {
-                    tracing::error!(pool, r#gen, cause, failures, retry = %span(*retry), "template died");
-                }
+            let (pool, r#gen, retry) = (pool(template.pool), generation.0, retry.map(span));
+            if retry.is_some() || cause.is_fault() {
+                tracing::error!(pool, r#gen, %cause, failures, retry, "template died");
+            } else {
+                tracing::info!(pool, r#gen, %cause, "template gone");
             }
         }
+        Note::NotPrepared { pool: id, reason } => {
+            tracing::error!(pool = pool(*id), reason, "the command that prepares the program failed");
+        }
         Note::WorkerReady { worker, pid, generation, boot } => {
+            about!(info, who(worker, Some(*pid), generation), boot = %span(*boot), "ready");
+        }
+        Note::Interrupting(worker) => {
             let (pool, worker) = (pool(worker.pool), worker.slot);
-            tracing::info!(pool, worker, r#gen = generation.0, pid = pid.0, boot = %span(*boot), "ready");
+            tracing::warn!(pool, worker, request, running, "overdue: asking where it is stuck");
         }
         Note::Killing { worker, pid, generation, cause } => {
-            let who = Who::new(pool(worker.pool), *worker, *pid, *generation);
-            let (request, running) = shown(last_request);
-            tracing::warn!(
-                pool = who.pool,
-                worker = who.slot,
-                r#gen = who.generation,
-                pid = who.pid,
-                cause = self::cause(cause),
-                request,
-                running,
-                "killing"
-            );
+            about!(warn, who(worker, *pid, generation), %cause, request, running, "killing");
         }
         Note::WorkerDied { worker, pid, generation, cause, lived, retry, failures } => {
-            let who = Who::new(pool(worker.pool), *worker, *pid, *generation);
-            let (request, running) = shown(last_request);
-            let retry = retry.map(span);
+            let (who, lived, retry) = (who(worker, *pid, generation), span(*lived), retry.map(span));
             let failures = (*failures > 0).then_some(*failures);
-            let (cause_text, lived) = (self::cause(cause), span(*lived));
             match cause {
-                Cause::Retired | Cause::StoppedNow => tracing::info!(
-                    pool = who.pool,
-                    worker = who.slot,
-                    r#gen = who.generation,
-                    pid = who.pid,
-                    cause = cause_text,
-                    lived,
-                    retry,
-                    "gone"
-                ),
-                _ => tracing::error!(
-                    pool = who.pool,
-                    worker = who.slot,
-                    r#gen = who.generation,
-                    pid = who.pid,
-                    cause = cause_text,
-                    lived,
-                    request,
-                    running,
-                    failures,
-                    retry,
-                    "died"
-                ),
+                Cause::Recycled(_) | Cause::Retired(_) | Cause::StoppedNow => {
+                    about!(info, who, %cause, lived, retry, "gone");
+                }
+                _ => about!(error, who, %cause, lived, request, running, failures, retry, "died"),
             }
         }
         Note::PoolFailed { pool: id, failures, retry } => tracing::error!(
@@ -76,13 +62,29 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
             "pool failed: too many boots failed within a minute; it keeps its listeners and is tried again, slowly"
         ),
         Note::PoolRecovered(id) => tracing::info!(pool = pool(*id), "pool recovered"),
-        Note::Stopping(Stop::Graceful) => {
-            tracing::info!("stopping: what was accepted or queued is served")
+        Note::GivingUp(id) => tracing::error!(pool = pool(*id), "on_failure is \"exit\": the daemon stops"),
+        Note::MaxChildrenReached { pool: id, most } => {
+            tracing::warn!(pool = pool(*id), max_workers = most, "max children reached: raise max_workers, or make requests shorter");
         }
+        Note::Sized(id, workers) => tracing::info!(pool = pool(*id), workers, "size changed by the operator"),
+        Note::WorkersUnwanted => tracing::info!("all workers retire; a reload brings them back"),
+        Note::Reloading(edition) => tracing::info!(edition = edition.0, "reloading"),
+        Note::ReloadRemembered => tracing::info!("a reload is under way: another one follows it"),
+        Note::Rolling(edition) => {
+            tracing::info!(edition = edition.0, "every pool has a ready worker of the new generation: the old ones are replaced");
+        }
+        Note::Settling(edition) => {
+            tracing::info!(edition = edition.0, "the new generation serves alone: it is watched for settle");
+        }
+        Note::Reloaded(edition, Outcome::Done) => tracing::info!(edition = edition.0, "reloaded"),
+        Note::Reloaded(edition, Outcome::Failed { pool: id, reason }) => {
+            let pool = id.map(pool);
+            tracing::error!(edition = edition.0, pool, reason, "reload failed: everything is as it was");
+        }
+        Note::Removing(id) => tracing::info!(pool = pool(*id), "removed: what was accepted or queued is served"),
+        Note::Stopping(Stop::Graceful) => tracing::info!("stopping: what was accepted or queued is served"),
         Note::Stopping(Stop::Now) => tracing::info!("stopping now"),
-        Note::StopOverdue(left) => {
-            tracing::warn!(workers = left, "stop_timeout is over: killing who is left")
-        }
+        Note::StopOverdue(left) => tracing::warn!(workers = left, "stop_timeout is over: killing who is left"),
         Note::Mistake(what) => tracing::error!(what, "the supervisor contradicted itself: please report this"),
     }
 }
@@ -92,43 +94,6 @@ struct Who<'a> {
     slot: u32,
     generation: u32,
     pid: Option<i32>,
-}
-
-impl<'a> Who<'a> {
-    fn new(pool: &'a str, worker: WorkerRef, pid: Option<Pid>, generation: Generation) -> Who<'a> {
-        Who { pool, slot: worker.slot, generation: generation.0, pid: pid.map(|pid| pid.0) }
-    }
-}
-
-fn shown(request: Option<(String, Duration)>) -> (Option<String>, Option<String>) {
-    request.map_or((None, None), |(line, running)| (Some(line), Some(span(running))))
-}
-
-/// A cause in the one vocabulary.
-fn cause(cause: &Cause) -> String {
-    match cause {
-        Cause::Exited(status) => exit(Exit::Status(*status)),
-        Cause::Killed { number, core } => exit(Exit::Signal { number: *number, core: *core }),
-        Cause::BootTimeout => "boot timeout".into(),
-        Cause::BootRefused(reason) => format!("boot failed: {reason}"),
-        Cause::NotStarted(reason) => format!("not started: {reason}"),
-        Cause::RequestTimeout => "request timeout".into(),
-        Cause::StopTimeout => "stop timeout".into(),
-        Cause::StoppedNow => "stopped now".into(),
-        Cause::Retired => "retired".into(),
-        Cause::TemplateLost => "its template died".into(),
-    }
-}
-
-/// The end of a process in the same vocabulary.
-pub(super) fn exit(exit: Exit) -> String {
-    match exit {
-        Exit::Status(status) => format!("exited {status}"),
-        Exit::Signal { number, core } => {
-            let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
-            format!("signal {name}{}", if core { " (core dumped)" } else { "" })
-        }
-    }
 }
 
 /// A time for people: `850µs`, `12ms`, `3.2s`, `4m10s`.

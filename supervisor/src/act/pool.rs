@@ -1,40 +1,49 @@
 //! What is real of a pool: its sockets, its scoreboard, the processes and the ways to speak to them.
 //!
-//! Does what it is told with them. Who should live, and why, is decided elsewhere.
+//! Does what it is told with them. Who should live, and why, is decided elsewhere. Executing templates and commands is in
+//! `launch`, the sockets and which edition needs them in `sockets`.
+
+mod launch;
+mod sockets;
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
-use ratoon_worker::protocol::{CHANNEL, Charter, Limits, Order, VERSION};
-use ratoon_worker::scoreboard::{Scoreboard, State};
+use ratoon_worker::inbox::Inbox;
+use ratoon_worker::protocol::Order;
+use ratoon_worker::scoreboard::Scoreboard;
 use ratoon_worker::sys::shared::Shared;
 
-use super::listener::Listener;
 use crate::config;
-use crate::decide::event::{Generation, TemplateRef, Time, WorkerRef};
+use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+use launch::Preparation;
+pub(super) use sockets::Sockets;
 
 /// A pool's sockets, scoreboard and processes.
 pub(super) struct Pool {
+    pub(super) id: PoolId,
+    /// The configuration in force.
     pub(super) config: config::Pool,
-    log: config::Log,
-    sample: PathBuf,
+    /// The configurations of the editions that templates may still be started of.
+    editions: BTreeMap<Edition, config::Pool>,
     pub(super) scoreboard: Shared<Scoreboard>,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) template: Option<Template>,
-    pub(super) workers: BTreeMap<u32, Worker>,
+    /// Where its workers leave connections for each other. Held here, so that none is lost while there is no worker.
+    inbox: Inbox,
+    pub(super) sockets: Sockets,
+    /// By life.
+    pub(super) templates: BTreeMap<u64, Template>,
+    /// By life.
+    pub(super) workers: BTreeMap<u64, Worker>,
+    preparation: Option<Preparation>,
+    /// Requests begun when the pool was last counted.
+    pub(super) requests: u64,
 }
 
 /// A template process.
 pub(super) struct Template {
     pub(super) who: TemplateRef,
+    pub(super) generation: Generation,
     pub(super) pid: Pid,
     /// `None` once it has hung up, or we have.
     pub(super) channel: Option<Channel>,
@@ -45,6 +54,9 @@ pub(super) struct Template {
 /// A worker process, or the order to fork one.
 pub(super) struct Worker {
     pub(super) who: WorkerRef,
+    pub(super) generation: Generation,
+    /// When it was ordered, as the cells' clock has it.
+    pub(super) ordered: u64,
     /// `None` once it has hung up, or talked nonsense.
     pub(super) channel: Option<Channel>,
     /// `None` until the template has announced it, and again once it is reaped.
@@ -52,103 +64,88 @@ pub(super) struct Worker {
 }
 
 impl Pool {
-    /// Opens what must be open before anything runs. `sample` is the program of a pool that names none.
+    /// A pool that has nothing yet but what must be open before anything runs.
     ///
     /// # Errors
     /// The key it is about, and what could not be done, in a sentence.
-    pub(super) fn open(config: config::Pool, log: config::Log, sample: PathBuf) -> Result<Pool, (String, String)> {
+    pub(super) fn open(
+        id: PoolId,
+        edition: Edition,
+        config: config::Pool,
+        others: &[&Sockets],
+    ) -> Result<Pool, (String, String)> {
         let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
             .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
-        let listeners = config
-            .listen
-            .iter()
-            .enumerate()
-            .map(|(place, listen)| {
-                Listener::open(listen).map_err(|what| (format!("{}.listen[{place}]", config.path()), what))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Pool { config, log, sample, scoreboard, listeners, template: None, workers: BTreeMap::new() })
+        let inbox = Inbox::new().map_err(|errno| (config.path(), format!("cannot create the inbox: {errno}")))?;
+        let mut sockets = Sockets::default();
+        sockets.open(&config, edition, others)?;
+        Ok(Pool {
+            id,
+            editions: BTreeMap::from([(edition, config.clone())]),
+            config,
+            scoreboard,
+            inbox,
+            sockets,
+            templates: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            preparation: None,
+            requests: 0,
+        })
     }
 
-    /// Executes the program as a template.
+    /// Another configuration that templates may be started of; what it names and is not open yet is opened.
     ///
     /// # Errors
-    /// What could not be done, in a sentence.
-    pub(super) fn start_template(&mut self, who: TemplateRef, generation: Generation) -> Result<(), String> {
-        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
-        let executable = self.config.executable()?.unwrap_or_else(|| self.sample.clone());
-        let arguments = self.config.program.as_deref().unwrap_or_default();
-        let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
-        let mut command = Command::new(&executable);
-        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
-        // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
-        // executed: we have one thread.
-        let number = theirs.as_fd().as_raw_fd();
-        command.env(CHANNEL, number.to_string());
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|errno| format!("cannot pass a channel: {errno}"))?;
-        let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
-        drop(theirs);
-        let pid = Pid::from_raw(process.id() as i32);
-        // What cannot be told now the template waits for in vain, and reads the end of its channel.
-        let told = self.send_load(&ours, generation);
-        if let Err(error) = &told
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            tracing::error!(pool = %self.config.name, r#gen = generation.0, %error, "cannot tell the template what to load");
-        }
-        self.template = Some(Template { who, pid, channel: told.ok().map(|()| ours), introduced: false });
+    /// As for [`Pool::open`].
+    pub(super) fn draft(
+        &mut self,
+        edition: Edition,
+        config: config::Pool,
+        others: &[&Sockets],
+    ) -> Result<(), (String, String)> {
+        self.sockets.open(&config, edition, others)?;
+        self.editions.insert(edition, config);
         Ok(())
     }
 
-    fn send_load(&self, channel: &Channel, generation: Generation) -> io::Result<()> {
-        let charter = serde_json::to_vec(&self.charter(generation))?;
-        let mut file = tempfile_in_memory("ratoon-charter")?;
-        file.write_all(&charter)?;
-        file.rewind()?;
-        let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
-        descriptors.extend(self.listeners.iter().map(AsFd::as_fd));
-        channel.send(&Order::Load { version: VERSION }, &descriptors)
-    }
-
-    fn charter(&self, generation: Generation) -> Charter {
-        let config = &self.config;
-        Charter {
-            pool: config.name.clone(),
-            generation: generation.0,
-            slots: config.workers,
-            settings: config.settings.clone().into(),
-            limits: limits(config),
-            log_level: self.log.level,
-            log_format: self.log.format,
+    /// From now on this edition's configuration is the one in force.
+    pub(super) fn adopt(&mut self, edition: Edition) {
+        if let Some(config) = self.editions.get(&edition) {
+            self.config = config.clone();
+            self.sockets.adjust(&self.config);
         }
     }
 
-    /// Has the template fork a worker; the deadline is in the cell before the template hears of it.
-    ///
-    /// # Errors
-    /// What could not be done, in a sentence; then no process comes of it.
-    pub(super) fn order_fork(&mut self, who: WorkerRef, deadline: Time) -> Result<(), String> {
-        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
-        if let Some(cell) = self.scoreboard.cell(who.slot) {
-            cell.assign(who.life, deadline.0);
+    /// This edition is given up: the one before it is in force, whether it ever ceased to be or not.
+    pub(super) fn abandon(&mut self, edition: Edition) {
+        self.sockets.abandon(edition);
+        self.editions.remove(&edition);
+        if let Some((_, config)) = self.editions.last_key_value() {
+            self.config = config.clone();
+            self.sockets.adjust(&self.config);
         }
-        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None });
-        let template = self.template.as_ref().and_then(|template| template.channel.as_ref());
-        let channel = template.ok_or("there is no template")?;
-        let order = Order::Fork { slot: who.slot, life: who.life };
-        channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
     }
 
-    /// The worker that has this life, if it is the present one of its slot.
+    /// This edition has proven itself: what only those before it used is given up.
+    pub(super) fn conclude(&mut self, edition: Edition) {
+        if self.editions.contains_key(&edition) {
+            self.editions.retain(|each, _| *each == edition);
+            let closed = self.sockets.conclude(&self.config, &self.scoreboard);
+            for place in closed {
+                self.tell_workers(&Order::Close { listener: place });
+            }
+        }
+    }
+
+    /// The worker that has this life.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
-        self.workers.get_mut(&who.slot).filter(|worker| worker.who == who)
+        self.workers.get_mut(&who.life).filter(|worker| worker.who == who)
     }
 
     /// Nothing is left of this worker: its slot is clear.
     pub(super) fn forget(&mut self, who: WorkerRef) {
         if self.worker(who).is_some() {
-            self.workers.remove(&who.slot);
+            self.workers.remove(&who.life);
             if let Some(cell) = self.scoreboard.cell(who.slot) {
                 cell.clear();
             }
@@ -157,55 +154,17 @@ impl Pool {
 
     /// Lets no newcomers into the queues, and leaves what is in them to the draining workers.
     pub(super) fn stop_listening(&self) {
-        for (place, listener) in self.listeners.iter().enumerate() {
-            let waiting = listener.stop_listening().unwrap_or_else(|error| {
-                tracing::warn!(pool = %self.config.name, %error, "the length of a queue is not known: all of it is served");
-                self.config.listen.get(place).map_or(0, |listen| listen.backlog)
-            });
-            self.scoreboard.set_quota(place, u64::from(waiting));
+        self.sockets.stop_listening(&self.config.name, &self.scoreboard);
+    }
+
+
+    fn tell_workers(&self, order: &Order) {
+        for worker in self.workers.values() {
+            if let Some(channel) = &worker.channel
+                && let Err(error) = channel.send(order, &[])
+            {
+                tracing::warn!(pool = %self.config.name, worker = worker.who.slot, %error, "cannot tell a worker: {order:?}");
+            }
         }
-    }
-
-    /// When this worker is killed for its deadline: with the grace if it is in a request, at once if it is booting.
-    /// `None` if nothing presses.
-    pub(super) fn hard_deadline(&self, who: WorkerRef) -> Option<Time> {
-        let cell = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life)?;
-        let deadline = cell.deadline();
-        match (deadline, cell.state()) {
-            (0, _) => None,
-            (deadline, State::Starting) => Some(Time(deadline)),
-            (deadline, _) => Some(Time(deadline).after(self.config.kill_grace)),
-        }
-    }
-}
-
-fn tempfile_in_memory(name: &str) -> nix::Result<std::fs::File> {
-    nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
-}
-
-fn limits(config: &config::Pool) -> Limits {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Limits {
-        request_timeout: millis(config.request_timeout),
-        header_timeout: millis(config.header_timeout),
-        body_timeout: millis(config.body_timeout),
-        send_timeout: millis(config.send_timeout),
-        keep_alive_timeout: millis(config.keep_alive_timeout),
-        max_header: config.max_header,
-        max_body: config.max_body,
-        body_memory: config.body_memory,
-        body_dir: config.body_dir.clone(),
-        body_disk: config.body_disk,
-        max_connections: config.max_connections,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_by_hand_has_the_limits_of_a_pool_that_says_nothing() {
-        assert_eq!(limits(&config::Pool::default()), Limits::default());
     }
 }

@@ -1,31 +1,41 @@
-//! What the loop waits for, as the kernel gives it back: a signal, or somebody's channel.
+//! What the loop waits for, as the kernel gives it back: a signal, somebody's channel, a listener, the control socket.
 
 use std::os::fd::BorrowedFd;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-/// Whose event it is: a signal's, the template's of a pool, the worker's of a pool and slot.
+use crate::decide::event::PoolId;
+
+/// Whose event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     Signal,
-    Template(u32),
-    Worker(u32, u32),
+    /// A template or a worker, by its life.
+    Process(u64),
+    /// A listener of a pool that has no worker.
+    Listener(PoolId),
+    /// The control socket or one of its clients.
+    Control,
 }
+
+const KIND: u32 = 60;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
         match self {
             Token::Signal => 0,
-            Token::Template(pool) => 1 << 62 | u64::from(pool),
-            Token::Worker(pool, slot) => 2 << 62 | u64::from(slot) << 31 | u64::from(pool),
+            Token::Process(life) => 1 << KIND | life,
+            Token::Listener(pool) => 2 << KIND | u64::from(pool.0),
+            Token::Control => 3 << KIND,
         }
     }
 
     pub(super) fn unpack(packed: u64) -> Token {
-        let low = (packed & 0x7fff_ffff) as u32;
-        match packed >> 62 {
-            1 => Token::Template(low),
-            2 => Token::Worker(low, (packed >> 31 & 0x7fff_ffff) as u32),
+        let low = packed & ((1 << KIND) - 1);
+        match packed >> KIND {
+            1 => Token::Process(low),
+            2 => Token::Listener(PoolId(low as u32)),
+            3 => Token::Control,
             _ => Token::Signal,
         }
     }

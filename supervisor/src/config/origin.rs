@@ -41,7 +41,7 @@ impl Origin {
     }
 
     /// A complaint about the key at `path`, on its line or on that of the nearest table the file does have.
-    pub(super) fn complaint(&self, path: &str, message: impl Into<String>) -> Complaint {
+    pub(crate) fn complaint(&self, path: &str, message: impl Into<String>) -> Complaint {
         let mut nearest = path;
         while self.line(nearest).is_none() && !nearest.is_empty() {
             nearest = &nearest[..nearest.rfind(['.', '[']).unwrap_or(0)];

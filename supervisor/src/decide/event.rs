@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+use super::cause::Cause;
+use super::limits::Limits;
+use super::scale::Census;
+
 /// A moment of `CLOCK_MONOTONIC`, in nanoseconds: the same clock the scoreboard's deadlines are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub u64);
@@ -21,13 +25,18 @@ impl Time {
     }
 }
 
-/// A pool, by its place in the configuration.
+/// A pool. Never used twice: a pool that is removed and added again is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(pub u32);
 
-/// One loaded version of a pool's program and configuration, counted from 1.
+/// One loaded version of a pool's program and configuration, counted from 1: every template that loads is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u32);
+
+/// A configuration of the whole daemon as one reading of the file gave it, counted from 1. Several generations of a
+/// pool can come of the same edition: a template that died is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Edition(pub u32);
 
 /// A process id as the kernel gives it; only a label here, never something to signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,10 +75,48 @@ pub enum Exit {
         /// Whether a core was dumped.
         core: bool,
     },
+    /// The kernel killed it because memory had run out.
+    OutOfMemory,
+}
+
+/// What the deciding half is told of a pool when a configuration has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Which pool; one that is not known yet is new.
+    pub pool: PoolId,
+    /// Its numbers.
+    pub limits: Limits,
+}
+
+/// What a reload wants to load anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole file, and with it every pool.
+    Everything,
+    /// These pools only.
+    Pools(Vec<PoolId>),
+}
+
+/// Whoever waits for the outcome of a reload; only a label here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asker(pub u64);
+
+/// How a reload ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new generations serve, and have done so for `settle`.
+    Done,
+    /// Everything is as it was.
+    Failed {
+        /// The pool that is to blame, if one is.
+        pool: Option<PoolId>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The template has run the application's `load` and takes orders.
     TemplateLoaded(TemplateRef),
@@ -87,16 +134,61 @@ pub enum Event {
     WorkerReady(WorkerRef),
     /// The worker's `start` failed, with this reason; its death follows.
     WorkerRefused(WorkerRef, String),
-    /// The worker leaves of its own accord (it was asked to by a signal); its death follows.
-    WorkerLeaving(WorkerRef),
-    /// The worker's deadline, with the grace that belongs to it, has passed.
-    WorkerOverdue(WorkerRef),
+    /// The worker leaves of its own accord, and why; its death follows.
+    WorkerLeaving(WorkerRef, Farewell),
+    /// The worker has nothing left to do but to send what its clients have not taken yet.
+    WorkerTrailing(WorkerRef),
+    /// The deadline in the worker's cell has passed, and what [`Supervisor::due`](super::Supervisor::due) named is due.
+    WorkerOverdue(WorkerRef, Time),
     /// The worker has been reaped.
     WorkerDied(WorkerRef, Exit),
+    /// The memory of a pool's workers was measured: bytes of each that it shares with nobody.
+    Measured(Vec<(WorkerRef, u64)>),
+    /// A pool was counted.
+    Counted(PoolId, Census),
+    /// Somebody has connected to a pool that has no worker.
+    Knocked(PoolId),
+    /// Somebody wants the size of every pool moved by so much.
+    SizeWanted(i32),
+    /// Somebody wants all workers to retire, and the supervisor to stay.
+    WorkersUnwanted,
+    /// Somebody wants everything, or some pools, loaded anew.
+    ReloadWanted(Scope, Asker),
+    /// The configuration was read, what it names was opened; or why not.
+    ConfigurationRead(Edition, Result<Proposal, String>),
+    /// The command that prepares a pool's edition has ended; or why it failed.
+    Prepared(PoolId, Edition, Result<(), String>),
     /// Somebody wants the whole daemon to end.
     StopWanted(Stop),
     /// The moment `wake_at` asked for has come.
     Ticked,
+}
+
+/// Whether the daemon ends as it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was asked to.
+    Asked,
+    /// A pool failed that was not to be served without.
+    Failed,
+}
+
+/// Why a worker leaves of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// It begins the last request it may serve.
+    Requests,
+    /// It was asked to by a signal.
+    Signal,
+}
+
+/// What a configuration that was read asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// The pools that get a new generation.
+    pub plans: Vec<Plan>,
+    /// The pools that are in the file no more.
+    pub removed: Vec<PoolId>,
 }
 
 /// The two ways to end.
@@ -111,8 +203,24 @@ pub enum Stop {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Execute the pool's program as a template.
-    StartTemplate(TemplateRef, Generation),
+    /// Read the configuration, open what it names that is not open yet.
+    ReadConfiguration(Edition, Scope),
+    /// Run the command that prepares this edition of the pool.
+    Prepare(PoolId, Edition),
+    /// Kill that command: its end is not waited for any more.
+    AbandonPreparation(PoolId, Edition),
+    /// Every pool has a ready worker of this edition: from now on its configuration is the one in force.
+    Adopt(Edition),
+    /// This edition, adopted or not, has failed: what was opened for it is closed, the one before is in force.
+    Abandon(Edition),
+    /// This edition has proven itself: what only the one before used is closed.
+    Conclude(Edition),
+    /// Tell whoever waits how their reload ended.
+    Answer(Vec<Asker>, Outcome),
+    /// Nothing is left of this pool: close all it had.
+    Close(PoolId),
+    /// Execute the program of the pool's edition as a template.
+    StartTemplate(TemplateRef, Generation, Edition),
     /// Hang up on the template: it leaves at once when it reads the end of its channel.
     DismissTemplate(TemplateRef),
     /// Kill the template.
@@ -127,13 +235,25 @@ pub enum Action {
         generation: Generation,
         /// When it must be ready.
         deadline: Time,
+        /// How many requests it may serve; `None`: any number.
+        max_requests: Option<u64>,
     },
     /// Give up on a worker that was ordered and will not come: close its channel, clear its cell.
     Forget(WorkerRef),
     /// Have the worker serve what it holds and what is queued for it, then leave.
     OrderDrain(WorkerRef),
+    /// Have the worker finish what it has begun, hand over its connections, and leave.
+    OrderRetire(WorkerRef),
+    /// Have the worker say where it is stuck, and answer its client.
+    Interrupt(WorkerRef),
     /// Kill the worker.
     Kill(WorkerRef),
+    /// Measure the memory of the pool's workers.
+    Measure(PoolId),
+    /// Count the pool's workers and those who wait for one.
+    Count(PoolId),
+    /// Say when somebody connects to the pool, which has no worker.
+    AwaitKnock(PoolId),
     /// Let no newcomers into the queues of the pool's listeners; what is queued stays for the draining workers.
     StopListening(PoolId),
     /// Tell the service manager that every pool has had its first ready worker.
@@ -143,37 +263,7 @@ pub enum Action {
     /// Write a line for the operator.
     Note(Note),
     /// Everything is buried: leave, and have the strangers leave in the same way.
-    Leave(Stop),
-}
-
-/// Why a worker or a template is no more: one vocabulary for log, status and metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// It left by itself with this status.
-    Exited(i32),
-    /// A signal that we did not send ended it.
-    Killed {
-        /// The signal's number.
-        number: i32,
-        /// Whether a core was dumped.
-        core: bool,
-    },
-    /// It was not ready within `boot_timeout`; we killed it.
-    BootTimeout,
-    /// It said why it could not start.
-    BootRefused(String),
-    /// It could not be forked or executed.
-    NotStarted(String),
-    /// A request ran longer than `request_timeout` and `kill_grace`; we killed it.
-    RequestTimeout,
-    /// It was still busy `stop_timeout` after the stop, or its own leaving, began; we killed it.
-    StopTimeout,
-    /// It was killed because somebody wanted the daemon gone at once.
-    StoppedNow,
-    /// It was asked to leave, and left.
-    Retired,
-    /// Its template died before it was forked.
-    TemplateLost,
+    Leave(Stop, Verdict),
 }
 
 /// Lines for the operator, one per transition.
@@ -193,6 +283,13 @@ pub enum Note {
         retry: Option<Duration>,
         /// How many boots of the pool failed within the window, this one included if it was one.
         failures: u32,
+    },
+    /// The command that prepares a pool's edition has failed.
+    NotPrepared {
+        /// Which pool's.
+        pool: PoolId,
+        /// How.
+        reason: String,
     },
     /// A worker takes requests, so long after it was ordered.
     WorkerReady {
@@ -244,6 +341,33 @@ pub enum Note {
     },
     /// A pool that had failed has a ready worker again.
     PoolRecovered(PoolId),
+    /// A worker runs a request that is over its time: it is told to say where.
+    Interrupting(WorkerRef),
+    /// A pool would need more workers than it may have.
+    MaxChildrenReached {
+        /// Which.
+        pool: PoolId,
+        /// How many it may have.
+        most: u32,
+    },
+    /// A pool's size was moved by somebody, to so many workers.
+    Sized(PoolId, u32),
+    /// A reload begins.
+    Reloading(Edition),
+    /// A reload that was wished for during another one will follow.
+    ReloadRemembered,
+    /// Every pool has a ready worker of the new edition: the old ones are replaced now.
+    Rolling(Edition),
+    /// The new edition serves alone, and is watched for `settle`.
+    Settling(Edition),
+    /// A reload has ended.
+    Reloaded(Edition, Outcome),
+    /// The stop of a pool that was removed has begun.
+    Removing(PoolId),
+    /// All workers retire; a reload brings them back.
+    WorkersUnwanted,
+    /// The pool has failed, and is to take the daemon with it.
+    GivingUp(PoolId),
     /// A stop has begun.
     Stopping(Stop),
     /// The stop's time is over and these many workers are still there.

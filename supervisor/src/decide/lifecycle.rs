@@ -4,10 +4,10 @@
 //! when, is decided elsewhere.
 //!
 //! ```text
-//! Ordered ── Forked ─▶ Starting ── Ready ─▶ Serving ── Drain ──▶ Draining ─┐
-//!    │                    │ Refused            │ Leaving ─▶ Leaving ───────┤
-//!    │                    ▼                    │                           ├─ Died ─▶ gone
-//!    │                 Refused ────────────────┴─ Overdue, Kill ─▶ Doomed ─┘
+//! Ordered ── Forked ─▶ Starting ── Ready ─▶ Serving ── Retire, Leaving ─▶ Leaving ── Trailing ─▶ Trailing ─┐
+//!    │                    │ Refused            ├─ Drain ──────────────────▶ Draining ◀─ Drain ─┘ │           │
+//!    │                    ▼                    │                               │                 │           ├─ Died ─▶ gone
+//!    │                 Refused ────────────────┴─ Overdue, Kill ─▶ Doomed ─────┴─────────────────┴───────────┘
 //!    ├─ Kill ─▶ still Ordered, but unwanted: Forked ─▶ Doomed
 //!    └─ NotForked, TemplateLost ─▶ gone: nothing to bury
 //! ```
@@ -17,7 +17,11 @@
 
 use std::time::Duration;
 
-use super::event::{Cause, Exit, Pid, Time};
+use super::cause::{Cause, Wish};
+use super::event::{Exit, Pid, Time};
+
+/// What kills whoever it is sent to, whatever that does about signals.
+const SIGKILL: i32 = 9;
 
 /// Where a worker is in its life, in the order it is lived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +61,26 @@ pub enum State {
         /// Whether it was leaving already: then it may be in the application's `stop`, and never read what it was told.
         was_leaving: bool,
     },
-    /// It leaves of its own accord.
+    /// It finishes what it has begun, hands over its connections, and leaves: it was told to, or means to.
     Leaving {
         /// Its pid.
         pid: Pid,
         /// When it became ready.
         ready: Time,
+        /// Why.
+        cause: Cause,
         /// When it must be gone: neither a slow client nor its `stop` may keep its slot for ever.
+        deadline: Time,
+    },
+    /// It does nothing any more but send what slow clients have not taken yet: it takes nobody's place.
+    Trailing {
+        /// Its pid.
+        pid: Pid,
+        /// When it became ready.
+        ready: Time,
+        /// Why it leaves.
+        cause: Cause,
+        /// When it must be gone.
         deadline: Time,
     },
     /// We have killed it and wait for its burial. The cause is decided here, whatever its exit status says later.
@@ -87,14 +104,15 @@ impl State {
             | State::Serving { pid, .. }
             | State::Draining { pid, .. }
             | State::Leaving { pid, .. }
+            | State::Trailing { pid, .. }
             | State::Doomed { pid, .. } => Some(*pid),
         }
     }
 
-    /// When it must be gone, if it leaves of its own accord. Every other deadline stands in its cell, or is the stop's.
+    /// When it must be gone, if it leaves. Every other deadline stands in its cell, or is the stop's.
     pub fn deadline(&self) -> Option<Time> {
         match self {
-            State::Leaving { deadline, .. } => Some(*deadline),
+            State::Leaving { deadline, .. } | State::Trailing { deadline, .. } => Some(*deadline),
             State::Ordered { .. }
             | State::Starting { .. }
             | State::Refused { .. }
@@ -116,15 +134,19 @@ pub enum Input {
     Ready,
     /// It cannot start.
     Refused(String),
-    /// It leaves of its own accord.
-    Leaving,
-    /// Its deadline has passed.
+    /// It leaves of its own accord, for this cause.
+    Leaving(Cause),
+    /// It only sends what is left.
+    Trailing,
+    /// Its deadline and the grace have passed.
     Overdue,
     /// It has been reaped.
     Died(Exit),
     /// The template of this life is gone.
     TemplateLost(u64),
-    /// We want it to finish and leave.
+    /// We want it to finish, hand over and leave, for this cause.
+    Retire(Cause),
+    /// We want it to serve what is queued for it, too, and then to leave.
     Drain,
     /// We want it gone, for this cause.
     Kill(Cause),
@@ -156,24 +178,28 @@ pub struct Death {
     pub ready: Option<Time>,
 }
 
-/// The table. `stop_timeout` is the time one has that leaves of its own accord.
+/// The table. `stop_timeout` is the time one has that leaves.
 pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> Next {
     use Input as I;
     use Next::{Become, Gossip, Mistake, Repeat, Stalled};
     use State as S;
 
+    let leave = |pid: &Pid, ready: &Time, cause| {
+        Become(S::Leaving { pid: *pid, ready: *ready, cause, deadline: now.after(stop_timeout) })
+    };
     match (state, input) {
         // Nobody speaks or dies before it exists: the acting half reports `Forked` first, whatever it read first.
         (S::Ordered { unwanted: None, .. }, I::Forked(pid)) => Become(S::Starting { pid }),
         (S::Ordered { unwanted: Some(cause), .. }, I::Forked(pid)) => doom(pid, None, cause.clone()),
         (S::Ordered { .. }, I::NotForked(reason)) => gone(Cause::NotStarted(reason), None),
-        (S::Ordered { .. }, I::Ready | I::Refused(_) | I::Leaving) => Gossip,
+        (S::Ordered { .. }, I::Ready | I::Refused(_) | I::Leaving(_) | I::Trailing) => Gossip,
         (S::Ordered { template, .. }, I::Overdue) => Stalled(*template),
         (S::Ordered { .. }, I::Died(_)) => Mistake("it died before it was forked"),
         (S::Ordered { template, unwanted }, I::TemplateLost(lost)) if *template == lost => {
             gone(unwanted.clone().unwrap_or(Cause::TemplateLost), None)
         }
         (S::Ordered { .. }, I::TemplateLost(_)) => Gossip,
+        (S::Ordered { .. }, I::Retire(_)) => Mistake("it was told to retire before it was forked"),
         (S::Ordered { .. }, I::Drain) => Mistake("it was told to drain before it was forked"),
         // There may be a process by now that only its template knows: the order stays open until that has answered.
         (S::Ordered { template, unwanted: None }, I::Kill(cause)) => {
@@ -183,52 +209,67 @@ pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> N
 
         // One that leaves while it starts has failed to start, whatever it calls it: so `Leaving` is gossip here.
         (S::Starting { .. }, I::Forked(_)) => Repeat,
-        (S::Starting { .. }, I::NotForked(_) | I::Leaving | I::TemplateLost(_)) => Gossip,
+        (S::Starting { .. }, I::NotForked(_) | I::Leaving(_) | I::Trailing | I::TemplateLost(_)) => Gossip,
         (S::Starting { pid }, I::Ready) => Become(S::Serving { pid: *pid, ready: now }),
         (S::Starting { pid }, I::Refused(reason)) => Become(S::Refused { pid: *pid, reason }),
         (S::Starting { pid }, I::Overdue) => doom(*pid, None, Cause::BootTimeout),
         (S::Starting { .. }, I::Died(exit)) => gone(cause_of(exit), None),
+        (S::Starting { .. }, I::Retire(_)) => Mistake("it was told to retire before it was ready"),
         (S::Starting { .. }, I::Drain) => Mistake("it was told to drain before it was ready"),
         (S::Starting { pid }, I::Kill(cause)) => doom(*pid, None, cause),
 
         // The first reason stands. One that refuses and then does not leave still has its boot deadline.
         (S::Refused { .. }, I::Forked(_) | I::Refused(_)) => Repeat,
-        (S::Refused { .. }, I::NotForked(_) | I::Ready | I::Leaving | I::TemplateLost(_)) => Gossip,
-        (S::Refused { pid, reason }, I::Overdue) => doom(*pid, None, Cause::BootRefused(reason.clone())),
-        (S::Refused { reason, .. }, I::Died(_)) => gone(Cause::BootRefused(reason.clone()), None),
+        (S::Refused { .. }, I::NotForked(_) | I::Ready | I::Leaving(_) | I::Trailing | I::TemplateLost(_)) => Gossip,
+        (S::Refused { pid, reason }, I::Overdue) => doom(*pid, None, Cause::BootFailed(reason.clone())),
+        (S::Refused { reason, .. }, I::Died(_)) => gone(Cause::BootFailed(reason.clone()), None),
+        (S::Refused { .. }, I::Retire(_)) => Mistake("it was told to retire after it had refused to start"),
         (S::Refused { .. }, I::Drain) => Mistake("it was told to drain after it had refused to start"),
         (S::Refused { pid, .. }, I::Kill(cause)) => doom(*pid, None, cause),
 
         (S::Serving { .. }, I::Forked(_) | I::Ready) => Repeat,
-        (S::Serving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Serving { pid, ready }, I::Leaving) => {
-            Become(S::Leaving { pid: *pid, ready: *ready, deadline: now.after(stop_timeout) })
-        }
+        // Nobody trails who has not said before that it leaves.
+        (S::Serving { .. }, I::NotForked(_) | I::Refused(_) | I::Trailing | I::TemplateLost(_)) => Gossip,
+        (S::Serving { pid, ready }, I::Leaving(cause) | I::Retire(cause)) => leave(pid, ready, cause),
         (S::Serving { pid, ready }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Serving { ready, .. }, I::Died(exit)) => gone(cause_of(exit), Some(*ready)),
         (S::Serving { pid, ready }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready, was_leaving: false }),
         (S::Serving { pid, ready }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
-        // Still under its deadline: the request that keeps it has one.
-        (S::Draining { .. }, I::Forked(_) | I::Ready | I::Leaving | I::Drain) => Repeat,
-        (S::Draining { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
-        (S::Draining { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
-        (S::Draining { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
-        (S::Draining { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
-
-        (S::Leaving { .. }, I::Forked(_) | I::Ready | I::Leaving) => Repeat,
-        // From here on the stop's deadline is its own.
-        (S::Leaving { pid, ready, .. }, I::Drain) => {
-            Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true })
-        }
+        // The first cause stands.
+        (S::Leaving { .. }, I::Forked(_) | I::Ready | I::Leaving(_) | I::Retire(_)) => Repeat,
         (S::Leaving { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
+        (S::Leaving { pid, ready, cause, deadline }, I::Trailing) => {
+            Become(S::Trailing { pid: *pid, ready: *ready, cause: cause.clone(), deadline: *deadline })
+        }
         (S::Leaving { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
-        (S::Leaving { ready, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), Some(*ready)),
+        (S::Leaving { ready, cause, .. }, I::Died(exit)) => gone(cause_of_retiree(exit, cause), Some(*ready)),
+        // From here on the stop's deadline is its own.
+        (S::Leaving { pid, ready, .. }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true }),
         (S::Leaving { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
+        (S::Trailing { .. }, I::Forked(_) | I::Ready | I::Leaving(_) | I::Trailing | I::Retire(_)) => Repeat,
+        (S::Trailing { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
+        (S::Trailing { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
+        (S::Trailing { ready, cause, .. }, I::Died(exit)) => gone(cause_of_retiree(exit, cause), Some(*ready)),
+        (S::Trailing { pid, ready, .. }, I::Drain) => {
+            Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true })
+        }
+        (S::Trailing { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
+
+        // Still under its deadline: the request that keeps it has one.
+        (S::Draining { .. }, I::Forked(_) | I::Ready | I::Leaving(_) | I::Trailing | I::Retire(_) | I::Drain) => Repeat,
+        (S::Draining { .. }, I::NotForked(_) | I::Refused(_) | I::TemplateLost(_)) => Gossip,
+        (S::Draining { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
+        (S::Draining { ready, .. }, I::Died(exit)) => {
+            gone(cause_of_retiree(exit, &Cause::Retired(Wish::Stop)), Some(*ready))
+        }
+        (S::Draining { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
+
         // What it said crossed our kill on the way. A second kill would add nothing, a second cause would lie.
-        (S::Doomed { .. }, I::Forked(_) | I::Overdue | I::Drain | I::Kill(_)) => Repeat,
-        (S::Doomed { .. }, I::NotForked(_) | I::Ready | I::Refused(_) | I::Leaving | I::TemplateLost(_)) => Gossip,
+        (S::Doomed { .. }, I::Forked(_) | I::Overdue | I::Retire(_) | I::Drain | I::Kill(_)) => Repeat,
+        (S::Doomed { .. }, I::NotForked(_) | I::Ready | I::Refused(_)) => Gossip,
+        (S::Doomed { .. }, I::Leaving(_) | I::Trailing | I::TemplateLost(_)) => Gossip,
         (S::Doomed { ready, cause, .. }, I::Died(_)) => gone(cause.clone(), *ready),
     }
 }
@@ -237,14 +278,16 @@ pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> N
 pub(super) fn cause_of(exit: Exit) -> Cause {
     match exit {
         Exit::Status(status) => Cause::Exited(status),
-        Exit::Signal { number, core } => Cause::Killed { number, core },
+        Exit::Signal { number: SIGKILL, .. } => Cause::KilledFromOutside,
+        Exit::Signal { number, core } => Cause::Signal { number, core },
+        Exit::OutOfMemory => Cause::KilledForMemory,
     }
 }
 
-/// What an exit means where one was asked for.
-pub(super) fn cause_of_retiree(exit: Exit) -> Cause {
+/// What an exit means where one was asked for, for this cause.
+pub(super) fn cause_of_retiree(exit: Exit, asked: &Cause) -> Cause {
     match exit {
-        Exit::Status(0) => Cause::Retired,
+        Exit::Status(0) => asked.clone(),
         other => cause_of(other),
     }
 }

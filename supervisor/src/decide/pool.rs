@@ -1,52 +1,79 @@
 //! One pool: closes the gap between the workers it has and the workers it should have.
 //!
-//! Owns the pool's template, its roster and its budget of failed boots. Reports and orders go through the tables of
-//! [`lifecycle`] and [`template`]; here is what is done on entering a state. How the gap is closed is in `attempt`, what
-//! a death leads to in `burial`. Never touches another pool.
+//! Owns the pool's stocks, its roster, its size and its budget of failed boots. Reports and orders go through the tables
+//! of [`lifecycle`] and [`template`]; here is what is done on entering a state. How the gap is closed is in `attempt`, who
+//! is replaced in `turnover`, which limit is reached in `measure`, what a death leads to in `burial`, how it ends in
+//! `ending`. Never touches another pool.
 
 mod attempt;
 mod burial;
+mod ending;
+mod measure;
+mod turnover;
 
-use super::event::{Action, Cause, Generation, Note, PoolId, TemplateRef, Time, WorkerRef};
+use super::Turn;
+use super::cause::Cause;
+use super::event::{Action, Edition, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
 use super::lifecycle;
-use super::restart::{Budget, Change, Health};
-use super::roster::{Roster, Seat};
-use super::shutdown::{self, Pressure, Rung};
-use super::template::{self, Template};
-use super::{Limits, Turn};
+use super::limits::Limits;
+use super::restart::{Budget, Change, Health, Recent};
+use super::roster::Roster;
+use super::scale::Scaler;
+use super::shutdown::Rung;
+use super::stock::Stock;
+use super::template;
+use measure::Schedule;
+pub(super) use turnover::{Trial, Turnover};
 
 /// See the module's header.
 #[derive(Debug)]
 pub(super) struct Pool {
     id: PoolId,
-    limits: Limits,
-    template: Seat<Template>,
+    /// What workers are forked from: never empty, and it always has the one of `serving`.
+    stocks: Vec<Stock>,
+    /// The edition that replacements are forked from.
+    serving: Edition,
+    turnover: Turnover,
     roster: Roster,
+    scaler: Scaler,
+    /// Whether all workers are to retire until a reload brings them back.
+    unwanted: bool,
+    schedule: Schedule,
     budget: Budget,
+    /// Deaths of workers by a fault.
+    faults: Recent,
+    rung: Rung,
     /// The newest generation that has loaded, 0 before the first.
     loaded: u32,
     first_ready: Option<Time>,
 }
 
 impl Pool {
-    pub(super) fn new(id: PoolId, limits: Limits) -> Self {
+    pub(super) fn new(plan: Plan, edition: Edition, turnover: Turnover, now: Time) -> Self {
         Pool {
-            id,
-            template: Seat::default(),
-            roster: Roster::new(id, limits.workers),
+            id: plan.pool,
+            serving: edition,
+            turnover,
+            roster: Roster::new(plan.pool),
+            scaler: Scaler::new(plan.limits.scaling.clone(), now),
+            unwanted: false,
+            schedule: Schedule::default(),
             budget: Budget::default(),
+            faults: Recent::default(),
+            rung: Rung::Open,
             loaded: 0,
             first_ready: None,
-            limits,
+            stocks: vec![Stock::new(edition, plan.limits)],
         }
     }
 
     /// A worker's report, or an order to it, through the table of its life.
     pub(super) fn tell_worker(&mut self, who: WorkerRef, input: lifecycle::Input, turn: &mut Turn<'_>) {
+        let stop_timeout = self.limits().stop_timeout;
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        match lifecycle::step(&worker.state, input, turn.now, self.limits.stop_timeout) {
+        match lifecycle::step(&worker.state, input, turn.now, stop_timeout) {
             lifecycle::Next::Become(state) => {
                 worker.state = state;
                 self.worker_entered(who, turn);
@@ -63,7 +90,8 @@ impl Pool {
 
     /// A template's report, or an order to it, through the table of its life.
     pub(super) fn tell_template(&mut self, who: TemplateRef, input: template::Input, turn: &mut Turn<'_>) {
-        let Some(template) = self.template.held_mut().filter(|template| template.life == who.life) else {
+        let mut templates = self.stocks.iter_mut().filter_map(|stock| stock.template.held_mut());
+        let Some(template) = templates.find(|template| template.life == who.life) else {
             return;
         };
         match template::step(&template.state, input, turn.now) {
@@ -79,57 +107,65 @@ impl Pool {
 
     /// Everything that is due now, whatever was reported last.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
-        let late = self.template.held().filter(|template| template.deadline().is_some_and(|at| at <= turn.now));
-        if let Some(life) = late.map(|template| template.life) {
-            self.tell_template(self.template_ref(life), template::Input::Overdue, turn);
-        }
-        match turn.rung {
-            Rung::Starting | Rung::Serving => {
+        self.hurry_stocks(turn);
+        match self.rung {
+            Rung::Open => {
                 self.end_leaving(turn);
+                self.mind_limits(turn);
+                self.replace(turn);
                 self.reconcile(turn);
+                self.await_knock(turn);
             }
             Rung::Draining { .. } | Rung::Killing => self.wind_down(turn),
-            Rung::Left => {}
         }
+        self.clear_out(turn);
     }
 
     /// When something will be due if nothing is reported before.
-    pub(super) fn wake_at(&self, rung: Rung) -> Option<Time> {
-        let next = match rung {
-            Rung::Starting | Rung::Serving => {
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        let next = match self.rung {
+            Rung::Open => {
                 let leaving = self.roster.states().filter_map(lifecycle::State::deadline);
-                self.next_attempt().map(|(at, _)| at).into_iter().chain(leaving).min()
+                let attempt = self.next_attempt().map(|(at, _)| at);
+                attempt.into_iter().chain(leaving).chain(self.next_measure()).min()
             }
-            Rung::Draining { since } if self.out_of_patience_with().next().is_some() => {
-                Some(since.after(self.limits.stop_timeout))
-            }
-            Rung::Draining { .. } | Rung::Killing | Rung::Left => None,
+            Rung::Draining { .. } | Rung::Killing => self.end_of_patience(),
         };
-        next.into_iter().chain(self.template.held().and_then(Template::deadline)).min()
-    }
-
-    /// How many workers this moment catches still there although their time to leave is over.
-    pub(super) fn out_of_time(&self, rung: Rung, now: Time) -> u32 {
-        match rung.pressure(self.limits.stop_timeout, now) {
-            Some(Pressure::OutOfTime) => self.out_of_patience_with().map(|_| 1).sum(),
-            Some(Pressure::Drain | Pressure::Now) | None => 0,
-        }
+        next.into_iter().chain(self.stocks.iter().filter_map(Stock::deadline)).min()
     }
 
     pub(super) fn id(&self) -> PoolId {
         self.id
     }
 
-    pub(super) fn has_been_ready(&self) -> bool {
-        self.first_ready.is_some() || self.limits.workers == 0
+    /// The numbers in force.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.stocks[self.place_of(self.serving)].limits
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    /// How many workers there should be.
+    pub(super) fn wanted(&self) -> usize {
+        if self.unwanted { 0 } else { self.scaler.wanted() as usize }
+    }
+
+    pub(super) fn has_been_ready(&self) -> bool {
+        self.first_ready.is_some() || self.wanted() == 0
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.budget.health()
+    }
+
+    fn has_failed(&self) -> bool {
         matches!(self.budget.health(), Health::Failed { .. })
     }
 
+    pub(super) fn is_ending(&self) -> bool {
+        self.rung.is_ending()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.template.held().is_none() && self.roster.workers().next().is_none()
+        self.stocks.iter().all(Stock::is_bare) && self.roster.workers().next().is_none()
     }
 
     pub(super) fn knows(&self, who: WorkerRef) -> bool {
@@ -140,53 +176,34 @@ impl Pool {
         self.roster.workers().map(|(who, worker)| (who, &worker.state, worker.generation))
     }
 
-    pub(super) fn template(&self) -> Option<(TemplateRef, &template::State, Generation)> {
-        let template = self.template.held()?;
-        Some((self.template_ref(template.life), &template.state, template.generation))
+    pub(super) fn templates(&self) -> impl Iterator<Item = (TemplateRef, &template::State, Generation)> {
+        let held = self.stocks.iter().filter_map(|stock| stock.template.held());
+        held.map(|template| (self.template_ref(template.life), &template.state, template.generation))
     }
 
     fn template_ref(&self, life: u64) -> TemplateRef {
         TemplateRef { pool: self.id, life }
     }
 
-    /// Kills those that leave of their own accord and have had their time. In a stop everybody has the stop's.
-    fn end_leaving(&mut self, turn: &mut Turn<'_>) {
-        let late = |state: &lifecycle::State| state.deadline().is_some_and(|at| at <= turn.now);
-        let late: Vec<_> =
-            self.roster.workers().filter(|(_, worker)| late(&worker.state)).map(|(who, _)| who).collect();
-        for who in late {
-            self.tell_worker(who, lifecycle::Input::Kill(Cause::StopTimeout), turn);
-        }
+    /// Where the stock of an edition is; that of the serving one if there is none of this.
+    fn place_of(&self, edition: Edition) -> usize {
+        let find = |wanted| self.stocks.iter().position(|stock| stock.edition == wanted);
+        find(edition).or_else(|| find(self.serving)).unwrap_or(0)
     }
 
-    /// What a stop asks of everybody here. The template comes last: only then is it known whether it owes a fork.
-    fn wind_down(&mut self, turn: &mut Turn<'_>) {
-        let Some(pressure) = turn.rung.pressure(self.limits.stop_timeout, turn.now) else {
-            return;
-        };
-        let queue_served = self.roster.states().any(shutdown::serves_queue);
-        let inputs: Vec<_> = self
-            .roster
-            .workers()
-            .filter_map(|(who, worker)| Some((who, shutdown::worker_input(pressure, &worker.state, queue_served)?)))
-            .collect();
-        for (who, input) in inputs {
-            self.tell_worker(who, input, turn);
-        }
-        if let Some(input) = shutdown::template_input(pressure, self.open_orders().count())
-            && let Some((who, ..)) = self.template()
-        {
-            self.tell_template(who, input, turn);
-        }
+    fn stock(&self, edition: Edition) -> Option<&Stock> {
+        self.stocks.iter().find(|stock| stock.edition == edition)
     }
 
     fn worker_entered(&mut self, who: WorkerRef, turn: &mut Turn<'_>) {
+        let max_age = self.limits().max_age;
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
         let generation = worker.generation;
         match &worker.state {
             lifecycle::State::Serving { pid, ready } => {
+                worker.expires = max_age.map(|age| ready.after(age.draw(&mut turn.source.rng)));
                 let boot = ready.since(worker.ordered);
                 turn.note(Note::WorkerReady { worker: who, pid: *pid, generation, boot });
                 self.first_ready.get_or_insert(turn.now);
@@ -194,6 +211,7 @@ impl Pool {
                     turn.note(Note::PoolRecovered(self.id));
                 }
             }
+            lifecycle::State::Leaving { .. } => turn.push(Action::OrderRetire(who)),
             lifecycle::State::Draining { .. } => turn.push(Action::OrderDrain(who)),
             lifecycle::State::Doomed { pid, cause, .. } => {
                 turn.note(Note::Killing { worker: who, pid: Some(*pid), generation, cause: cause.clone() });
@@ -202,17 +220,18 @@ impl Pool {
             lifecycle::State::Ordered { .. }
             | lifecycle::State::Starting { .. }
             | lifecycle::State::Refused { .. }
-            | lifecycle::State::Leaving { .. } => {}
+            | lifecycle::State::Trailing { .. } => {}
         }
     }
 
     fn template_entered(&mut self, who: TemplateRef, turn: &mut Turn<'_>) {
-        let Some(template) = self.template.held() else {
+        let mut held = self.stocks.iter().filter_map(|stock| stock.template.held());
+        let Some(template) = held.find(|template| template.life == who.life) else {
             return;
         };
         match template.state {
             template::State::Loaded { since } => {
-                self.loaded = template.generation.0;
+                self.loaded = self.loaded.max(template.generation.0);
                 let load = since.since(template.started);
                 turn.note(Note::TemplateLoaded(who, template.generation, load));
             }
@@ -222,25 +241,38 @@ impl Pool {
         }
     }
 
-    /// Workers the template was told to fork and has not answered for.
-    fn open_orders(&self) -> impl Iterator<Item = WorkerRef> {
-        let open = |state: &lifecycle::State| matches!(state, lifecycle::State::Ordered { .. });
+    /// Templates, and commands that prepare for them, have their time; then it is over.
+    fn hurry_stocks(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let is_late = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let held = self.stocks.iter().filter_map(|stock| stock.template.held());
+        let late: Vec<u64> = held.filter(|each| is_late(each.deadline())).map(|each| each.life).collect();
+        for life in late {
+            self.tell_template(self.template_ref(life), template::Input::Overdue, turn);
+        }
+        let late = self.stocks.iter().filter(|stock| is_late(stock.deadline()));
+        let late: Vec<Edition> = late.map(|stock| stock.edition).collect();
+        for edition in late {
+            turn.push(Action::AbandonPreparation(self.id, edition));
+            self.prepared(edition, Err("it did not end within boot_timeout".into()), turn);
+        }
+    }
+
+    /// Workers a template was told to fork and has not answered for.
+    fn open_orders(&self, template: u64) -> impl Iterator<Item = WorkerRef> {
+        let open = move |state: &lifecycle::State| {
+            matches!(state, lifecycle::State::Ordered { template: told, .. } if *told == template)
+        };
         self.roster.workers().filter(move |(_, worker)| open(&worker.state)).map(|(who, _)| who)
     }
 
-    /// Workers about whom something is left to be done: not those that were killed, nor those that are unwanted and
-    /// whose template was.
-    fn out_of_patience_with(&self) -> impl Iterator<Item = &lifecycle::State> {
-        let template_doomed =
-            self.template.held().is_some_and(|template| matches!(template.state, template::State::Doomed { .. }));
-        self.roster.states().filter(move |state| match state {
-            lifecycle::State::Doomed { .. } => false,
-            lifecycle::State::Ordered { unwanted, .. } => unwanted.is_none() || !template_doomed,
-            lifecycle::State::Starting { .. }
-            | lifecycle::State::Refused { .. }
-            | lifecycle::State::Serving { .. }
-            | lifecycle::State::Draining { .. }
-            | lifecycle::State::Leaving { .. } => true,
-        })
+    /// Kills those that leave and have had their time. In a stop everybody has the stop's.
+    fn end_leaving(&mut self, turn: &mut Turn<'_>) {
+        let late = |state: &lifecycle::State| state.deadline().is_some_and(|at| at <= turn.now);
+        let late: Vec<_> =
+            self.roster.workers().filter(|(_, worker)| late(&worker.state)).map(|(who, _)| who).collect();
+        for who in late {
+            self.tell_worker(who, lifecycle::Input::Kill(Cause::StopTimeout), turn);
+        }
     }
 }

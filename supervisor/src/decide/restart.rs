@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::event::{Cause, Time};
+use super::cause::Cause;
+use super::event::Time;
 use super::lifecycle::Death;
 
 /// The second pause; the first is none. Short enough that a stumble is not an outage, long enough that a loop of it
@@ -43,8 +44,9 @@ pub enum Meaning {
 /// What this death means for the worker's slot.
 pub fn meaning(death: &Death, now: Time) -> Meaning {
     match (&death.cause, death.ready) {
-        // The template's own death is the failure and is counted there, once, not once per order lost with it.
-        (Cause::TemplateLost, _) => Meaning::NoFault,
+        // The template's own death is the failure and is counted there, once, not once per order lost with it. Who
+        // was asked to leave, or had reached a limit, did nothing wrong.
+        (Cause::TemplateLost | Cause::Retired(_) | Cause::Recycled(_), _) => Meaning::NoFault,
         (_, None) => Meaning::FailedBoot,
         (_, Some(ready)) => Meaning::Ended(now.since(ready)),
     }
@@ -96,10 +98,31 @@ pub enum Health {
     },
 }
 
+/// What happened within the last [`WINDOW`].
+#[derive(Debug, Default)]
+pub struct Recent {
+    moments: VecDeque<Time>,
+}
+
+impl Recent {
+    /// It has happened again.
+    pub fn add(&mut self, now: Time) {
+        self.moments.push_back(now);
+        while self.moments.front().is_some_and(|&first| now.since(first) >= WINDOW) {
+            self.moments.pop_front();
+        }
+    }
+
+    /// How often it happened within the window that ends now.
+    pub fn count(&self, now: Time) -> usize {
+        self.moments.iter().filter(|&&moment| now.since(moment) < WINDOW).count()
+    }
+}
+
 /// The failed boots of one pool within [`WINDOW`], and what they have made of it.
 #[derive(Debug)]
 pub struct Budget {
-    failures: VecDeque<Time>,
+    failures: Recent,
     health: Health,
 }
 
@@ -115,7 +138,7 @@ pub enum Change {
 impl Default for Budget {
     /// Nothing spent.
     fn default() -> Self {
-        Budget { failures: VecDeque::new(), health: Health::Sound }
+        Budget { failures: Recent::default(), health: Health::Sound }
     }
 }
 
@@ -127,19 +150,15 @@ impl Budget {
 
     /// How many boots failed within the window that ends now.
     pub fn failures(&self, now: Time) -> u32 {
-        let recent = self.failures.iter().filter(|&&failed| now.since(failed) < WINDOW);
-        u32::try_from(recent.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.failures.count(now)).unwrap_or(u32::MAX)
     }
 
     /// A boot has failed.
     pub fn spend(&mut self, now: Time) -> Change {
-        self.failures.push_back(now);
-        while self.failures.front().is_some_and(|&first| now.since(first) >= WINDOW) {
-            self.failures.pop_front();
-        }
+        self.failures.add(now);
         let next = now.after(LONGEST_PAUSE);
         match self.health {
-            Health::Sound if self.failures.len() < BUDGET => Change::None,
+            Health::Sound if self.failures.count(now) < BUDGET => Change::None,
             Health::Sound => {
                 self.health = Health::Failed { next };
                 Change::Turned

@@ -1,31 +1,28 @@
-//! The way out: a ladder that only climbs.
+//! The way out of a pool: a ladder that only climbs.
 //!
 //! Owns the rungs and what each asks of a worker or a template. Several wishes to stop at once: the most immediate
-//! wins, a repeated or weaker one changes nothing and buys no time. Never performs anything; the pools do as they are
-//! asked each time they settle, so a worker that becomes ready late is asked as well.
+//! wins, a repeated or weaker one changes nothing and buys no time. A pool that was removed climbs alone, in a stop of
+//! the daemon all do. Never performs anything; the pool does as it is asked each time it settles, so a worker that becomes
+//! ready late is asked as well.
 
 use std::time::Duration;
 
-use super::event::{Cause, Stop, Time};
+use super::cause::{Cause, Wish};
+use super::event::{Stop, Time};
 use super::{lifecycle, template};
 
-/// How far the daemon is, in the order it climbs. Only [`Starting`](Rung::Starting) and [`Serving`](Rung::Serving)
-/// start processes.
+/// How far a pool is, in the order it climbs. Only [`Open`](Rung::Open) starts processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rung {
-    /// Some pool has not had a ready worker yet.
-    Starting,
-    /// Every pool has had one.
-    Serving,
+    /// It serves, or is about to.
+    Open,
     /// What was accepted or queued is served, then everybody leaves.
     Draining { since: Time },
     /// Everybody has been killed and is waited for.
     Killing,
-    /// Nothing is left to be done.
-    Left,
 }
 
-/// What a rung asks of the processes of one pool.
+/// What a rung asks of the processes of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pressure {
     /// Finish and leave.
@@ -37,37 +34,28 @@ pub(super) enum Pressure {
 }
 
 impl Rung {
-    /// The stop that is under way.
-    pub(super) fn stop(self) -> Option<Stop> {
-        match self {
-            Rung::Starting | Rung::Serving | Rung::Left => None,
-            Rung::Draining { .. } => Some(Stop::Graceful),
-            Rung::Killing => Some(Stop::Now),
-        }
-    }
-
     /// The rung this wish leads to; `None` if it changes nothing.
     pub(super) fn climb(self, stop: Stop, now: Time) -> Option<Rung> {
         match (self, stop) {
-            (Rung::Starting | Rung::Serving, Stop::Graceful) => Some(Rung::Draining { since: now }),
-            (Rung::Starting | Rung::Serving | Rung::Draining { .. }, Stop::Now) => Some(Rung::Killing),
+            (Rung::Open, Stop::Graceful) => Some(Rung::Draining { since: now }),
+            (Rung::Open | Rung::Draining { .. }, Stop::Now) => Some(Rung::Killing),
             (Rung::Draining { .. }, Stop::Graceful) => None,
-            (Rung::Killing | Rung::Left, Stop::Graceful | Stop::Now) => None,
+            (Rung::Killing, Stop::Graceful | Stop::Now) => None,
         }
     }
 
     /// Whether nothing may be started any more.
     pub(super) fn is_ending(self) -> bool {
         match self {
-            Rung::Starting | Rung::Serving => false,
-            Rung::Draining { .. } | Rung::Killing | Rung::Left => true,
+            Rung::Open => false,
+            Rung::Draining { .. } | Rung::Killing => true,
         }
     }
 
     /// What it asks now of a pool with this `stop_timeout`.
     pub(super) fn pressure(self, stop_timeout: Duration, now: Time) -> Option<Pressure> {
         match self {
-            Rung::Starting | Rung::Serving | Rung::Left => None,
+            Rung::Open => None,
             Rung::Draining { since } if now < since.after(stop_timeout) => Some(Pressure::Drain),
             Rung::Draining { .. } => Some(Pressure::OutOfTime),
             Rung::Killing => Some(Pressure::Now),
@@ -75,14 +63,14 @@ impl Rung {
     }
 }
 
-/// Whether a worker in this state serves, or drains, what is queued. One that leaves of its own accord is asked to, but
+/// Whether a worker in this state serves, or drains, what is queued. One that leaves is asked to, but
 /// may be in the application's `stop` already: nobody on the way may be killed on its account.
 pub(super) fn serves_queue(state: &lifecycle::State) -> bool {
     use lifecycle::State;
 
     match state {
         State::Serving { .. } | State::Draining { was_leaving: false, .. } => true,
-        State::Leaving { .. } | State::Draining { was_leaving: true, .. } => false,
+        State::Leaving { .. } | State::Trailing { .. } | State::Draining { was_leaving: true, .. } => false,
         State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => false,
     }
 }
@@ -100,8 +88,8 @@ pub(super) fn worker_input(
         (_, State::Doomed { .. }) => None,
         (Pressure::Now, _) => Some(Input::Kill(Cause::StoppedNow)),
         (Pressure::OutOfTime, _) => Some(Input::Kill(Cause::StopTimeout)),
-        // One that leaves of its own accord has shut its door; now it is to help with the queue first.
-        (Pressure::Drain, State::Serving { .. } | State::Leaving { .. }) => Some(Input::Drain),
+        // One that leaves has shut its door; now it is to help with the queue first.
+        (Pressure::Drain, State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. }) => Some(Input::Drain),
         (Pressure::Drain, State::Ordered { .. } | State::Starting { .. }) if queue_served => {
             Some(Input::Kill(Cause::StoppedNow))
         }
@@ -115,7 +103,7 @@ pub(super) fn worker_input(
 pub(super) fn template_input(pressure: Pressure, orders_open: usize) -> Option<template::Input> {
     match pressure {
         Pressure::Now => Some(template::Input::Kill(Cause::StoppedNow)),
-        Pressure::Drain | Pressure::OutOfTime if orders_open == 0 => Some(template::Input::Dismiss),
+        Pressure::Drain | Pressure::OutOfTime if orders_open == 0 => Some(template::Input::Dismiss(Wish::Stop)),
         Pressure::Drain => None,
         Pressure::OutOfTime => Some(template::Input::Kill(Cause::StopTimeout)),
     }
@@ -130,15 +118,11 @@ mod tests {
     fn the_ladder_only_climbs() {
         let (began, later) = (Time(1), Time(2));
         let draining = Rung::Draining { since: began };
-        for rung in [Rung::Starting, Rung::Serving] {
-            assert_eq!(rung.climb(Stop::Graceful, began), Some(draining));
-            assert_eq!(rung.climb(Stop::Now, began), Some(Rung::Killing));
-        }
+        assert_eq!(Rung::Open.climb(Stop::Graceful, began), Some(draining));
+        assert_eq!(Rung::Open.climb(Stop::Now, began), Some(Rung::Killing));
         assert_eq!(draining.climb(Stop::Graceful, later), None);
         assert_eq!(draining.climb(Stop::Now, later), Some(Rung::Killing));
-        for rung in [Rung::Killing, Rung::Left] {
-            assert_eq!([rung.climb(Stop::Graceful, later), rung.climb(Stop::Now, later)], [None, None]);
-        }
+        assert_eq!([Stop::Graceful, Stop::Now].map(|stop| Rung::Killing.climb(stop, later)), [None, None]);
     }
 
     #[test]
@@ -164,7 +148,8 @@ mod tests {
         let (pid, ready) = (Pid(1), Time(1));
         assert!(serves_queue(&State::Serving { pid, ready }));
         assert!(serves_queue(&State::Draining { pid, ready, was_leaving: false }));
-        assert!(!serves_queue(&State::Leaving { pid, ready, deadline: Time(2) }));
+        let (cause, deadline) = (Cause::Retired(Wish::Operator), Time(2));
+        assert!(!serves_queue(&State::Leaving { pid, ready, cause, deadline }));
         assert!(!serves_queue(&State::Draining { pid, ready, was_leaving: true }));
     }
 
@@ -174,7 +159,7 @@ mod tests {
         assert_eq!(template_input(Pressure::Drain, 1), None);
         assert_eq!(template_input(Pressure::OutOfTime, 1), kill(Cause::StopTimeout));
         for pressure in [Pressure::Drain, Pressure::OutOfTime] {
-            assert_eq!(template_input(pressure, 0), Some(template::Input::Dismiss));
+            assert_eq!(template_input(pressure, 0), Some(template::Input::Dismiss(Wish::Stop)));
         }
         for orders in [0, 1] {
             assert_eq!(template_input(Pressure::Now, orders), kill(Cause::StoppedNow));

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use super::event::{Cause, Exit, Generation, Time};
+use super::cause::{Cause, Wish};
+use super::event::{Exit, Generation, Time};
 use super::lifecycle::{Death, cause_of, cause_of_retiree};
 
 /// How long a template has to leave after we hung up on it, or after it said that it will not serve. It has nothing
@@ -38,6 +39,8 @@ pub enum State {
     },
     /// We hung up on it.
     Dismissed {
+        /// Who wanted it to leave.
+        wish: Wish,
         /// When it had loaded, if it ever had.
         loaded: Option<Time>,
         /// When it must be gone.
@@ -66,7 +69,7 @@ pub enum Input {
     /// The deadline of its state has passed.
     Overdue,
     /// We need it no more.
-    Dismiss,
+    Dismiss(Wish),
     /// We want it gone, for this cause.
     Kill(Cause),
 }
@@ -120,7 +123,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Loading { .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), None),
         (S::Loading { .. }, I::Died(exit)) => gone(cause_of(exit), None),
         (S::Loading { .. }, I::Overdue) => doom(None, Cause::BootTimeout),
-        (S::Loading { .. }, I::Dismiss) => Become(S::Dismissed { loaded: None, deadline }),
+        (S::Loading { .. }, I::Dismiss(wish)) => Become(S::Dismissed { wish, loaded: None, deadline }),
         (S::Loading { .. }, I::Kill(cause)) => doom(None, cause),
 
         (S::Loaded { .. }, I::Loaded) => Repeat,
@@ -128,30 +131,34 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Loaded { .. }, I::NotStarted(_)) => Mistake("it had loaded, and was then said never to have been started"),
         (S::Loaded { since }, I::Died(exit)) => gone(cause_of(exit), Some(*since)),
         (S::Loaded { .. }, I::Overdue) => Mistake("it had loaded, and has no deadline"),
-        (S::Loaded { since }, I::Dismiss) => Become(S::Dismissed { loaded: Some(*since), deadline }),
+        (S::Loaded { since }, I::Dismiss(wish)) => {
+            Become(S::Dismissed { wish, loaded: Some(*since), deadline })
+        },
         (S::Loaded { since }, I::Kill(cause)) => doom(Some(*since), cause),
 
         // Already leaving: hanging up on it adds nothing.
         (S::Refused { .. }, I::Loaded) => Gossip,
-        (S::Refused { .. }, I::Refused(_) | I::Dismiss) => Repeat,
+        (S::Refused { .. }, I::Refused(_) | I::Dismiss(_)) => Repeat,
         (S::Refused { reason, loaded, .. }, I::NotStarted(_) | I::Died(_)) => {
-            gone(Cause::BootRefused(reason.clone()), *loaded)
+            gone(Cause::BootFailed(reason.clone()), *loaded)
         }
-        (S::Refused { reason, loaded, .. }, I::Overdue) => doom(*loaded, Cause::BootRefused(reason.clone())),
+        (S::Refused { reason, loaded, .. }, I::Overdue) => doom(*loaded, Cause::BootFailed(reason.clone())),
         (S::Refused { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),
 
         // It may not have been executed yet when we hung up: then no death will follow.
         (S::Dismissed { .. }, I::Loaded | I::Refused(_)) => Gossip,
         (S::Dismissed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
-        (S::Dismissed { loaded, .. }, I::Died(exit)) => gone(cause_of_retiree(exit), *loaded),
+        (S::Dismissed { wish, loaded, .. }, I::Died(exit)) => {
+            gone(cause_of_retiree(exit, &Cause::Retired(*wish)), *loaded)
+        },
         (S::Dismissed { loaded, .. }, I::Overdue) => doom(*loaded, Cause::StopTimeout),
-        (S::Dismissed { .. }, I::Dismiss) => Repeat,
+        (S::Dismissed { .. }, I::Dismiss(_)) => Repeat,
         (S::Dismissed { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),
 
         (S::Doomed { .. }, I::Loaded | I::Refused(_)) => Gossip,
         (S::Doomed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
         (S::Doomed { loaded, cause }, I::Died(_)) => gone(cause.clone(), *loaded),
-        (S::Doomed { .. }, I::Overdue | I::Dismiss | I::Kill(_)) => Repeat,
+        (S::Doomed { .. }, I::Overdue | I::Dismiss(_) | I::Kill(_)) => Repeat,
     }
 }
 
@@ -176,7 +183,7 @@ mod tests {
             State::Loading { deadline },
             State::Loaded { since: Time(5) },
             State::Refused { reason: "two threads".into(), loaded, deadline },
-            State::Dismissed { loaded, deadline },
+            State::Dismissed { wish: Wish::Reload, loaded, deadline },
             State::Doomed { loaded, cause: Cause::BootTimeout },
         ];
         // One column each for Loading, Loaded, Refused, Dismissed, Doomed.
@@ -186,7 +193,7 @@ mod tests {
             (Input::NotStarted("ENOENT".into()), "+m+++"),
             (Input::Died(Exit::Status(0)), "+++++"),
             (Input::Overdue, "XmXXr"),
-            (Input::Dismiss, "DDrrr"),
+            (Input::Dismiss(Wish::Stop), "DDrrr"),
             (Input::Kill(Cause::StoppedNow), "XXXXr"),
         ];
         for (input, expected) in table {
@@ -211,9 +218,9 @@ mod tests {
 
     #[test]
     fn a_template_that_was_dismissed_and_leaves_cleanly_is_retired() {
-        let dismissed = State::Dismissed { loaded: None, deadline: NOW };
+        let dismissed = State::Dismissed { wish: Wish::Reload, loaded: None, deadline: NOW };
         let next = step(&dismissed, Input::Died(Exit::Status(0)), NOW);
-        assert_eq!(next, Next::Gone(Death { cause: Cause::Retired, ready: None }));
+        assert_eq!(next, Next::Gone(Death { cause: Cause::Retired(Wish::Reload), ready: None }));
     }
 
     #[test]
@@ -223,7 +230,7 @@ mod tests {
         };
         let expected = State::Refused { reason: "no".into(), loaded: Some(Time(5)), deadline: NOW.after(LEAVE_GRACE) };
         assert_eq!(refused, expected);
-        let doomed = State::Doomed { loaded: Some(Time(5)), cause: Cause::BootRefused("no".into()) };
+        let doomed = State::Doomed { loaded: Some(Time(5)), cause: Cause::BootFailed("no".into()) };
         assert_eq!(step(&refused, Input::Overdue, NOW), Next::Become(doomed));
     }
 }

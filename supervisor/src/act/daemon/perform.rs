@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ratoon_worker::protocol::Order;
 
-use super::{Daemon, now};
+use super::Daemon;
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
-use crate::decide::event::{Action, Event, Note, PoolId, Stop, Time};
+use crate::decide::event::{Action, Event, Note, Stop, TemplateRef, WorkerRef};
+use crate::sys;
 
 impl Daemon {
     pub(super) fn perform(&mut self, actions: Vec<Action>) {
@@ -19,14 +20,32 @@ impl Daemon {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::StartTemplate(who, generation) => {
-                let Some(pool) = self.pools.get_mut(who.pool.0 as usize) else {
+            Action::ReadConfiguration(edition, scope) => self.read_configuration(edition, &scope),
+            Action::Prepare(id, edition) => {
+                if let Some(pool) = self.pool(id)
+                    && let Err(reason) = pool.prepare(edition)
+                {
+                    self.events.push_back(Event::Prepared(id, edition, Err(reason)));
+                }
+            }
+            Action::AbandonPreparation(id, edition) => {
+                if let Some(pool) = self.pool(id) {
+                    pool.abandon_preparation(edition);
+                }
+            }
+            Action::Adopt(edition) => self.adopt(edition),
+            Action::Abandon(edition) => self.abandon(edition),
+            Action::Conclude(edition) => self.conclude(edition),
+            Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
+            Action::Close(id) => self.pools.retain(|pool| pool.id != id),
+            Action::StartTemplate(who, generation, edition) => {
+                let (log, sample) = (self.log_of(edition), self.sample.clone());
+                let Some(pool) = self.pool(who.pool) else {
                     return;
                 };
-                let started = pool.start_template(who, generation);
-                if let Err(reason) = started {
+                if let Err(reason) = pool.start_template(who, generation, edition, log, &sample) {
                     self.events.push_back(Event::TemplateNotStarted(who, reason));
-                } else if let Err(error) = self.wait_for_template(who.pool) {
+                } else if let Err(error) = self.wait_for_template(who) {
                     tracing::error!(pool = %self.name(who.pool), %error, "cannot wait for the template");
                 }
             }
@@ -40,25 +59,26 @@ impl Daemon {
                     children::kill(template.pid);
                 }
             }
-            Action::OrderFork { worker, deadline, .. } => {
-                let Some(pool) = self.pools.get_mut(worker.pool.0 as usize) else {
-                    return;
-                };
-                if let Err(reason) = pool.order_fork(worker, deadline) {
+            Action::OrderFork { worker, template, deadline, max_requests, .. } => {
+                let moments = (self.clock.common(self.clock.now()), self.clock.common(deadline));
+                if let Some(pool) = self.pool(worker.pool)
+                    && let Err(reason) = pool.order_fork(worker, template, moments, max_requests)
+                {
                     self.events.push_back(Event::WorkerNotForked(worker, reason));
                 }
             }
             Action::Forget(who) => {
-                if let Some(pool) = self.pools.get_mut(who.pool.0 as usize) {
+                if let Some(pool) = self.pool(who.pool) {
                     pool.forget(who);
                 }
             }
-            Action::OrderDrain(who) => {
-                if let Some(worker) = self.worker(who)
-                    && let Some(channel) = &worker.channel
-                    && let Err(error) = channel.send(&Order::Drain, &[])
+            Action::OrderDrain(who) => self.order(who, &Order::Drain),
+            Action::OrderRetire(who) => self.order(who, &Order::Retire),
+            Action::Interrupt(who) => {
+                if let Some(pid) = self.worker(who).and_then(|worker| worker.process)
+                    && let Err(error) = sys::overdue::tell(pid)
                 {
-                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot tell a worker to drain");
+                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot ask a worker where it is stuck");
                 }
             }
             Action::Kill(who) => {
@@ -66,8 +86,11 @@ impl Daemon {
                     children::kill(pid);
                 }
             }
+            Action::Measure(id) => self.measure(id),
+            Action::Count(id) => self.count(id),
+            Action::AwaitKnock(id) => self.await_knock(id),
             Action::StopListening(id) => {
-                if let Some(pool) = self.pools.get(id.0 as usize) {
+                if let Some(pool) = self.pool(id) {
                     pool.stop_listening();
                 }
             }
@@ -77,31 +100,44 @@ impl Daemon {
             }
             Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
             Action::Note(note) => notes::write(&note, |id| self.name(id), self.last_request(&note)),
-            Action::Leave(stop) => {
+            Action::Leave(stop, verdict) => {
                 match stop {
                     Stop::Graceful => children::dismiss_strangers(),
                     Stop::Now => children::kill_strangers(),
                 }
-                self.left = true;
+                self.left = Some(verdict);
             }
+        }
+    }
+
+    fn answer(&mut self, _: &[crate::decide::event::Asker], _: &crate::decide::event::Outcome) {}
+
+    fn order(&mut self, who: WorkerRef, order: &Order) {
+        if let Some(worker) = self.worker(who)
+            && let Some(channel) = &worker.channel
+            && let Err(error) = channel.send(order, &[])
+        {
+            tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot tell a worker: {order:?}");
         }
     }
 
     /// What a worker that is about to die, or dead, is or was doing.
     fn last_request(&self, note: &Note) -> Option<(String, Duration)> {
-        let (Note::Killing { worker, .. } | Note::WorkerDied { worker, .. }) = note else {
+        let (Note::Killing { worker, .. } | Note::WorkerDied { worker, .. } | Note::Interrupting(worker)) = note else {
             return None;
         };
-        let cell = self.pools.get(worker.pool.0 as usize)?.scoreboard.cell(worker.slot)?;
-        let read = cell.read();
+        let pool = self.pools.iter().find(|pool| pool.id == worker.pool)?;
+        let read = pool.scoreboard.cell(worker.slot)?.read();
+        let since = self.clock.own(read.busy_since, read.busy_since);
         (read.life == worker.life && read.busy_since != 0)
-            .then(|| (String::from_utf8_lossy(&read.line).into_owned(), now().since(Time(read.busy_since))))
+            .then(|| (String::from_utf8_lossy(&read.line).into_owned(), self.clock.now().since(since)))
     }
 
-    fn wait_for_template(&self, id: PoolId) -> nix::Result<()> {
-        let template = self.pools.get(id.0 as usize).and_then(|pool| pool.template.as_ref());
+    fn wait_for_template(&mut self, who: TemplateRef) -> nix::Result<()> {
+        let pool = self.pools.iter().find(|pool| pool.id == who.pool);
+        let template = pool.and_then(|pool| pool.templates.get(&who.life));
         match template.and_then(|template| template.channel.as_ref()) {
-            Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Template(id.0)),
+            Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Process(who.life)),
             None => Ok(()),
         }
     }

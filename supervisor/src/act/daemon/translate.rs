@@ -8,14 +8,13 @@ use std::os::fd::AsFd;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use ratoon_worker::channel::Received;
-use ratoon_worker::protocol::{Report, VERSION};
+use ratoon_worker::protocol::{Report, VERSION, Why};
 
-use super::{Daemon, now};
+use super::Daemon;
+use crate::act::children;
 use crate::act::pool::{Pool, Worker};
 use crate::act::token::{Token, wait_for};
-use crate::act::{children, notes};
-use crate::decide::event::{self, Event, Exit, PoolId, Stop, WorkerRef};
-use crate::decide::lifecycle::State;
+use crate::decide::event::{self, Asker, Event, Exit, Farewell, Scope, Stop, TemplateRef, WorkerRef};
 use crate::sys::wait;
 
 /// How many messages of one process are read before everybody else has had a turn.
@@ -23,12 +22,26 @@ const PATIENCE: usize = 16;
 /// How many messages of a dead process are read; an honest one leaves fewer.
 const LAST_WORDS: usize = 1024;
 
+/// What a reload is asked for by that nobody waits for.
+const BY_SIGNAL: Asker = Asker(0);
+
+/// Whose process one is.
+enum Owner {
+    Template(TemplateRef),
+    Worker(WorkerRef),
+}
+
 impl Daemon {
     pub(super) fn translate(&mut self, token: Token) {
         match token {
             Token::Signal => self.hear(),
-            Token::Template(pool) => self.read_template(PoolId(pool), PATIENCE),
-            Token::Worker(pool, slot) => self.read_worker(PoolId(pool), slot, PATIENCE),
+            Token::Process(life) => match self.whose(life) {
+                Some(Owner::Template(who)) => self.read_template(who, PATIENCE),
+                Some(Owner::Worker(who)) => self.read_worker_up_to(who, PATIENCE),
+                None => {}
+            },
+            Token::Listener(pool) => self.events.push_back(Event::Knocked(pool)),
+            Token::Control => {}
         }
     }
 
@@ -38,6 +51,12 @@ impl Daemon {
                 Signal::SIGCHLD => self.bury(),
                 Signal::SIGTERM | Signal::SIGQUIT => self.events.push_back(Event::StopWanted(Stop::Graceful)),
                 Signal::SIGINT => self.events.push_back(Event::StopWanted(Stop::Now)),
+                Signal::SIGHUP => self.events.push_back(Event::ReloadWanted(Scope::Everything, BY_SIGNAL)),
+                Signal::SIGTTIN => self.events.push_back(Event::SizeWanted(1)),
+                Signal::SIGTTOU => self.events.push_back(Event::SizeWanted(-1)),
+                // Where there is a terminal, every change of its size sends it.
+                Signal::SIGWINCH if has_terminal() => {}
+                Signal::SIGWINCH => self.events.push_back(Event::WorkersUnwanted),
                 other => {
                     tracing::warn!(signal = %other, "this version does nothing on this signal")
                 }
@@ -47,27 +66,36 @@ impl Daemon {
 
     /// Reaps until nobody is left to reap. What the dead have said comes before their death.
     fn bury(&mut self) {
-        for pool in 0..self.pools.len() {
-            self.read_template(PoolId(pool as u32), PATIENCE);
+        let templates: Vec<TemplateRef> =
+            self.pools.iter().flat_map(|pool| pool.templates.values().map(|template| template.who)).collect();
+        for who in templates {
+            self.read_template(who, PATIENCE);
         }
         while let Some((pid, exit)) = wait::next_dead() {
             match self.owner(pid) {
-                Some(Token::Template(pool)) => {
-                    self.read_template(PoolId(pool), LAST_WORDS);
-                    self.lose_template(PoolId(pool), exit);
+                Some(Owner::Template(who)) => {
+                    self.read_template(who, LAST_WORDS);
+                    self.lose_template(who, exit);
                 }
-                Some(Token::Worker(pool, slot)) => {
-                    self.read_worker(PoolId(pool), slot, LAST_WORDS);
-                    self.lose_worker(PoolId(pool), slot, exit);
+                Some(Owner::Worker(who)) => {
+                    self.read_worker_up_to(who, LAST_WORDS);
+                    self.lose_worker(who, exit);
                 }
-                Some(Token::Signal) | None => self.lose_stranger(pid, exit),
+                None => self.lose_stranger(pid, exit),
             }
             wait::reap(pid);
         }
     }
 
-    /// What a worker left behind, or, if a fork has been ordered, perhaps the worker itself: its name may still come.
+    /// A command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
+    /// worker itself: its name may still come.
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
+        let prepared = self.pools.iter_mut().find_map(|pool| Some((pool.id, pool.end_preparation(pid)?)));
+        if let Some((pool, edition)) = prepared {
+            let outcome = if exit == Exit::Status(0) { Ok(()) } else { Err(exit.to_string()) };
+            self.events.push_back(Event::Prepared(pool, edition, outcome));
+            return;
+        }
         tracing::debug!(pid = pid.as_raw(), ?exit, "a stranger is reaped");
         let awaited = |pool: &Pool| pool.workers.values().any(|worker| worker.process.is_none());
         if self.pools.iter().any(awaited) {
@@ -77,33 +105,44 @@ impl Daemon {
         }
     }
 
-    fn lose_worker(&mut self, id: PoolId, slot: u32, exit: Exit) {
-        if let Some(worker) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.workers.get_mut(&slot)) {
+    fn lose_worker(&mut self, who: WorkerRef, exit: Exit) {
+        let exit = self.exit_of(exit);
+        if let Some(worker) = self.worker(who) {
             worker.process = None;
-            self.events.push_back(Event::WorkerDied(worker.who, exit));
+            self.events.push_back(Event::WorkerDied(who, exit));
         }
     }
 
-    fn lose_template(&mut self, id: PoolId, exit: Exit) {
-        let Some(template) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.template.take()) else {
+    /// Whether a kill was the kernel's, for want of memory.
+    fn exit_of(&mut self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Signal { number, .. } if number == Signal::SIGKILL as i32 && self.killings.claim() => {
+                Exit::OutOfMemory
+            }
+            other => other,
+        }
+    }
+
+    fn lose_template(&mut self, who: TemplateRef, exit: Exit) {
+        let exit = self.exit_of(exit);
+        let Some(template) = self.pool(who.pool).and_then(|pool| pool.templates.remove(&who.life)) else {
             return;
         };
         if !template.introduced {
             let reason = "the program left without a word of the protocol: is it built with ratoon-worker?";
-            self.events.push_back(Event::TemplateRefused(template.who, format!("{reason} ({})", notes::exit(exit))));
+            self.events.push_back(Event::TemplateRefused(who, format!("{reason} ({exit})")));
         }
-        self.events.push_back(Event::TemplateDied(template.who, exit));
+        self.events.push_back(Event::TemplateDied(who, exit));
     }
 
-    fn read_template(&mut self, id: PoolId, most: usize) {
+    fn read_template(&mut self, who: TemplateRef, most: usize) {
         for _ in 0..most {
-            let Some(template) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.template.as_mut()) else {
+            let Some(template) = self.template(who) else {
                 return;
             };
             let Some(channel) = &template.channel else {
                 return;
             };
-            let who = template.who;
             match channel.try_receive() {
                 Received::Message(Report::Hello { version }, _) => {
                     template.introduced = true;
@@ -120,13 +159,13 @@ impl Daemon {
                     self.events.push_back(Event::TemplateRefused(who, reason));
                 }
                 Received::Message(Report::Forked { slot, life, pid }, _) => {
-                    self.meet(WorkerRef { pool: id, slot, life }, Pid::from_raw(pid));
+                    self.meet(WorkerRef { pool: who.pool, slot, life }, Pid::from_raw(pid));
                 }
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
-                    self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: id, slot, life }, reason));
+                    self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: who.pool, slot, life }, reason));
                 }
-                Received::Message(report @ (Report::Ready | Report::Leaving), _) => {
-                    tracing::warn!(pool = %self.name(id), ?report, "this report is not a template's");
+                Received::Message(report @ (Report::Ready | Report::Leaving { .. } | Report::Draining), _) => {
+                    tracing::warn!(pool = %self.name(who.pool), ?report, "this report is not a template's");
                 }
                 Received::Nothing => return,
                 Received::End => {
@@ -134,7 +173,7 @@ impl Daemon {
                     return;
                 }
                 Received::Nonsense(what) => {
-                    tracing::warn!(pool = %self.name(id), what, "the template does not make sense: hanging up");
+                    tracing::warn!(pool = %self.name(who.pool), what, "the template does not make sense: hanging up");
                     if let Some(template) = self.template(who) {
                         template.channel = None;
                     }
@@ -152,7 +191,9 @@ impl Daemon {
         }
         let ours = wait::is_ours(pid);
         let dead = self.unclaimed.remove(&pid);
-        let Some(worker) = self.pools.get_mut(who.pool.0 as usize).and_then(|pool| pool.worker(who)) else {
+        let Some(worker) =
+            self.pools.iter_mut().find(|pool| pool.id == who.pool).and_then(|pool| pool.worker(who))
+        else {
             if ours {
                 tracing::debug!(pool = %self.name(who.pool), pid = pid.as_raw(), "forked, and no longer wanted");
                 children::kill(pid);
@@ -165,7 +206,7 @@ impl Daemon {
         if ours {
             worker.process = Some(pid);
             let registered = match &worker.channel {
-                Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Worker(who.pool.0, who.slot)),
+                Some(channel) => wait_for(&self.epoll, channel.as_fd(), Token::Process(who.life)),
                 None => Ok(()),
             };
             if let Err(error) = registered {
@@ -174,30 +215,42 @@ impl Daemon {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
         } else if let Some(exit) = dead {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
-            self.read_worker(who.pool, who.slot, LAST_WORDS);
+            self.read_worker_up_to(who, LAST_WORDS);
+            let exit = self.exit_of(exit);
             self.events.push_back(Event::WorkerDied(who, exit));
         } else {
             tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is not our child");
         }
     }
 
-    fn read_worker(&mut self, id: PoolId, slot: u32, most: usize) {
+    /// Reads what a worker has said.
+    pub(super) fn read_worker(&mut self, who: WorkerRef) {
+        self.read_worker_up_to(who, PATIENCE);
+    }
+
+    fn read_worker_up_to(&mut self, who: WorkerRef, most: usize) {
         for _ in 0..most {
-            let Some(worker) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.workers.get_mut(&slot)) else {
+            let Some(worker) = self.worker(who) else {
                 return;
             };
             let Some(channel) = &worker.channel else {
                 return;
             };
-            let who = worker.who;
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
-                Received::Message(Report::Leaving, _) => self.events.push_back(Event::WorkerLeaving(who)),
+                Received::Message(Report::Leaving { why }, _) => {
+                    let why = match why {
+                        Why::Requests => Farewell::Requests,
+                        Why::Signal => Farewell::Signal,
+                    };
+                    self.events.push_back(Event::WorkerLeaving(who, why));
+                }
+                Received::Message(Report::Draining, _) => self.events.push_back(Event::WorkerTrailing(who)),
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
                 }
                 Received::Message(report, _) => {
-                    tracing::warn!(pool = %self.name(id), worker = slot, ?report, "this report is not a worker's");
+                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, ?report, "this report is not a worker's");
                 }
                 Received::Nothing => return,
                 Received::End => {
@@ -205,7 +258,7 @@ impl Daemon {
                     return;
                 }
                 Received::Nonsense(what) => {
-                    tracing::warn!(pool = %self.name(id), worker = slot, what, "a worker does not make sense: hanging up");
+                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, what, "a worker does not make sense: hanging up");
                     if let Some(worker) = self.worker(who) {
                         worker.channel = None;
                     }
@@ -215,34 +268,26 @@ impl Daemon {
         }
     }
 
-    /// Finds the workers whose deadline and grace have passed.
-    pub(super) fn find_overdue(&mut self) {
-        let now = now();
-        let late: Vec<(WorkerRef, bool)> = self
-            .pressed()
-            .filter(|(_, _, deadline)| *deadline <= now)
-            .map(|(who, state, _)| (who, matches!(state, State::Starting { .. })))
-            .collect();
-        for (who, starting) in late {
-            let heard = self.events.len();
-            if starting {
-                self.read_worker(who.pool, who.slot, PATIENCE);
-            }
-            // One that has just said it is ready is looked at again in the next turn.
-            if self.events.len() == heard {
-                self.events.push_back(Event::WorkerOverdue(who));
-            }
-        }
-    }
-
     /// Whose process this is.
-    fn owner(&self, pid: Pid) -> Option<Token> {
-        self.pools.iter().zip(0..).find_map(|(pool, id)| {
-            if pool.template.as_ref().is_some_and(|template| template.pid == pid) {
-                return Some(Token::Template(id));
-            }
-            let is_it = |worker: &Worker| worker.process == Some(pid);
-            pool.workers.iter().find(|(_, worker)| is_it(worker)).map(|(slot, _)| Token::Worker(id, *slot))
+    fn owner(&self, pid: Pid) -> Option<Owner> {
+        let is_it = |worker: &&Worker| worker.process == Some(pid);
+        self.pools.iter().find_map(|pool| {
+            let template = pool.templates.values().find(|template| template.pid == pid);
+            let worker = || pool.workers.values().find(is_it).map(|worker| Owner::Worker(worker.who));
+            template.map(|template| Owner::Template(template.who)).or_else(worker)
         })
     }
+
+    /// Whose life this is.
+    fn whose(&self, life: u64) -> Option<Owner> {
+        self.pools.iter().find_map(|pool| {
+            let template = pool.templates.get(&life).map(|template| Owner::Template(template.who));
+            template.or_else(|| pool.workers.get(&life).map(|worker| Owner::Worker(worker.who)))
+        })
+    }
+}
+
+/// Whether a terminal controls us.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }

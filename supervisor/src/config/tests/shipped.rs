@@ -35,6 +35,7 @@ fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
     let rest: String = SHIPPED.lines().filter(|line| !told.contains(line)).map(|line| format!("{line}\n")).collect();
     let config = read(&rest);
     assert_eq!(config.log, Log::default());
+    assert_eq!(config.control, Control::default());
     assert_eq!(config.pools, [Pool { name: "web".into(), ..Pool::default() }]);
 }
 
@@ -48,15 +49,25 @@ fn the_shipped_file_shows_every_key() {
     leaves(&serde_json::to_value(&specimen).unwrap(), "", &mut keys);
     assert!(keys.len() > 20, "{keys:?}");
     for key in keys {
-        let shown = SHIPPED.lines().any(|line| {
-            let line = line.strip_prefix("# ").unwrap_or(line);
-            line.starts_with(&format!("{key} = "))
-                || line.contains(&format!("{{ {key} = "))
-                || line.contains(&format!(", {key} = "))
-                || line.starts_with('[') && line.ends_with(&format!("{key}]"))
-        });
-        assert!(shown, "config.toml does not show {key:?}");
+        assert!(line_showing(&key).is_some(), "config.toml does not show {key:?}");
     }
+}
+
+/// The line of the shipped file, from 0, that shows `key`, commented out or not.
+fn line_showing(key: &str) -> Option<usize> {
+    SHIPPED.lines().position(|line| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        line.starts_with(&format!("{key} = "))
+            || line.contains(&format!("{{ {key} = "))
+            || line.contains(&format!(", {key} = "))
+            || line.starts_with('[') && line.ends_with(&format!("{key}]"))
+    })
+}
+
+#[test]
+fn the_reference_has_the_order_of_the_shipped_file() {
+    let lines: Vec<_> = KEYS.iter().map(|key| line_showing(key.path.rsplit('.').next().unwrap())).collect();
+    assert!(lines.is_sorted() && !lines.contains(&None), "{lines:?}");
 }
 
 /// The names of the keys whose values are no tables, and of empty tables.
@@ -80,8 +91,12 @@ fn what_the_shipped_file_shows_commented_out_is_valid_too() {
         .collect();
     assert!(shown.len() >= 3, "{shown:?}");
     for line in shown {
+        let (control, line) = if line.starts_with("socket") { (line, "") } else { ("", line) };
         let listen = if line.starts_with("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
-        assert_eq!(complaints(&format!("[pool.web]\n{listen}\n{line}\n")), "", "{line}");
+        let said = ["static", "dynamic", "ondemand"].map(|scaling| {
+            complaints(&format!("[control]\n{control}\n[pool.web]\nscaling = {scaling:?}\n{listen}\n{line}\n"))
+        });
+        assert!(said.contains(&String::new()), "{said:?}");
     }
 }
 

@@ -1,15 +1,16 @@
-//! The next attempt of a pool: which vacancy is filled, and when.
+//! The next attempt of a pool: what is started, in which vacancy, and when.
 //!
 //! Nothing is counted up and down: what is missing is read off the roster each time. What to attempt and when it is due
 //! come from one function, which both the attempt and the alarm ask, so they cannot disagree. Never runs once a stop
 //! has begun.
 
-use super::Pool;
+use super::{Pool, Turnover};
 use crate::decide::Turn;
-use crate::decide::event::{Action, Generation, Note, TemplateRef, Time, WorkerRef};
-use crate::decide::lifecycle;
+use crate::decide::event::{Action, Edition, Generation, Note, Time, WorkerRef};
+use crate::decide::lifecycle::State;
 use crate::decide::restart::Health;
 use crate::decide::roster::Worker;
+use crate::decide::stock::{Preparation, Stock};
 use crate::decide::template::{self, Template};
 
 /// How many workers may be on their way at a time. Enough that a pool of the usual size starts at once; few enough
@@ -22,8 +23,9 @@ const STARTING_AT_ONCE_WHEN_FAILED: usize = 1;
 
 /// What a pool would do next.
 pub(super) enum Attempt {
-    Template,
-    Worker { slot: u32, template: TemplateRef, generation: Generation },
+    Prepare(Edition),
+    Template(Edition),
+    Worker { slot: u32, edition: Edition },
 }
 
 impl Pool {
@@ -33,8 +35,9 @@ impl Pool {
             && at <= turn.now
         {
             let filled = match attempt {
-                Attempt::Template => self.start_template(turn),
-                Attempt::Worker { slot, template, generation } => self.order_fork(slot, template, generation, turn),
+                Attempt::Prepare(edition) => self.prepare(edition, turn),
+                Attempt::Template(edition) => self.start_template(edition, turn),
+                Attempt::Worker { slot, edition } => self.order_fork(slot, edition, turn),
             };
             if !filled {
                 turn.note(Note::Mistake(format!("{:?}: a vacancy was not vacant", self.id)));
@@ -43,52 +46,140 @@ impl Pool {
         }
     }
 
-    /// What to attempt next, and when: the template first, then the slots, then nothing until something changes.
+    /// What to attempt next, and when: the edition on trial first, then the template, then the slots, then nothing
+    /// until something changes.
     pub(super) fn next_attempt(&self) -> Option<(Time, Attempt)> {
+        let on_trial = self.next_of_trial();
+        if on_trial.is_some() {
+            return on_trial;
+        }
         let on_the_way = self.roster.states().filter(|state| is_on_the_way(state)).count();
         let (most, not_before) = match self.budget.health() {
             Health::Sound => (STARTING_AT_ONCE, Time::default()),
             Health::Failed { next } => (STARTING_AT_ONCE_WHEN_FAILED, next),
         };
-        let Some(template) = self.template.held() else {
+        let stock = self.stock(self.serving)?;
+        let Some(template) = stock.template.held() else {
             // A sound pool wants its template back whoever is on the way; for a failed one that would be two attempts.
             let blocked = self.has_failed() && on_the_way > 0;
-            let retry_at = self.template.vacant_until().filter(|_| !blocked)?;
-            return Some((retry_at.max(not_before), Attempt::Template));
+            let retry_at = stock.template.vacant_until().filter(|_| !blocked)?;
+            return Some((retry_at.max(not_before), next_of(stock)?));
         };
-        if on_the_way >= most || !matches!(template.state, template::State::Loaded { .. }) {
+        let missing = self.missing();
+        if on_the_way >= most || missing == 0 || !matches!(template.state, template::State::Loaded { .. }) {
             return None;
         }
-        let (retry_at, slot) = self.roster.first_vacancy()?;
-        let generation = template.generation;
-        let template = self.template_ref(template.life);
-        Some((retry_at.max(not_before), Attempt::Worker { slot, template, generation }))
+        let (retry_at, slot) = self.roster.vacancy(missing)?;
+        Some((retry_at.max(not_before), Attempt::Worker { slot, edition: self.serving }))
     }
 
-    fn start_template(&mut self, turn: &mut Turn<'_>) -> bool {
+    /// A trial has one attempt at everything: whatever fails ends it.
+    fn next_of_trial(&self) -> Option<(Time, Attempt)> {
+        let Turnover::Trial { edition, failed: None } = &self.turnover else {
+            return None;
+        };
+        let stock = self.stock(*edition).filter(|stock| stock.edition != self.serving)?;
+        let Some(template) = stock.template.held() else {
+            return Some((Time::default(), next_of(stock)?));
+        };
+        let has_worker = self.roster.workers().any(|(_, worker)| worker.edition == *edition);
+        if has_worker || !matches!(template.state, template::State::Loaded { .. }) {
+            return None;
+        }
+        let (at, slot) = self.roster.vacancy(usize::MAX)?;
+        Some((at, Attempt::Worker { slot, edition: *edition }))
+    }
+
+    /// How many workers of the serving edition may be ordered: as many as are wanted and not there, unless those that
+    /// are being replaced leave no room beyond the surge.
+    fn missing(&self) -> usize {
+        let wanted = self.wanted();
+        let (mut there, mut alive) = (0, 0);
+        for (_, worker) in self.roster.workers() {
+            let is_ours = worker.edition == self.serving;
+            match &worker.state {
+                State::Trailing { .. } | State::Draining { .. } => {}
+                State::Leaving { .. } => alive += 1,
+                State::Serving { .. } => {
+                    alive += 1;
+                    there += usize::from(is_ours && worker.due.is_none());
+                }
+                // One that is about to be buried keeps its place: what its death means is not known before.
+                State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => {
+                    alive += 1;
+                    there += usize::from(is_ours);
+                }
+            }
+        }
+        let room = (wanted + self.surge()).saturating_sub(alive);
+        wanted.saturating_sub(there).min(room)
+    }
+
+    /// How many workers there may be beyond the wanted ones while some are replaced.
+    pub(super) fn surge(&self) -> usize {
+        self.limits().surge_of(self.scaler.wanted()) as usize
+    }
+
+    fn prepare(&mut self, edition: Edition, turn: &mut Turn<'_>) -> bool {
+        let place = self.place_of(edition);
+        let stock = &mut self.stocks[place];
+        let filled = stock.preparation == Preparation::Needed;
+        stock.preparation = Preparation::Running { deadline: turn.now.after(stock.limits.boot_timeout) };
+        turn.push(Action::Prepare(self.id, edition));
+        filled
+    }
+
+    fn start_template(&mut self, edition: Edition, turn: &mut Turn<'_>) -> bool {
         let life = turn.new_life();
-        let generation = Generation(self.loaded.saturating_add(1));
-        let state = template::State::Loading { deadline: turn.now.after(self.limits.boot_timeout) };
-        let filled = self.template.take(Template { life, generation, started: turn.now, state }).is_ok();
+        let newest = self.templates().map(|(.., generation)| generation.0).max().unwrap_or(0).max(self.loaded);
+        let generation = Generation(newest.saturating_add(1));
+        let place = self.place_of(edition);
+        let stock = &mut self.stocks[place];
+        let state = template::State::Loading { deadline: turn.now.after(stock.limits.boot_timeout) };
+        let filled = stock.template.take(Template { life, generation, started: turn.now, state }).is_ok();
         if filled {
-            turn.push(Action::StartTemplate(self.template_ref(life), generation));
+            turn.push(Action::StartTemplate(self.template_ref(life), generation, edition));
         }
         filled
     }
 
-    fn order_fork(&mut self, slot: u32, template: TemplateRef, generation: Generation, turn: &mut Turn<'_>) -> bool {
+    fn order_fork(&mut self, slot: u32, edition: Edition, turn: &mut Turn<'_>) -> bool {
+        let Some((template, stock)) =
+            self.stock(edition).and_then(|stock| stock.template.held().map(|template| (template, stock)))
+        else {
+            return false;
+        };
+        let (template, generation) = (self.template_ref(template.life), template.generation);
+        let deadline = turn.now.after(stock.limits.boot_timeout);
+        let max_requests = stock.limits.max_requests.map(|bound| bound.draw(&mut turn.source.rng));
         let worker = WorkerRef { pool: self.id, slot, life: turn.new_life() };
-        let state = lifecycle::State::Ordered { template: template.life, unwanted: None };
-        let ordered = Worker { life: worker.life, generation, ordered: turn.now, state };
-        let filled = self.roster.seat(slot).is_some_and(|seat| seat.take(ordered).is_ok());
+        let ordered = Worker {
+            life: worker.life,
+            generation,
+            edition,
+            ordered: turn.now,
+            state: State::Ordered { template: template.life, unwanted: None },
+            expires: None,
+            due: None,
+            interrupted: None,
+        };
+        let filled = self.roster.take(slot, ordered);
         if filled {
-            let deadline = turn.now.after(self.limits.boot_timeout);
-            turn.push(Action::OrderFork { worker, template, generation, deadline });
+            turn.push(Action::OrderFork { worker, template, generation, deadline, max_requests });
         }
         filled
     }
 }
 
-fn is_on_the_way(state: &lifecycle::State) -> bool {
-    matches!(state, lifecycle::State::Ordered { .. } | lifecycle::State::Starting { .. })
+/// What a stock without a template needs next.
+fn next_of(stock: &Stock) -> Option<Attempt> {
+    match stock.preparation {
+        Preparation::Needed => Some(Attempt::Prepare(stock.edition)),
+        Preparation::Running { .. } => None,
+        Preparation::Done => Some(Attempt::Template(stock.edition)),
+    }
+}
+
+fn is_on_the_way(state: &State) -> bool {
+    matches!(state, State::Ordered { .. } | State::Starting { .. })
 }

@@ -1,15 +1,17 @@
-//! What a death leads to: a vacant seat, a pause, perhaps a failed pool, and always a line for the operator.
+//! What a death leads to: the seat learns from it, the budget may be spent, the edition may be to blame, orders are lost,
+//! and a note is written.
 //!
-//! What the death means is asked of [`restart`]; here it is put into effect. The seat is vacated first, so that the line
+//! Runs when a life table has said `Gone`, and only then. The seat is vacated before anything is noted, so the line
 //! can say when it is tried again.
 
 use std::time::Duration;
 
 use super::Pool;
 use crate::decide::Turn;
-use crate::decide::event::{Action, Note, TemplateRef, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, Note, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::{self, Death};
-use crate::decide::restart::{self, Change, Health};
+use crate::decide::limits::OnFailure;
+use crate::decide::restart::{self, Change, Health, Meaning};
 
 impl Pool {
     pub(super) fn bury_worker(&mut self, who: WorkerRef, death: Death, turn: &mut Turn<'_>) {
@@ -17,10 +19,15 @@ impl Pool {
             return;
         };
         let Some(worker) = seat.held() else { return };
-        let (pid, generation, lived) = (worker.state.pid(), worker.generation, turn.now.since(worker.ordered));
+        let (pid, generation, edition) = (worker.state.pid(), worker.generation, worker.edition);
+        let lived = turn.now.since(worker.ordered);
         let meaning = restart::meaning(&death, turn.now);
         let retry_at = seat.vacate(meaning, turn.now, &mut turn.source.rng);
-        let change = self.account(meaning, turn);
+        self.blame(edition, &death.cause);
+        if death.cause.is_fault() {
+            self.faults.add(turn.now);
+        }
+        let change = self.account(edition, meaning, turn);
 
         if pid.is_none() {
             turn.push(Action::Forget(who));
@@ -31,16 +38,24 @@ impl Pool {
     }
 
     pub(super) fn bury_template(&mut self, who: TemplateRef, death: Death, turn: &mut Turn<'_>) {
-        let Some(template) = self.template.held() else {
+        let lost: Vec<_> = self.open_orders(who.life).collect();
+        let is_it = |stock: &&mut crate::decide::stock::Stock| {
+            stock.template.held().is_some_and(|template| template.life == who.life)
+        };
+        let Some(stock) = self.stocks.iter_mut().find(is_it) else {
             return;
         };
-        let generation = template.generation;
-        let lost: Vec<_> = self.open_orders().collect();
+        let Some(generation) = stock.template.held().map(|template| template.generation) else {
+            return;
+        };
+        let edition = stock.edition;
         let meaning = restart::meaning_of_template(&death, lost.len(), turn.now);
-        let retry_at = self.template.vacate(meaning, turn.now, &mut turn.source.rng);
-        let change = self.account(meaning, turn);
+        let retry_at = stock.template.vacate(meaning, turn.now, &mut turn.source.rng);
+        self.blame(edition, &death.cause);
+        let change = self.account(edition, meaning, turn);
 
-        let (cause, retry, failures) = (death.cause, self.retry(retry_at, turn), self.budget.failures(turn.now));
+        let retry = self.retry(retry_at, turn).filter(|_| edition == self.serving);
+        let (cause, failures) = (death.cause, self.budget.failures(turn.now));
         turn.note(Note::TemplateDied { template: who, generation, cause, retry, failures });
         for worker in lost {
             self.tell_worker(worker, lifecycle::Input::TemplateLost(who.life), turn);
@@ -48,11 +63,20 @@ impl Pool {
         self.note_failure(change, turn);
     }
 
-    /// Counts a failed boot. One on the way out has failed nobody.
-    fn account(&mut self, meaning: restart::Meaning, turn: &Turn<'_>) -> Change {
+    /// The command that must succeed before the serving edition's template has not: as bad as a template that does not
+    /// load.
+    pub(super) fn count_failed_preparation(&mut self, edition: Edition, turn: &mut Turn<'_>) {
+        let place = self.place_of(edition);
+        self.stocks[place].template.vacate(Meaning::FailedBoot, turn.now, &mut turn.source.rng);
+        let change = self.account(edition, Meaning::FailedBoot, turn);
+        self.note_failure(change, turn);
+    }
+
+    /// Counts a failed boot. One on the way out has failed nobody, and an edition on trial only itself.
+    fn account(&mut self, edition: Edition, meaning: Meaning, turn: &Turn<'_>) -> Change {
         match meaning {
-            restart::Meaning::FailedBoot if !turn.rung.is_ending() => self.budget.spend(turn.now),
-            restart::Meaning::FailedBoot | restart::Meaning::Ended(_) | restart::Meaning::NoFault => Change::None,
+            Meaning::FailedBoot if !self.rung.is_ending() && edition == self.serving => self.budget.spend(turn.now),
+            Meaning::FailedBoot | Meaning::Ended(_) | Meaning::NoFault => Change::None,
         }
     }
 
@@ -62,13 +86,16 @@ impl Pool {
             Health::Sound => at,
             Health::Failed { next } => at.max(next),
         };
-        (!turn.rung.is_ending()).then(|| at.since(turn.now))
+        (!self.rung.is_ending()).then(|| at.since(turn.now))
     }
 
     fn note_failure(&self, change: Change, turn: &mut Turn<'_>) {
         if change == Change::Turned {
             let (pool, failures) = (self.id, self.budget.failures(turn.now));
             turn.note(Note::PoolFailed { pool, failures, retry: restart::LONGEST_PAUSE });
+            if self.limits().on_failure == OnFailure::Exit {
+                turn.gives_up_for.get_or_insert(pool);
+            }
         }
     }
 }

@@ -1,0 +1,199 @@
+//! Executing: a pool's program as a template, the command that prepares it, and the order to fork a worker.
+
+use std::io::{self, ErrorKind, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use ratoon_worker::channel::Channel;
+use ratoon_worker::protocol::{CHANNEL, Charter, HalfClose, Limits, Order, VERSION};
+
+use super::{Pool, Template, Worker};
+use crate::config;
+use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
+use crate::sys;
+
+/// A command that prepares an edition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Preparation {
+    edition: Edition,
+    pid: Pid,
+}
+
+impl Pool {
+    /// Executes the edition's program as a template. `sample` is the program of a pool that names none.
+    ///
+    /// # Errors
+    /// What could not be done, in a sentence.
+    pub(in crate::act) fn start_template(
+        &mut self,
+        who: TemplateRef,
+        generation: Generation,
+        edition: Edition,
+        log: config::Log,
+        sample: &Path,
+    ) -> Result<(), String> {
+        let config = self.editions.get(&edition).unwrap_or(&self.config);
+        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        let executable = config.executable()?.unwrap_or_else(|| sample.to_owned());
+        let arguments = config.program.as_deref().unwrap_or_default();
+        let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
+        let mut command = Command::new(&executable);
+        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+        // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
+        // executed: we have one thread.
+        let number = theirs.as_fd().as_raw_fd();
+        command.env(CHANNEL, number.to_string());
+        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|errno| format!("cannot pass a channel: {errno}"))?;
+        let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
+        drop(theirs);
+        let pid = Pid::from_raw(process.id() as i32);
+        endow(config, pid);
+        // What cannot be told now the template waits for in vain, and reads the end of its channel.
+        let told = self.send_load(&ours, &self.charter(config, generation, log));
+        if let Err(error) = &told
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            tracing::error!(pool = %self.config.name, r#gen = generation.0, %error, "cannot tell the template what to load");
+        }
+        let channel = told.ok().map(|()| ours);
+        self.templates.insert(who.life, Template { who, generation, pid, channel, introduced: false });
+        Ok(())
+    }
+
+    /// Has the template fork a worker; the deadline, in the cells' clock, is in the cell before the template hears of it.
+    ///
+    /// # Errors
+    /// What could not be done, in a sentence; then no process comes of it.
+    pub(in crate::act) fn order_fork(
+        &mut self,
+        who: WorkerRef,
+        template: TemplateRef,
+        (ordered, deadline): (u64, u64),
+        max_requests: Option<u64>,
+    ) -> Result<(), String> {
+        let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        let slots = self.scoreboard.slots().max(who.slot as usize + 1);
+        self.scoreboard.set_slots(slots as u32);
+        if let Some(cell) = self.scoreboard.cell(who.slot) {
+            cell.assign(who.life, deadline);
+        }
+        let template = self.templates.get(&template.life);
+        let generation = template.map_or(Generation(0), |template| template.generation);
+        self.workers.insert(who.life, Worker { who, generation, ordered, channel: Some(ours), process: None });
+        let channel = template.and_then(|template| template.channel.as_ref()).ok_or("there is no template")?;
+        let order = Order::Fork { slot: who.slot, life: who.life, max_requests };
+        channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
+    }
+
+    /// Runs the command that prepares the edition.
+    ///
+    /// # Errors
+    /// What could not be done, in a sentence.
+    pub(in crate::act) fn prepare(&mut self, edition: Edition) -> Result<(), String> {
+        let config = self.editions.get(&edition).unwrap_or(&self.config);
+        let program = config.preparation()?.ok_or("there is nothing to run")?;
+        let mut command = Command::new(&program);
+        command.args(config.prepare.iter().flatten().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null()).process_group(0);
+        let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
+        self.preparation = Some(Preparation { edition, pid: Pid::from_raw(process.id() as i32) });
+        Ok(())
+    }
+
+    /// Kills the command that prepares this edition, with what it started.
+    pub(in crate::act) fn abandon_preparation(&mut self, edition: Edition) {
+        if let Some(running) = self.preparation.filter(|running| running.edition == edition) {
+            let _ = killpg(running.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Whether this process is the command that prepares an edition, and which: it is over.
+    pub(in crate::act) fn end_preparation(&mut self, pid: Pid) -> Option<Edition> {
+        self.preparation.take_if(|running| running.pid == pid).map(|running| running.edition)
+    }
+
+    fn send_load(&self, channel: &Channel, charter: &Charter) -> io::Result<()> {
+        let charter = serde_json::to_vec(charter)?;
+        let mut file = file_in_memory("ratoon-charter")?;
+        file.write_all(&charter)?;
+        file.rewind()?;
+        let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
+        descriptors.extend(self.inbox.ends());
+        descriptors.extend(self.sockets.all().map(|(_, socket)| socket));
+        channel.send(&Order::Load { version: VERSION }, &descriptors)
+    }
+
+    fn charter(&self, config: &config::Pool, generation: Generation, log: config::Log) -> Charter {
+        Charter {
+            pool: config.name.clone(),
+            generation: generation.0,
+            listeners: self.sockets.all().map(|(place, _)| place).collect(),
+            settings: config.settings.clone().into(),
+            limits: limits(config),
+            log_level: log.level,
+            log_format: log.format,
+        }
+    }
+}
+
+/// Gives a template, and with it every worker, what the configuration says of the kernel's limits. It does nothing before
+/// it is told what to load.
+fn endow(config: &config::Pool, pid: Pid) {
+    let refused = |what: &str, error: &dyn std::fmt::Display| {
+        tracing::error!(pool = %config.name, %error, "cannot set {what}: the template has the supervisor's own");
+    };
+    for (resource, most) in config.rlimits.given() {
+        if let Err(error) = sys::endowment::limit(pid, resource, most) {
+            refused(&format!("{resource:?}"), &error);
+        }
+    }
+    if let Some(Err(error)) = config.nice.map(|nice| sys::endowment::nice(pid, nice)) {
+        refused("nice", &error);
+    }
+    let adjust = |score: i32| std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string());
+    if let Some(Err(error)) = config.oom_score_adj.map(adjust) {
+        refused("oom_score_adj", &error);
+    }
+}
+
+fn file_in_memory(name: &str) -> nix::Result<std::fs::File> {
+    nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
+}
+
+fn limits(config: &config::Pool) -> Limits {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Limits {
+        request_timeout: millis(config.request_timeout),
+        header_timeout: millis(config.header_timeout),
+        body_timeout: millis(config.body_timeout),
+        send_timeout: millis(config.send_timeout),
+        keep_alive_timeout: millis(config.keep_alive_timeout),
+        queue_timeout: config.queue_timeout.map_or(0, millis),
+        half_close: match config.half_close {
+            config::HalfClose::Wait => HalfClose::Wait,
+            config::HalfClose::Gone => HalfClose::Gone,
+        },
+        max_header: config.max_header,
+        max_body: config.max_body,
+        body_memory: config.body_memory,
+        body_dir: config.body_dir.clone(),
+        body_disk: config.body_disk,
+        max_connections: config.max_connections,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_by_hand_has_the_limits_of_a_pool_that_says_nothing() {
+        assert_eq!(limits(&config::Pool::default()), Limits::default());
+    }
+}

@@ -1,0 +1,159 @@
+//! The listening sockets of a pool, over all editions of its configuration.
+//!
+//! Each has a place, under which workers and scoreboard know it for as long as it is open. A reload adds sockets when it
+//! reads the file and takes none away before it is concluded. One that moves to another pool is not closed in between:
+//! for that time both have it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use ratoon_worker::scoreboard::{LISTENERS, Scoreboard};
+
+use crate::act::listener::Listener;
+use crate::act::queue::Queue;
+use crate::config::{self, Address, Listen};
+use crate::decide::event::Edition;
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(in crate::act) struct Sockets {
+    open: Vec<Socket>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    place: u32,
+    /// As the configuration has it.
+    wanted: Listen,
+    listener: Rc<Listener>,
+    /// The edition it was opened for.
+    since: Edition,
+}
+
+impl Sockets {
+    /// Opens those that the configuration names and that are not open yet.
+    ///
+    /// # Errors
+    /// The key it is about, and what could not be done, in a sentence; what was opened for this edition is closed.
+    pub(super) fn open(
+        &mut self,
+        config: &config::Pool,
+        edition: Edition,
+        others: &[&Sockets],
+    ) -> Result<(), (String, String)> {
+        let mut kept: Vec<u32> = Vec::new();
+        for (index, wanted) in config.listen.iter().enumerate() {
+            let same = |socket: &&Socket| socket.wanted.address == wanted.address && !kept.contains(&socket.place);
+            if let Some(socket) = self.open.iter().find(same) {
+                kept.push(socket.place);
+                continue;
+            }
+            let opened = match others.iter().find_map(|other| other.listening_on(&wanted.address)) {
+                Some(listener) => Ok(listener),
+                None => Listener::open(wanted).map(Rc::new),
+            };
+            let taken = |place: &u32| self.open.iter().any(|socket| socket.place == *place);
+            let place = (0..LISTENERS as u32).find(|place| !taken(place));
+            match (opened, place) {
+                (Ok(listener), Some(place)) => {
+                    kept.push(place);
+                    self.open.push(Socket { place, wanted: wanted.clone(), listener, since: edition });
+                }
+                (Err(what), _) => {
+                    self.abandon(edition);
+                    return Err((format!("{}.listen[{index}]", config.path()), what));
+                }
+                (Ok(_), None) => {
+                    self.abandon(edition);
+                    let what = format!("a pool has at most {LISTENERS} sockets, those of its last configuration included");
+                    return Err((format!("{}.listen[{index}]", config.path()), what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes those that were opened for this edition.
+    pub(super) fn abandon(&mut self, edition: Edition) {
+        self.open.retain(|socket| socket.since != edition);
+    }
+
+    /// Gives those that stay what the configuration in force says of them.
+    pub(super) fn adjust(&mut self, config: &config::Pool) {
+        for wanted in &config.listen {
+            let same = |socket: &&mut Socket| socket.wanted.address == wanted.address && socket.wanted != *wanted;
+            if let Some(socket) = self.open.iter_mut().find(same) {
+                match socket.listener.adjust(wanted) {
+                    Ok(()) => socket.wanted = wanted.clone(),
+                    Err(error) => {
+                        tracing::error!(pool = %config.name, %error, "cannot change the listener on {}", wanted.address);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes those that the configuration in force does not name any more; their places. What is queued there is left to
+    /// the workers that have them.
+    pub(super) fn conclude(&mut self, config: &config::Pool, scoreboard: &Scoreboard) -> Vec<u32> {
+        let mut wanted: Vec<&Address> = config.listen.iter().map(|listen| &listen.address).collect();
+        let (kept, closed): (Vec<Socket>, Vec<Socket>) = self.open.drain(..).partition(|socket| {
+            let named = wanted.iter().position(|address| **address == socket.wanted.address);
+            named.map(|index| wanted.swap_remove(index)).is_some()
+        });
+        self.open = kept;
+        for socket in &closed {
+            tracing::info!(pool = %config.name, "no longer listening on {}", socket.listener.address());
+            socket.end(&config.name, scoreboard);
+        }
+        closed.iter().map(|socket| socket.place).collect()
+    }
+
+    /// Lets no newcomers into the queues, and says in the scoreboard how many wait in each.
+    pub(super) fn stop_listening(&self, pool: &str, scoreboard: &Scoreboard) {
+        for socket in &self.open {
+            socket.end(pool, scoreboard);
+        }
+    }
+
+    /// Every one, with its place, in the order they were opened.
+    pub(in crate::act) fn all(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        self.open.iter().map(|socket| (socket.place, socket.listener.as_fd()))
+    }
+
+    /// Where clients find each.
+    pub(in crate::act) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.open.iter().map(|socket| socket.listener.address())
+    }
+
+    /// Those that were opened for this edition.
+    pub(in crate::act) fn opened_for(&self, edition: Edition) -> impl Iterator<Item = &Address> {
+        let new = self.open.iter().filter(move |socket| socket.since == edition);
+        new.map(|socket| socket.listener.address())
+    }
+
+    /// How many wait at each, and how many can.
+    pub(in crate::act) fn queues(&self) -> impl Iterator<Item = (&Address, nix::Result<Queue>)> {
+        self.open.iter().map(|socket| (socket.listener.address(), socket.listener.queue()))
+    }
+
+    fn listening_on(&self, address: &Address) -> Option<Rc<Listener>> {
+        let fixed = !matches!(address, Address::Tcp(address) if address.port() == 0);
+        let found = self.open.iter().find(|socket| fixed && socket.wanted.address == *address);
+        found.map(|socket| socket.listener.clone())
+    }
+}
+
+impl Socket {
+    /// Nobody new comes in, unless another pool has it, too: then the queue is that one's.
+    fn end(&self, pool: &str, scoreboard: &Scoreboard) {
+        let waiting = match Rc::strong_count(&self.listener) {
+            1 => self.listener.stop_listening().unwrap_or_else(|error| {
+                tracing::warn!(pool, %error, "the length of a queue is not known: all of it is served");
+                self.wanted.backlog
+            }),
+            _ => 0,
+        };
+        scoreboard.set_quota(self.place as usize, u64::from(waiting));
+    }
+}

@@ -1,0 +1,159 @@
+//! What the limits say: who is too old, too large or too late, and how many workers there should be.
+//!
+//! Asks for numbers (`Measure`, `Count`, `AwaitKnock`) and judges those that come. Who is due is replaced by `turnover`;
+//! only hard limits kill.
+
+use std::time::Duration;
+
+use super::Pool;
+use crate::decide::Turn;
+use crate::decide::cause::{Cause, Limit};
+use crate::decide::event::{Action, Note, Time, WorkerRef};
+use crate::decide::lifecycle::{Input, State};
+use crate::decide::scale::{Census, Outcome};
+use crate::decide::template;
+
+/// How often the memory of the workers is measured, where it is limited.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// How long a worker's memory is nobody's affair: a limit that is below what the program needs must not become a loop.
+const YOUTH: Duration = Duration::from_secs(10);
+
+/// How long after its deadline a request is asked where it is stuck: whoever waits for a database until the deadline has
+/// time to say so itself.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// When which numbers are wanted next.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    measure: Time,
+    count: Time,
+    /// Whether the pool waits for somebody to connect.
+    awaits_knock: bool,
+}
+
+impl Pool {
+    /// When the next step is due against a worker in whose cell this deadline stands; `None` if none ever is.
+    pub(in crate::decide) fn due(&self, who: WorkerRef, deadline: Time) -> Option<Time> {
+        let (_, worker) = self.roster.workers().find(|(known, _)| *known == who)?;
+        let grace = self.limits().kill_grace;
+        let soft = deadline.after(PATIENCE.min(grace / 2));
+        match &worker.state {
+            State::Ordered { template, .. } => {
+                let doomed = |state: &template::State| matches!(state, template::State::Doomed { .. });
+                let lost = self.templates().any(|(who, state, _)| who.life == *template && doomed(state));
+                (!lost).then_some(deadline)
+            }
+            State::Starting { .. } | State::Refused { .. } => Some(deadline),
+            State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } | State::Draining { .. } => {
+                let is_new = worker.interrupted != Some(deadline) && !grace.is_zero();
+                Some(if is_new { soft } else { deadline.after(grace) })
+            }
+            State::Doomed { .. } => None,
+        }
+    }
+
+    /// What is due against this worker is done: it is asked where it is stuck, or killed.
+    pub(in crate::decide) fn press(&mut self, who: WorkerRef, deadline: Time, turn: &mut Turn<'_>) {
+        if self.due(who, deadline).is_none_or(|at| at > turn.now) {
+            return;
+        }
+        let grace = self.limits().kill_grace;
+        let Some(worker) = self.roster.worker(who) else {
+            return;
+        };
+        let in_request = match worker.state {
+            State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } | State::Draining { .. } => true,
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => false,
+        };
+        if in_request && turn.now < deadline.after(grace) {
+            worker.interrupted = Some(deadline);
+            turn.note(Note::Interrupting(who));
+            turn.push(Action::Interrupt(who));
+        } else {
+            self.tell_worker(who, Input::Overdue, turn);
+        }
+    }
+
+    /// So many bytes does this worker share with nobody.
+    pub(in crate::decide) fn weigh(&mut self, who: WorkerRef, bytes: u64, turn: &mut Turn<'_>) {
+        let (soft, hard) = (self.limits().max_memory, self.limits().max_memory_hard);
+        let Some(worker) = self.roster.worker(who) else {
+            return;
+        };
+        let State::Serving { ready, .. } = worker.state else {
+            return;
+        };
+        if hard.is_some_and(|most| bytes > most) {
+            self.tell_worker(who, Input::Kill(Cause::Memory), turn);
+        } else if soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
+            worker.due.get_or_insert(Cause::Recycled(Limit::Memory));
+        }
+    }
+
+    /// The pool was counted.
+    pub(in crate::decide) fn counted(&mut self, census: Census, turn: &mut Turn<'_>) {
+        let outcome = self.scaler.observe(census, turn.now);
+        if outcome == Outcome::MaxChildrenReached {
+            turn.note(Note::MaxChildrenReached { pool: self.id, most: self.scaler.wanted() });
+        }
+    }
+
+    /// Somebody has connected while there was no worker.
+    pub(in crate::decide) fn knocked(&mut self, turn: &mut Turn<'_>) {
+        self.schedule.awaits_knock = false;
+        turn.push(Action::Count(self.id));
+    }
+
+    /// Somebody wants the pool larger or smaller.
+    pub(in crate::decide) fn resize(&mut self, by: i32, turn: &mut Turn<'_>) {
+        self.scaler.nudge(by, turn.now);
+        turn.note(Note::Sized(self.id, self.scaler.wanted()));
+    }
+
+    /// Somebody wants all workers gone until a reload.
+    pub(in crate::decide) fn dismiss_all(&mut self) {
+        self.unwanted = true;
+    }
+
+    /// Marks who has become too old, and asks for the numbers that are due.
+    pub(super) fn mind_limits(&mut self, turn: &mut Turn<'_>) {
+        for worker in self.roster.workers_mut() {
+            if worker.expires.is_some_and(|at| at <= turn.now) {
+                worker.expires = None;
+                worker.due.get_or_insert(Cause::Recycled(Limit::Age));
+            }
+        }
+        if self.measures() && self.schedule.measure <= turn.now {
+            self.schedule.measure = turn.now.after(MEASURE);
+            turn.push(Action::Measure(self.id));
+        }
+        if let Some(tick) = self.scaler.tick().filter(|_| !self.unwanted)
+            && self.schedule.count <= turn.now
+        {
+            self.schedule.count = turn.now.after(tick);
+            turn.push(Action::Count(self.id));
+        }
+    }
+
+    /// When numbers are wanted next, or somebody becomes too old.
+    pub(super) fn next_measure(&self) -> Option<Time> {
+        let measure = self.measures().then_some(self.schedule.measure);
+        let count = self.scaler.tick().filter(|_| !self.unwanted).map(|_| self.schedule.count);
+        let expiries = self.roster.workers().filter_map(|(_, worker)| worker.expires);
+        expiries.chain(measure).chain(count).min()
+    }
+
+    /// A pool that is to have no worker needs to hear of the first who connects.
+    pub(super) fn await_knock(&mut self, turn: &mut Turn<'_>) {
+        if self.scaler.wanted() == 0 && !self.unwanted && !self.schedule.awaits_knock {
+            self.schedule.awaits_knock = true;
+            turn.push(Action::AwaitKnock(self.id));
+        }
+    }
+
+    fn measures(&self) -> bool {
+        let limits = self.limits();
+        limits.max_memory.is_some() || limits.max_memory_hard.is_some()
+    }
+}

@@ -1,0 +1,255 @@
+//! Who is replaced by whom: one edition by another, one worker by the next.
+//!
+//! A worker is *unfit* when it is of an edition that serves no more, or has reached a limit. It serves on until there is
+//! a ready one in its place, and only then retires: so a pool that is replaced is never smaller than it should be, and
+//! what goes wrong with the new leaves the old where they are. A reload tries an edition, adopts it, and concludes or
+//! reverts; forwards and backwards are the same movement towards the edition that serves.
+
+use super::Pool;
+use crate::decide::Turn;
+use crate::decide::cause::{Cause, Wish};
+use crate::decide::event::{Action, Edition, Note, Plan, Stop, Time, WorkerRef};
+use crate::decide::lifecycle::{Input, State};
+use crate::decide::restart::{Budget, WINDOW};
+use crate::decide::roster::Worker;
+use crate::decide::stock::{Preparation, Stock};
+use crate::decide::template;
+
+/// So many faults of the new edition's workers are not bad luck, if the one before had fewer.
+const FAULTS: usize = 2;
+
+/// How far a pool is with a reload.
+#[derive(Debug)]
+pub(in crate::decide) enum Turnover {
+    /// There is none.
+    None,
+    /// This edition shows whether it can serve at all; the one before serves, if there was one.
+    Trial {
+        edition: Edition,
+        /// Why it cannot.
+        failed: Option<String>,
+    },
+    /// The serving edition is new, and is watched.
+    Watch {
+        /// What it took over from; `None` if the pool itself is new.
+        from: Option<Edition>,
+        since: Time,
+        /// Faults of its workers so far, the last one's words.
+        faults: usize,
+        last: String,
+        /// How many faults a second were usual before.
+        usual: f64,
+    },
+}
+
+/// What is known of an edition that is tried or watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::decide) enum Trial {
+    /// Nothing yet.
+    Open,
+    /// It serves: on trial, its first worker is ready; adopted, nobody of the one before serves any more.
+    Proven,
+    /// It does not, and why.
+    Failed(String),
+}
+
+impl Pool {
+    /// Begins to try an edition beside the one that serves.
+    pub(in crate::decide) fn begin_trial(&mut self, plan: Plan, edition: Edition) {
+        self.stocks.push(Stock::new(edition, plan.limits));
+        self.turnover = Turnover::Trial { edition, failed: None };
+    }
+
+    /// How the edition does.
+    pub(in crate::decide) fn trial(&self, now: Time) -> Trial {
+        match &self.turnover {
+            Turnover::None => Trial::Proven,
+            Turnover::Trial { failed: Some(reason), .. } => Trial::Failed(reason.clone()),
+            Turnover::Trial { edition, failed: None } if self.is_served_by(*edition) => Trial::Proven,
+            Turnover::Trial { .. } => Trial::Open,
+            Turnover::Watch { since, faults, last, usual, .. }
+                if *faults >= FAULTS && *faults as f64 > usual * now.since(*since).as_secs_f64() =>
+            {
+                Trial::Failed(format!("{faults} of its workers have died already, the last one of: {last}"))
+            }
+            Turnover::Watch { .. } if self.has_rolled() => Trial::Proven,
+            Turnover::Watch { .. } => Trial::Open,
+        }
+    }
+
+    /// From now on the edition on trial serves.
+    pub(in crate::decide) fn adopt(&mut self, now: Time) {
+        let Turnover::Trial { edition, .. } = self.turnover else {
+            return;
+        };
+        let from = Some(self.serving).filter(|from| *from != edition);
+        let usual = self.faults.count(now) as f64 / WINDOW.as_secs_f64();
+        self.turnover = Turnover::Watch { from, since: now, faults: 0, last: String::new(), usual };
+        self.serve(edition, now);
+        self.unwanted = false;
+    }
+
+    /// The edition has proven itself.
+    pub(in crate::decide) fn conclude(&mut self) {
+        self.turnover = Turnover::None;
+    }
+
+    /// The edition has failed, here or elsewhere: the one before serves again. A pool that had none before ends.
+    pub(in crate::decide) fn revert(&mut self, turn: &mut Turn<'_>) {
+        match std::mem::replace(&mut self.turnover, Turnover::None) {
+            Turnover::None => {}
+            Turnover::Trial { edition, .. } if edition != self.serving => {}
+            Turnover::Watch { from: Some(from), .. } => self.serve(from, turn.now),
+            Turnover::Trial { .. } | Turnover::Watch { from: None, .. } => {
+                self.end(Stop::Graceful, turn);
+            }
+        }
+    }
+
+    /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts.
+    pub(super) fn blame(&mut self, of: Edition, cause: &Cause) {
+        match &mut self.turnover {
+            Turnover::Trial { edition, failed: failed @ None } if *edition == of && cause.is_fault() => {
+                *failed = Some(cause.to_string());
+            }
+            Turnover::Watch { faults, last, .. } if self.serving == of && cause.is_fault() => {
+                *faults += 1;
+                *last = cause.to_string();
+            }
+            Turnover::None | Turnover::Trial { .. } | Turnover::Watch { .. } => {}
+        }
+    }
+
+    /// The command that prepares this edition has ended.
+    pub(in crate::decide) fn prepared(&mut self, edition: Edition, outcome: Result<(), String>, turn: &mut Turn<'_>) {
+        let place = self.place_of(edition);
+        let stock = &mut self.stocks[place];
+        if stock.edition != edition || !matches!(stock.preparation, Preparation::Running { .. }) {
+            return;
+        }
+        match outcome {
+            Ok(()) => stock.preparation = Preparation::Done,
+            Err(reason) => {
+                stock.preparation = Preparation::Needed;
+                self.fail_preparation(edition, reason, turn);
+            }
+        }
+    }
+
+    /// Nobody waits for a command that prepares what is not wanted any more.
+    pub(super) fn abandon_preparations(&mut self, turn: &mut Turn<'_>) {
+        let is_wanted = |edition| !self.rung.is_ending() && self.is_wanted(edition);
+        let running = |stock: &&Stock| matches!(stock.preparation, Preparation::Running { .. });
+        let lost = self.stocks.iter().filter(running).map(|stock| stock.edition).filter(|each| !is_wanted(*each));
+        for edition in lost.collect::<Vec<_>>() {
+            let place = self.place_of(edition);
+            self.stocks[place].preparation = Preparation::Needed;
+            turn.push(Action::AbandonPreparation(self.id, edition));
+        }
+    }
+
+    /// Retires who is not needed: the unfit when there are enough others, then whoever is too many.
+    pub(super) fn replace(&mut self, turn: &mut Turn<'_>) {
+        let serving = |worker: &Worker| matches!(worker.state, State::Serving { .. });
+        let mut unfit: Vec<(Time, WorkerRef, Cause)> = Vec::new();
+        let mut fit: Vec<WorkerRef> = Vec::new();
+        for (who, worker) in self.roster.workers().filter(|(_, worker)| serving(worker)) {
+            match self.why_unfit(worker) {
+                Some(cause) => unfit.push((worker.ordered, who, cause)),
+                None if worker.edition == self.serving => fit.push(who),
+                None => {}
+            }
+        }
+        let wanted = self.wanted();
+        unfit.sort_by_key(|(ordered, who, _)| (*ordered, who.slot));
+        let surplus = (fit.len() + unfit.len()).saturating_sub(wanted);
+        for (_, who, cause) in unfit.into_iter().take(surplus) {
+            self.tell_worker(who, Input::Retire(cause), turn);
+        }
+        let wish = if self.unwanted { Wish::Operator } else { Wish::Scaling };
+        for who in fit.into_iter().skip(wanted) {
+            self.tell_worker(who, Input::Retire(Cause::Retired(wish)), turn);
+        }
+    }
+
+    /// Those who start for an edition that is not wanted any more are stopped, and its template, once it owes nothing,
+    /// is dismissed. What is left of it goes.
+    pub(super) fn clear_out(&mut self, turn: &mut Turn<'_>) {
+        if !self.rung.is_ending() {
+            let unwanted = |worker: &Worker| {
+                let starts = matches!(worker.state, State::Ordered { unwanted: None, .. } | State::Starting { .. });
+                starts && !self.is_wanted(worker.edition)
+            };
+            let unwanted: Vec<_> =
+                self.roster.workers().filter(|(_, worker)| unwanted(worker)).map(|(who, _)| who).collect();
+            for who in unwanted {
+                self.tell_worker(who, Input::Kill(Cause::Retired(Wish::Reload)), turn);
+            }
+            let idle = self.stocks.iter().filter(|stock| !self.is_wanted(stock.edition));
+            let idle = idle.filter_map(|stock| stock.template.held()).map(|template| template.life);
+            let idle: Vec<_> = idle.filter(|life| self.open_orders(*life).next().is_none()).collect();
+            for life in idle {
+                self.tell_template(self.template_ref(life), template::Input::Dismiss(Wish::Reload), turn);
+            }
+            self.abandon_preparations(turn);
+        }
+        let kept: Vec<Edition> = self
+            .stocks
+            .iter()
+            .filter(|stock| self.is_wanted(stock.edition) || !stock.is_bare())
+            .map(|stock| stock.edition)
+            .collect();
+        self.stocks.retain(|stock| kept.contains(&stock.edition));
+    }
+
+    /// Whether workers may still be forked of this edition.
+    fn is_wanted(&self, edition: Edition) -> bool {
+        let also = match &self.turnover {
+            Turnover::None => None,
+            Turnover::Trial { edition, .. } => Some(*edition),
+            Turnover::Watch { from, .. } => *from,
+        };
+        edition == self.serving || also == Some(edition)
+    }
+
+    /// Why a worker is to be replaced. One on trial is not, and neither does it replace anybody.
+    fn why_unfit(&self, worker: &Worker) -> Option<Cause> {
+        let on_trial = matches!(&self.turnover, Turnover::Trial { edition, .. } if *edition == worker.edition);
+        if worker.edition != self.serving && !on_trial {
+            return Some(Cause::Retired(Wish::Reload));
+        }
+        worker.due.clone()
+    }
+
+    fn serve(&mut self, edition: Edition, now: Time) {
+        self.serving = edition;
+        self.roster.forgive();
+        self.budget = Budget::default();
+        let scaling = self.limits().scaling.clone();
+        self.scaler.change(scaling, now);
+    }
+
+    fn is_served_by(&self, edition: Edition) -> bool {
+        let serves = |worker: &Worker| worker.edition == edition && matches!(worker.state, State::Serving { .. });
+        self.roster.workers().any(|(_, worker)| serves(worker))
+    }
+
+    /// Whether everybody who serves is of the serving edition, and as many are as there should be.
+    fn has_rolled(&self) -> bool {
+        let mut serving = self.roster.workers().filter(|(_, worker)| matches!(worker.state, State::Serving { .. }));
+        serving.all(|(_, worker)| worker.edition == self.serving) && self.count_serving() >= self.wanted()
+    }
+
+    fn count_serving(&self) -> usize {
+        self.roster.states().filter(|state| matches!(state, State::Serving { .. })).count()
+    }
+
+    fn fail_preparation(&mut self, edition: Edition, reason: String, turn: &mut Turn<'_>) {
+        turn.note(Note::NotPrepared { pool: self.id, reason: reason.clone() });
+        let cause = Cause::NotStarted(format!("its preparation failed: {reason}"));
+        self.blame(edition, &cause);
+        if edition == self.serving {
+            self.count_failed_preparation(edition, turn);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! All pools together: whom an event is for, when the daemon serves, and how it ends.
+//!
+//! Owns the pools, how far the daemon is, and the reload that concerns them all. What goes on inside a pool is the pool's.
+
+use std::collections::BTreeMap;
+
+use super::event::{
+    Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef,
+};
+use super::pool::{Pool, Turnover};
+use super::reload::Reloads;
+use super::{Turn, cause_of_farewell, lifecycle, template};
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Realm {
+    pub(super) pools: BTreeMap<PoolId, Pool>,
+    pub(super) reloads: Reloads,
+    phase: Phase,
+}
+
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Some pool has not had a ready worker yet.
+    Starting,
+    /// Every pool has had one.
+    Serving,
+    /// Every pool ends.
+    Stopping(Stop, Verdict),
+    /// Nothing is left to be done.
+    Left,
+}
+
+impl Realm {
+    pub(super) fn new(plans: Vec<Plan>, now: Time) -> Realm {
+        let pools = plans.into_iter().map(|plan| (plan.pool, Pool::new(plan, Edition(1), Turnover::None, now)));
+        Realm { pools: pools.collect(), reloads: Reloads::new(), phase: Phase::Starting }
+    }
+
+    /// Has whom it concerns know what happened.
+    pub(super) fn learn(&mut self, event: Event, turn: &mut Turn<'_>) {
+        use lifecycle::Input as Worker;
+        use template::Input as Template;
+
+        match event {
+            Event::TemplateLoaded(who) => self.tell_template(who, Template::Loaded, turn),
+            Event::TemplateRefused(who, reason) => self.tell_template(who, Template::Refused(reason), turn),
+            Event::TemplateNotStarted(who, reason) => self.tell_template(who, Template::NotStarted(reason), turn),
+            Event::TemplateDied(who, exit) => self.tell_template(who, Template::Died(exit), turn),
+            Event::WorkerForked(who, pid) => self.tell_worker(who, Worker::Forked(pid), turn),
+            Event::WorkerNotForked(who, reason) => self.tell_worker(who, Worker::NotForked(reason), turn),
+            Event::WorkerReady(who) => self.tell_worker(who, Worker::Ready, turn),
+            Event::WorkerRefused(who, reason) => self.tell_worker(who, Worker::Refused(reason), turn),
+            Event::WorkerLeaving(who, why) => self.tell_worker(who, Worker::Leaving(cause_of_farewell(why)), turn),
+            Event::WorkerTrailing(who) => self.tell_worker(who, Worker::Trailing, turn),
+            Event::WorkerDied(who, exit) => self.tell_worker(who, Worker::Died(exit), turn),
+            Event::WorkerOverdue(who, deadline) => {
+                self.with(who.pool, |pool| pool.press(who, deadline, turn));
+            }
+            Event::Measured(weights) => {
+                for (who, bytes) in weights {
+                    self.with(who.pool, |pool| pool.weigh(who, bytes, turn));
+                }
+            }
+            Event::Counted(id, census) => self.with(id, |pool| pool.counted(census, turn)),
+            Event::Knocked(id) => self.with(id, |pool| pool.knocked(turn)),
+            Event::SizeWanted(by) => self.open_pools().for_each(|pool| pool.resize(by, turn)),
+            Event::WorkersUnwanted => {
+                turn.note(Note::WorkersUnwanted);
+                self.open_pools().for_each(Pool::dismiss_all);
+            }
+            Event::ReloadWanted(scope, asker) => self.want_reload(scope, asker, turn),
+            Event::ConfigurationRead(edition, read) => self.configuration_read(edition, read, turn),
+            Event::Prepared(id, edition, outcome) => self.with(id, |pool| pool.prepared(edition, outcome, turn)),
+            Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),
+            Event::Ticked => {}
+        }
+    }
+
+    /// Everything that is due, and then what all pools together have come to.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
+        let late = self.pools.values().map(|pool| pool.out_of_time(turn.now)).sum();
+        if late > 0 {
+            turn.note(Note::StopOverdue(late));
+        }
+        self.settle_pools(turn);
+        while self.advance_reload(turn) {
+            self.settle_pools(turn);
+        }
+        if let Some(pool) = turn.gives_up_for.take() {
+            turn.note(Note::GivingUp(pool));
+            self.begin_stop(Stop::Graceful, Verdict::Failed, turn);
+            self.settle_pools(turn);
+        }
+        self.close_pools(turn);
+        if self.phase == Phase::Starting && self.pools.values().all(Pool::has_been_ready) {
+            self.phase = Phase::Serving;
+            turn.push(Action::AnnounceReady);
+        }
+        if let Phase::Stopping(stop, verdict) = self.phase
+            && self.pools.values().all(Pool::is_empty)
+        {
+            self.phase = Phase::Left;
+            turn.push(Action::Leave(stop, verdict));
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        if self.phase == Phase::Left {
+            return None;
+        }
+        self.pools.values().filter_map(Pool::wake_at).chain(self.reload_is_due()).min()
+    }
+
+    pub(super) fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.pools.get(&id)
+    }
+
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values()
+    }
+
+    /// Whether the daemon is on the way out.
+    pub(super) fn is_stopping(&self) -> bool {
+        match self.phase {
+            Phase::Starting | Phase::Serving => false,
+            Phase::Stopping(..) | Phase::Left => true,
+        }
+    }
+
+    fn settle_pools(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Left {
+            self.pools.values_mut().for_each(|pool| pool.settle(turn));
+        }
+    }
+
+    fn tell_template(&mut self, who: TemplateRef, input: template::Input, turn: &mut Turn<'_>) {
+        self.with(who.pool, |pool| pool.tell_template(who, input, turn));
+    }
+
+    fn tell_worker(&mut self, who: WorkerRef, input: lifecycle::Input, turn: &mut Turn<'_>) {
+        self.with(who.pool, |pool| pool.tell_worker(who, input, turn));
+    }
+
+    fn with(&mut self, id: PoolId, tell: impl FnOnce(&mut Pool)) {
+        if let Some(pool) = self.pools.get_mut(&id) {
+            tell(pool);
+        }
+    }
+
+    fn open_pools(&mut self) -> impl Iterator<Item = &mut Pool> {
+        self.pools.values_mut().filter(|pool| !pool.is_ending())
+    }
+
+    /// Ends every pool as this wish asks. What that means for its processes follows when it settles.
+    fn begin_stop(&mut self, stop: Stop, verdict: Verdict, turn: &mut Turn<'_>) {
+        let verdict = match self.phase {
+            Phase::Starting | Phase::Serving => {
+                turn.push(Action::AnnounceStopping);
+                verdict
+            }
+            Phase::Stopping(Stop::Graceful, before) if stop == Stop::Now => before,
+            Phase::Stopping(..) | Phase::Left => return,
+        };
+        self.phase = Phase::Stopping(stop, verdict);
+        turn.note(Note::Stopping(stop));
+        self.give_up_reloads(Outcome::Failed { pool: None, reason: "the daemon is stopping".into() }, turn);
+        for pool in self.pools.values_mut() {
+            pool.end(stop, turn);
+        }
+    }
+
+    /// Pools that were removed, and of which nothing is left, go.
+    fn close_pools(&mut self, turn: &mut Turn<'_>) {
+        if self.is_stopping() {
+            return;
+        }
+        let closed: Vec<PoolId> =
+            self.pools.values().filter(|pool| pool.is_ending() && pool.is_empty()).map(Pool::id).collect();
+        for id in closed {
+            self.pools.remove(&id);
+            turn.push(Action::Close(id));
+        }
+    }
+}

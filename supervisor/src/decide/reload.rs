@@ -1,0 +1,255 @@
+//! A reload: a transaction over all pools it concerns.
+//!
+//! Read, try, adopt, watch, conclude; whatever fails on the way takes everything back and says why. Owns the one that
+//! runs, the wish for the next, and the count of editions. Never looks into a pool: each says how its trial does. Nothing
+//! that the old configuration uses is taken away before the new one is concluded.
+
+use std::time::Duration;
+
+use super::Turn;
+use super::event::{Action, Asker, Edition, Note, Outcome, PoolId, Proposal, Scope, Stop, Time};
+use super::pool::{Pool, Trial, Turnover};
+use super::realm::Realm;
+
+/// All there is to know of reloads.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    pub(super) running: Option<Reload>,
+    /// A wish that came during a reload: granted once it is over, however often it came.
+    pub(super) remembered: Option<(Scope, Vec<Asker>)>,
+    /// The newest edition there was.
+    pub(super) newest: Edition,
+    /// How the last one ended.
+    pub(super) last: Option<(Edition, Outcome)>,
+}
+
+/// One reload.
+#[derive(Debug)]
+pub(super) struct Reload {
+    pub(super) edition: Edition,
+    pub(super) scope: Scope,
+    pub(super) askers: Vec<Asker>,
+    pub(super) stage: Stage,
+    /// The pools that get a new generation.
+    pub(super) pools: Vec<PoolId>,
+    /// The pools that end with it.
+    pub(super) removed: Vec<PoolId>,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The file is read, and what it names is opened.
+    Reading,
+    /// Every pool tries the new edition beside the old one.
+    Trying,
+    /// It is adopted: the old workers are replaced.
+    Rolling,
+    /// The new ones serve alone, and are watched until this moment.
+    Settling { until: Time },
+}
+
+impl Reloads {
+    /// None so far; the daemon has begun with the first edition.
+    pub(super) fn new() -> Self {
+        Reloads { running: None, remembered: None, newest: Edition(1), last: None }
+    }
+
+    /// Remembers the wish for later, joined with one that is remembered already.
+    pub(super) fn remember(&mut self, scope: Scope, asker: Asker) {
+        let (wanted, mut askers) = self.remembered.take().unwrap_or((scope.clone(), Vec::new()));
+        askers.push(asker);
+        self.remembered = Some((join(wanted, scope), askers));
+    }
+
+    /// Begins one; returns its edition.
+    pub(super) fn begin(&mut self, scope: Scope, askers: Vec<Asker>) -> Edition {
+        self.newest = Edition(self.newest.0.saturating_add(1));
+        let (pools, removed) = (Vec::new(), Vec::new());
+        self.running =
+            Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
+        self.newest
+    }
+}
+
+fn join(one: Scope, other: Scope) -> Scope {
+    match (one, other) {
+        (Scope::Pools(mut pools), Scope::Pools(more)) => {
+            pools.extend(more);
+            pools.sort_unstable();
+            pools.dedup();
+            Scope::Pools(pools)
+        }
+        (Scope::Everything, _) | (_, Scope::Everything) => Scope::Everything,
+    }
+}
+
+impl Realm {
+    /// Somebody wants a reload: now, or once the one under way is over.
+    pub(super) fn want_reload(&mut self, scope: Scope, asker: Asker, turn: &mut Turn<'_>) {
+        if self.is_stopping() {
+            let outcome = Outcome::Failed { pool: None, reason: "the daemon is stopping".into() };
+            turn.push(Action::Answer(vec![asker], outcome));
+        } else if self.reloads.running.is_some() {
+            if self.reloads.remembered.is_none() {
+                turn.note(Note::ReloadRemembered);
+            }
+            self.reloads.remember(scope, asker);
+        } else {
+            self.begin_reload(scope, vec![asker], turn);
+        }
+    }
+
+    /// The file was read, and what it names is open; or not.
+    pub(super) fn configuration_read(
+        &mut self,
+        edition: Edition,
+        read: Result<Proposal, String>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(reload) = &mut self.reloads.running else {
+            return;
+        };
+        if reload.edition != edition || reload.stage != Stage::Reading {
+            return;
+        }
+        let proposal = match read {
+            Ok(proposal) => proposal,
+            Err(reason) => return self.fail_reload(None, reason, turn),
+        };
+        reload.stage = Stage::Trying;
+        reload.removed = proposal.removed;
+        reload.pools = proposal.plans.iter().map(|plan| plan.pool).collect();
+        for plan in proposal.plans {
+            match self.pools.get_mut(&plan.pool) {
+                Some(pool) => pool.begin_trial(plan, edition),
+                None => {
+                    let turnover = Turnover::Trial { edition, failed: None };
+                    self.pools.insert(plan.pool, Pool::new(plan, edition, turnover, turn.now));
+                }
+            }
+        }
+    }
+
+    /// Takes the reload one stage further if it can go; whether it did.
+    pub(super) fn advance_reload(&mut self, turn: &mut Turn<'_>) -> bool {
+        let Some(reload) = &self.reloads.running else {
+            return false;
+        };
+        let (edition, stage) = (reload.edition, reload.stage);
+        let pools: Vec<PoolId> = reload.pools.clone();
+        let mut proven = true;
+        for id in &pools {
+            match self.pool(*id).map_or(Trial::Open, |pool| pool.trial(turn.now)) {
+                Trial::Proven => {}
+                Trial::Open => proven = false,
+                Trial::Failed(reason) => {
+                    self.fail_reload(Some(*id), reason, turn);
+                    return true;
+                }
+            }
+        }
+        let next = match stage {
+            Stage::Reading => return false,
+            Stage::Trying if proven => {
+                turn.note(Note::Rolling(edition));
+                turn.push(Action::Adopt(edition));
+                self.for_each(&pools, |pool| pool.adopt(turn.now));
+                Stage::Rolling
+            }
+            Stage::Rolling if proven => {
+                turn.note(Note::Settling(edition));
+                let settle = pools.iter().filter_map(|id| self.pool(*id)).map(|pool| pool.limits().settle).max();
+                Stage::Settling { until: turn.now.after(settle.unwrap_or(Duration::ZERO)) }
+            }
+            Stage::Settling { until } if until <= turn.now => {
+                self.conclude_reload(&pools, turn);
+                return true;
+            }
+            Stage::Trying | Stage::Rolling | Stage::Settling { .. } => return false,
+        };
+        if let Some(reload) = &mut self.reloads.running {
+            reload.stage = next;
+        }
+        true
+    }
+
+    /// When the reload wants to be looked at.
+    pub(super) fn reload_is_due(&self) -> Option<Time> {
+        match self.reloads.running.as_ref()?.stage {
+            Stage::Settling { until } => Some(until),
+            Stage::Reading | Stage::Trying | Stage::Rolling => None,
+        }
+    }
+
+    /// There will be no reload any more.
+    pub(super) fn give_up_reloads(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
+        let running = self.reloads.running.take().map(|reload| reload.askers);
+        let remembered = self.reloads.remembered.take().map(|(_, askers)| askers);
+        let askers: Vec<Asker> = running.into_iter().chain(remembered).flatten().collect();
+        if !askers.is_empty() {
+            turn.push(Action::Answer(askers, outcome));
+        }
+    }
+
+    pub(super) fn reloading(&self) -> Option<(Edition, bool)> {
+        let reload = self.reloads.running.as_ref()?;
+        Some((reload.edition, matches!(reload.stage, Stage::Rolling | Stage::Settling { .. })))
+    }
+
+    pub(super) fn last_reload(&self) -> Option<&(Edition, Outcome)> {
+        self.reloads.last.as_ref()
+    }
+
+    fn begin_reload(&mut self, scope: Scope, askers: Vec<Asker>, turn: &mut Turn<'_>) {
+        let edition = self.reloads.begin(scope.clone(), askers);
+        turn.note(Note::Reloading(edition));
+        turn.push(Action::ReadConfiguration(edition, scope));
+    }
+
+    fn conclude_reload(&mut self, pools: &[PoolId], turn: &mut Turn<'_>) {
+        let Some(reload) = &self.reloads.running else {
+            return;
+        };
+        let removed = reload.removed.clone();
+        turn.push(Action::Conclude(reload.edition));
+        self.for_each(pools, Pool::conclude);
+        for id in &removed {
+            turn.note(Note::Removing(*id));
+        }
+        self.for_each(&removed, |pool| {
+            pool.end(Stop::Graceful, turn);
+        });
+        self.finish_reload(Outcome::Done, turn);
+    }
+
+    fn fail_reload(&mut self, pool: Option<PoolId>, reason: String, turn: &mut Turn<'_>) {
+        let Some(reload) = &self.reloads.running else {
+            return;
+        };
+        turn.push(Action::Abandon(reload.edition));
+        let pools = reload.pools.clone();
+        self.for_each(&pools, |pool| pool.revert(turn));
+        self.finish_reload(Outcome::Failed { pool, reason }, turn);
+    }
+
+    fn finish_reload(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
+        let Some(reload) = self.reloads.running.take() else {
+            return;
+        };
+        turn.note(Note::Reloaded(reload.edition, outcome.clone()));
+        turn.push(Action::Answer(reload.askers, outcome.clone()));
+        self.reloads.last = Some((reload.edition, outcome));
+        if let Some((scope, askers)) = self.reloads.remembered.take() {
+            self.begin_reload(scope, askers, turn);
+        }
+    }
+
+    fn for_each(&mut self, ids: &[PoolId], mut tell: impl FnMut(&mut Pool)) {
+        for id in ids {
+            if let Some(pool) = self.pools.get_mut(id) {
+                tell(pool);
+            }
+        }
+    }
+}
