@@ -60,7 +60,7 @@ impl Daemon {
         }
         let pools = open_pools(&config, &sample)?;
         let limits = config.pools.iter().map(|pool| Limits {
-            workers: pool.workers,
+            workers: pool.headcount().workers,
             boot_timeout: pool.boot_timeout,
             stop_timeout: pool.stop_timeout,
         });
@@ -165,7 +165,7 @@ impl Daemon {
     fn announce_listeners(&self) {
         for pool in &self.pools {
             for listener in &pool.listeners {
-                tracing::info!(pool = %pool.config.name, workers = pool.config.workers, "listening on {}", listener.address());
+                tracing::info!(pool = %pool.config.name, workers = pool.config.headcount().workers, "listening on {}", listener.address());
             }
         }
     }

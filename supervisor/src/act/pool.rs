@@ -116,7 +116,7 @@ impl Pool {
         Charter {
             pool: config.name.clone(),
             generation: generation.0,
-            slots: config.workers,
+            slots: config.headcount().max_workers,
             settings: config.settings.clone().into(),
             limits: limits(config),
             log_level: self.log.level,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::quoted;
 
 /// The longest path of a unix socket, in bytes: `sun_path` without its terminating zero.
-const LONGEST_UNIX_PATH: usize = 107;
+pub(super) const LONGEST_UNIX_PATH: usize = 107;
 
 /// Where a listener is bound; displayed as it is written in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -58,17 +58,25 @@ pub(super) struct Mistake {
     pub(super) path: String,
     pub(super) message: String,
     placed: bool,
+    /// The key without which this one cannot be judged.
+    grounds: Option<String>,
 }
 
 impl Mistake {
     pub(super) fn new(path: &str, message: impl Into<String>) -> Mistake {
-        Mistake { path: path.to_owned(), message: message.into(), placed: true }
+        Mistake { path: path.to_owned(), message: message.into(), placed: true, grounds: None }
+    }
+
+    /// This, unless the key at `grounds` is mistaken itself.
+    pub(super) fn unless_about(self, grounds: &str) -> Mistake {
+        Mistake { grounds: Some(grounds.to_owned()), ..self }
     }
 
     /// Adds this to `mistakes` unless it is only the consequence of one of them: a list whose one entry was refused and
     /// hidden looks empty.
     pub(super) fn join(self, mistakes: &mut Vec<Mistake>) {
-        if !mistakes.iter().any(|mistake| mistake.is_below(&self.path)) {
+        let causes = [Some(&self.path), self.grounds.as_ref()];
+        if !mistakes.iter().any(|mistake| causes.into_iter().flatten().any(|path| mistake.is_below(path))) {
             mistakes.push(self);
         }
     }
@@ -98,7 +106,7 @@ impl std::error::Error for Mistake {}
 
 impl de::Error for Mistake {
     fn custom<T: Display>(message: T) -> Mistake {
-        Mistake { path: String::new(), message: message.to_string(), placed: false }
+        Mistake { path: String::new(), message: message.to_string(), placed: false, grounds: None }
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Mistake {

@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 
 use super::error::quoted;
+use super::form::Form;
 
 /// The units and their milliseconds, from the longest.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -25,12 +26,14 @@ pub(super) type Patience = Span<0>;
 /// For `#[serde(with)]`: a [`Duration`] of at least `MIN` milliseconds, at most a year.
 pub(super) struct Span<const MIN: u64>;
 
-impl<const MIN: u64> Span<MIN> {
-    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+impl<const MIN: u64> Form for Span<MIN> {
+    type Value = Duration;
+
+    fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&written(*span))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         deserializer.deserialize_any(Span::<MIN>)
     }
 }

@@ -37,8 +37,16 @@ impl Pool {
     ///
     /// There is no such program, or it cannot be executed: what was looked at, and what would be right.
     pub fn executable(&self) -> Result<Option<PathBuf>, String> {
-        let name = self.program.as_ref().and_then(|arguments| arguments.first());
-        name.map(|name| executable(name, env::var_os("PATH").as_deref())).transpose()
+        found(self.program.as_deref())
+    }
+
+    /// The absolute path of the program that prepares a generation; `None` where nothing does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::executable`].
+    pub fn preparation(&self) -> Result<Option<PathBuf>, String> {
+        found(self.prepare.as_deref())
     }
 
     /// What stands in this pool's way, each with the path of its key.
@@ -50,6 +58,7 @@ impl Pool {
         };
 
         check("program".to_owned(), self.executable().map(drop));
+        check("prepare".to_owned(), self.preparation().map(drop));
         check("body_dir".to_owned(), writable_directory(&self.body_dir));
         for (index, listen) in self.listen.iter().enumerate() {
             if let Some(owner) = &listen.owner {
@@ -63,6 +72,12 @@ impl Pool {
         }
         found
     }
+}
+
+/// The absolute path of the program in a command, if there is a command.
+fn found(command: Option<&[String]>) -> Result<Option<PathBuf>, String> {
+    let name = command.and_then(|arguments| arguments.first());
+    name.map(|name| executable(name, env::var_os("PATH").as_deref())).transpose()
 }
 
 /// The absolute path of `name`: itself if it has a slash, else the first executable of that name in `search`.

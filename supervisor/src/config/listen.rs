@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::count::Count;
 use super::error::quoted;
+use super::form::Form;
 
 /// The permissions of a unix socket unless `mode` says otherwise: its owner and group may connect. A proxy gets in by
 /// `group`, or by a wider mode chosen on purpose.

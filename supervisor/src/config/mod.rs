@@ -6,16 +6,23 @@
 //! for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
 
 mod address;
+mod by_name;
+mod control;
 mod count;
 mod document;
 mod duration;
 mod error;
 mod examine;
 mod file;
+mod form;
 mod listen;
 mod log;
 mod origin;
+mod percent;
 mod pool;
+mod program;
+mod rlimits;
+mod scaling;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -26,12 +33,16 @@ use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 pub use address::Address;
+pub use control::Control;
 pub use error::{Complaint, Errors};
 pub use file::find;
 pub use listen::Listen;
 pub use log::{Format, Level, Log};
 pub use origin::Origin;
-pub use pool::{Pool, Settings};
+pub use percent::Percent;
+pub use pool::{HalfClose, OnFailure, Pool, Settings};
+pub use rlimits::Rlimits;
+pub use scaling::{Headcount, Scaling};
 
 use document::Mistake;
 
@@ -42,8 +53,10 @@ use document::Mistake;
 pub struct Config {
     /// What is logged, and how.
     pub log: Log,
+    /// Where the supervisor can be asked.
+    pub control: Control,
     /// The pools, in the order of the file.
-    #[serde(rename = "pool", with = "pool::by_name")]
+    #[serde(rename = "pool", with = "by_name")]
     pub pools: Vec<Pool>,
     /// Where each key was written, for messages that come later than the parsing.
     #[serde(skip)]
@@ -109,6 +122,13 @@ impl Config {
                 }
                 taken.push((path, address));
             }
+        }
+        let control = self.control.socket.clone().map(Address::Unix);
+        if let Some((path, address)) = taken.iter().find(|(_, address)| control.as_ref() == Some(*address)) {
+            found.push(Mistake::new(
+                "control.socket",
+                format!("{path} listens on \"{address}\" already: give each its own path"),
+            ));
         }
         found
     }

@@ -3,27 +3,53 @@
 //! Owns the keys of a pool with their defaults and ranges, and what makes a pool impossible in itself. Never looks at
 //! another pool, and never at the world but to count the CPUs for the default of `workers`.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ratoon_worker::scoreboard::LISTENERS;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
-use super::count::Count;
+use super::count::{Count, Offset};
 use super::document::{Mistake, below};
-use super::duration::{Patience, Timeout};
+use super::duration::{Patience, Span, Timeout};
 use super::error::quoted;
+use super::form::{Form, Given};
 use super::listen::{self, Listen};
-use super::size::{Amount, Size};
+use super::percent::{Percent, Share};
+use super::program;
+use super::rlimits::Rlimits;
+use super::scaling::Scaling;
+use super::size::{self, Amount, Size};
 
 /// The longest name a pool can have, in characters: it must fit into a process title and a column of `status`.
 const LONGEST_NAME: usize = 32;
 
 /// What the application gets: free of any key of ours, with dates and times as strings.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
+
+/// What becomes of the daemon when a pool cannot be brought up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It stays, serves its other pools, and tries this one again slowly.
+    #[default]
+    Stay,
+    /// It stops gracefully and exits with a failure, for whoever started it to decide.
+    Exit,
+}
+
+/// What a client is that will send no more but may still read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HalfClose {
+    /// One that waits for its answer.
+    #[default]
+    Wait,
+    /// One that has gone: its request is not run.
+    Gone,
+}
 
 /// The keys of one pool. Equal pools behave alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,11 +63,68 @@ pub struct Pool {
     pub listen: Vec<Listen>,
     /// The program and its arguments; `None` is the sample application. Never empty, and no part holds a zero byte. A
     /// name without a slash is looked for in `PATH`.
-    #[serde(deserialize_with = "program")]
+    #[serde(deserialize_with = "program::program")]
     pub program: Option<Vec<String>>,
-    /// Workers, 1 to 1000; default twice the CPUs this process may use (affinity and cgroup quota counted), at least 4.
-    #[serde(with = "Count::<1, 1000>")]
-    pub workers: u32,
+    /// A command that is run to success before a generation's template is; in the form of `program`, default none.
+    #[serde(deserialize_with = "program::prepare")]
+    pub prepare: Option<Vec<String>>,
+    /// What decides the number of workers; default static. [`Pool::headcount`] has the numbers, with their defaults.
+    pub scaling: Scaling,
+    /// Workers of a static pool, and of a dynamic one at its start, 1 to 1000. By default a static pool has twice the
+    /// CPUs this process may use (affinity and cgroup quota counted), at least 4, and a dynamic one starts in the
+    /// middle between `min_spare` and `max_spare`.
+    #[serde(with = "Given::<Count<1, 1000>>")]
+    pub workers: Option<u32>,
+    /// The fewest workers of a dynamic or ondemand pool, 0 to 1000; default 1 of a dynamic one, 0 of an ondemand one.
+    #[serde(with = "Given::<Count<0, 1000>>")]
+    pub min_workers: Option<u32>,
+    /// The most workers of a dynamic or ondemand pool, 1 to 1000; default four times what `workers` is or would be of a
+    /// static pool.
+    #[serde(with = "Given::<Count<1, 1000>>")]
+    pub max_workers: Option<u32>,
+    /// With fewer idle workers a dynamic pool grows, 1 to 1000; default an eighth of `max_workers`, at least 1.
+    #[serde(with = "Given::<Count<1, 1000>>")]
+    pub min_spare: Option<u32>,
+    /// With more idle workers a dynamic pool shrinks, 1 to 1000; default twice `min_spare`.
+    #[serde(with = "Given::<Count<1, 1000>>")]
+    pub max_spare: Option<u32>,
+    /// How long a worker of an ondemand pool is idle before it goes; default 10 s.
+    #[serde(with = "Given::<Timeout>")]
+    pub idle_timeout: Option<Duration>,
+    /// The most workers a dynamic or ondemand pool starts at once to grow, 1 to 1000; default 32.
+    #[serde(with = "Given::<Count<1, 1000>>")]
+    pub spawn_rate: Option<u32>,
+    /// Requests one worker serves before it is recycled, 1 to 1000000000; default no limit. See
+    /// [`Pool::requests_of_a_life`].
+    #[serde(with = "Given::<Count<1, 1_000_000_000>>")]
+    pub max_requests: Option<u32>,
+    /// By up to so much fewer they are, so that not all are recycled at once, up to 100 %; default 10 %.
+    #[serde(with = "Share::<0, 100>")]
+    pub max_requests_jitter: Percent,
+    /// How old a worker may be before it is recycled, at least 1 s; default no limit. See [`Pool::age_of_a_life`].
+    #[serde(with = "Given::<Span<1_000>>")]
+    pub max_age: Option<Duration>,
+    /// By up to so much younger it may be, up to 100 %; default 10 %.
+    #[serde(with = "Share::<0, 100>")]
+    pub max_age_jitter: Percent,
+    /// Memory a worker may have of its own between two requests before it is recycled, in bytes, at least 1 MiB;
+    /// default no limit.
+    #[serde(with = "Given::<Size<{ 1 << 20 }, { 1 << 50 }>>")]
+    pub max_memory: Option<u64>,
+    /// Memory a worker may have of its own at any moment before it is killed, in bytes, at least 1 MiB and
+    /// `max_memory`; default no limit.
+    #[serde(with = "Given::<Size<{ 1 << 20 }, { 1 << 50 }>>")]
+    pub max_memory_hard: Option<u64>,
+    /// How many workers may be in place beyond the pool's number while others are replaced, as a share of that, 1 % to
+    /// 100 %; default 25 %. See [`Pool::surge_of`].
+    #[serde(with = "Share::<1, 100>")]
+    pub surge: Percent,
+    /// How long a new generation must go well before it is settled and the old template goes; default 10 s, zero
+    /// believes it at once.
+    #[serde(with = "Patience")]
+    pub settle: Duration,
+    /// What a pool that has spent its budget of failed boots means for the daemon; default stay.
+    pub on_failure: OnFailure,
     /// From the fork of a worker until it is ready, and for a program to load; default 60 s.
     #[serde(with = "Timeout")]
     pub boot_timeout: Duration,
@@ -66,6 +149,11 @@ pub struct Pool {
     /// How long a connection may be idle between requests; default 75 s.
     #[serde(with = "Timeout")]
     pub keep_alive_timeout: Duration,
+    /// A request that has waited longer for a worker is answered 503 and not run; default no limit.
+    #[serde(with = "Given::<Timeout>")]
+    pub queue_timeout: Option<Duration>,
+    /// What a client that has closed its half of the connection is; default one that waits.
+    pub half_close: HalfClose,
     /// The longest request head, in bytes, 1 KiB to 1 MiB; default 16 KiB.
     #[serde(with = "Size::<{ 1 << 10 }, { 1 << 20 }>")]
     pub max_header: u64,
@@ -85,6 +173,14 @@ pub struct Pool {
     /// Connections one worker holds open, 1 to 100000; default 4096.
     #[serde(with = "Count::<1, 100_000>")]
     pub max_connections: u32,
+    /// Niceness of the template and its workers, -20 (first served) to 19; default that of the supervisor.
+    #[serde(with = "Given::<Offset<-20, 19>>")]
+    pub nice: Option<i32>,
+    /// How readily the kernel kills them when memory is short, -1000 (never) to 1000; default as the supervisor.
+    #[serde(with = "Given::<Offset<-1000, 1000>>")]
+    pub oom_score_adj: Option<i32>,
+    /// What the kernel allows the template and each worker; default what it allows the supervisor.
+    pub rlimits: Rlimits,
     /// Handed to the application as it is; default empty. Last, since a table ends the plain keys before it.
     pub settings: Settings,
 }
@@ -95,7 +191,24 @@ impl Default for Pool {
             name: String::new(),
             listen: Vec::new(),
             program: None,
-            workers: default_workers(),
+            prepare: None,
+            scaling: Scaling::Static,
+            workers: None,
+            min_workers: None,
+            max_workers: None,
+            min_spare: None,
+            max_spare: None,
+            idle_timeout: None,
+            spawn_rate: None,
+            max_requests: None,
+            max_requests_jitter: Percent(10),
+            max_age: None,
+            max_age_jitter: Percent(10),
+            max_memory: None,
+            max_memory_hard: None,
+            surge: Percent(25),
+            settle: Duration::from_secs(10),
+            on_failure: OnFailure::Stay,
             boot_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(5),
@@ -104,27 +217,44 @@ impl Default for Pool {
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            queue_timeout: None,
+            half_close: HalfClose::Wait,
             max_header: 16 << 10,
             max_body: 8 << 20,
             body_memory: 256 << 10,
             body_dir: PathBuf::from("/var/tmp"),
             body_disk: 1 << 30,
             max_connections: 4096,
+            nice: None,
+            oom_score_adj: None,
+            rlimits: Rlimits::default(),
             settings: Settings::new(),
         }
     }
-}
-
-/// Blocking workers wait more than they compute: two per CPU, and a few where there is only one.
-fn default_workers() -> u32 {
-    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-    u32::try_from(2 * cpus).unwrap_or(u32::MAX).clamp(4, 1000)
 }
 
 impl Pool {
     /// The path of this pool's table: `pool.web`.
     pub fn path(&self) -> String {
         below("pool", &self.name)
+    }
+
+    /// How many requests a new worker may serve, `max_requests` less its jitter; `None` without a limit. `chance` is
+    /// random, from 0 to 1.
+    pub fn requests_of_a_life(&self, chance: f64) -> Option<u64> {
+        self.max_requests.map(|most| self.max_requests_jitter.shorten(u64::from(most), chance))
+    }
+
+    /// How old a new worker may become, `max_age` less its jitter; `None` without a limit. `chance` is random, from 0
+    /// to 1.
+    pub fn age_of_a_life(&self, chance: f64) -> Option<Duration> {
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.max_age.map(|most| Duration::from_millis(self.max_age_jitter.shorten(millis(most), chance)))
+    }
+
+    /// How many workers may be in place beyond `workers` while others are replaced; at least 1.
+    pub fn surge_of(&self, workers: u32) -> u32 {
+        u32::try_from(self.surge.of(u64::from(workers))).unwrap_or(u32::MAX).max(1)
     }
 
     /// What is wrong with this pool although each of its keys is right.
@@ -166,6 +296,16 @@ impl Pool {
                 }
             }
         }
+        if let (Some(soft), Some(hard)) = (self.max_memory, self.max_memory_hard)
+            && hard < soft
+        {
+            let [soft, hard] = [soft, hard].map(size::written);
+            found.push(Mistake::new(
+                &format!("{path}.max_memory_hard"),
+                format!("\"{hard}\" is below max_memory, which is \"{soft}\": raise it, or lower max_memory"),
+            ));
+        }
+        found.extend(self.scaling_contradictions());
         found
     }
 }
@@ -174,42 +314,6 @@ impl Pool {
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     name.len() <= LONGEST_NAME && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(allowed)
-}
-
-/// A program as a list of arguments.
-fn program<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    struct Arguments;
-
-    impl<'de> Visitor<'de> for Arguments {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(r#"a list: write for example ["/srv/shop/bin/shop", "--verbose"]"#)
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-            let words: Vec<&str> = text.split_whitespace().collect();
-            Err(E::custom(format!("found {}, wanted a list: write {words:?}", quoted(text))))
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
-            let mut arguments = Vec::new();
-            while let Some(argument) = items.next_element::<String>()? {
-                if argument.contains('\0') {
-                    return Err(A::Error::custom("an argument cannot hold a zero byte: remove it"));
-                }
-                arguments.push(argument);
-            }
-            if arguments.first().is_none_or(String::is_empty) {
-                return Err(A::Error::custom(
-                    "names no program: write one first in the list, or no list at all for the sample application",
-                ));
-            }
-            Ok(arguments)
-        }
-    }
-
-    deserializer.deserialize_any(Arguments).map(Some)
 }
 
 /// A directory by its absolute path.
@@ -224,40 +328,6 @@ fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::E
     Ok(PathBuf::from(text))
 }
 
-/// For `#[serde(with)]`: a list of pools as the table of tables it is in the file, in the file's order.
-pub(super) mod by_name {
-    use serde::de::MapAccess;
-    use serde::ser::Serializer;
-
-    use super::*;
-
-    pub(in super::super) fn serialize<S: Serializer>(pools: &[Pool], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(pools.iter().map(|pool| (&pool.name, pool)))
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pool>, D::Error> {
-        struct Pools;
-
-        impl<'de> Visitor<'de> for Pools {
-            type Value = Vec<Pool>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one table per pool, such as [pool.web]")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut tables: A) -> Result<Vec<Pool>, A::Error> {
-                let mut pools = Vec::new();
-                while let Some((name, pool)) = tables.next_entry::<String, Pool>()? {
-                    pools.push(Pool { name, ..pool });
-                }
-                Ok(pools)
-            }
-        }
-
-        deserializer.deserialize_map(Pools)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,10 +340,5 @@ mod tests {
         for name in ["", "Web", "2web", "-web", "_web", "wéb", "we b", "web/1", &"n".repeat(33)] {
             assert!(!is_name(name), "{name}");
         }
-    }
-
-    #[test]
-    fn the_default_number_of_workers_is_at_least_four() {
-        assert!((4..=1000).contains(&default_workers()));
     }
 }

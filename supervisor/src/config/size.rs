@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 
 use super::error::quoted;
+use super::form::Form;
 
 /// The units and their bytes, from the largest.
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -19,12 +20,14 @@ pub(super) type Amount = Size<0, { 1 << 50 }>;
 /// For `#[serde(with)]`: a number of bytes from `MIN` to `MAX`.
 pub(super) struct Size<const MIN: u64, const MAX: u64>;
 
-impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
-    pub(super) fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+impl<const MIN: u64, const MAX: u64> Form for Size<MIN, MAX> {
+    type Value = u64;
+
+    fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&written(*bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         deserializer.deserialize_any(Size::<MIN, MAX>)
     }
 }
@@ -85,7 +88,7 @@ fn corrected(text: &str) -> Option<String> {
 }
 
 /// `bytes` in the largest unit that says it with one whole number.
-fn written(bytes: u64) -> String {
+pub(super) fn written(bytes: u64) -> String {
     match UNITS.iter().find(|(_, worth)| bytes.is_multiple_of(*worth)) {
         Some((unit, worth)) if bytes > 0 => format!("{}{unit}", bytes / worth),
         _ => "0B".to_owned(),

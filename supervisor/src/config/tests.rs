@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod life;
 mod messages;
 mod shipped;
 mod values;

@@ -35,6 +35,7 @@ fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
     let rest: String = SHIPPED.lines().filter(|line| !told.contains(line)).map(|line| format!("{line}\n")).collect();
     let config = read(&rest);
     assert_eq!(config.log, Log::default());
+    assert_eq!(config.control, Control::default());
     assert_eq!(config.pools, [Pool { name: "web".into(), ..Pool::default() }]);
 }
 
@@ -80,8 +81,12 @@ fn what_the_shipped_file_shows_commented_out_is_valid_too() {
         .collect();
     assert!(shown.len() >= 3, "{shown:?}");
     for line in shown {
+        let (control, line) = if line.starts_with("socket") { (line, "") } else { ("", line) };
         let listen = if line.starts_with("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
-        assert_eq!(complaints(&format!("[pool.web]\n{listen}\n{line}\n")), "", "{line}");
+        let said = ["static", "dynamic", "ondemand"].map(|scaling| {
+            complaints(&format!("[control]\n{control}\n[pool.web]\nscaling = {scaling:?}\n{listen}\n{line}\n"))
+        });
+        assert!(said.contains(&String::new()), "{said:?}");
     }
 }
 

@@ -22,7 +22,28 @@ fn every_key_reaches_its_field() {
 [pool.web]
 listen = ["127.0.0.1:80"]
 program = ["/srv/app", "-v"]
+prepare = ["/srv/app", "migrate"]
+scaling = "dynamic"
 workers = 7
+min_workers = 2
+max_workers = 70
+min_spare = 3
+max_spare = 9
+spawn_rate = 4
+max_requests = 1000
+max_requests_jitter = "0%"
+max_age = "1d"
+max_age_jitter = "100%"
+max_memory = "64MiB"
+max_memory_hard = "64MiB"
+surge = "1%"
+settle = "0s"
+on_failure = "exit"
+queue_timeout = "1s"
+half_close = "gone"
+nice = -20
+oom_score_adj = 1000
+rlimits = { nofile = 4096, core = "unlimited", as = "2GiB", cpu = "60s" }
 boot_timeout = "1ms"
 request_timeout = "2s"
 kill_grace = "0s"
@@ -44,7 +65,34 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         name: "web".into(),
         listen: vec![Listen::new("127.0.0.1:80".parse().unwrap())],
         program: Some(vec!["/srv/app".into(), "-v".into()]),
-        workers: 7,
+        prepare: Some(vec!["/srv/app".into(), "migrate".into()]),
+        scaling: Scaling::Dynamic,
+        workers: Some(7),
+        min_workers: Some(2),
+        max_workers: Some(70),
+        min_spare: Some(3),
+        max_spare: Some(9),
+        idle_timeout: None,
+        spawn_rate: Some(4),
+        max_requests: Some(1000),
+        max_requests_jitter: Percent(0),
+        max_age: Some(Duration::from_secs(86_400)),
+        max_age_jitter: Percent(100),
+        max_memory: Some(64 << 20),
+        max_memory_hard: Some(64 << 20),
+        surge: Percent(1),
+        settle: Duration::ZERO,
+        on_failure: OnFailure::Exit,
+        queue_timeout: Some(Duration::from_secs(1)),
+        half_close: HalfClose::Gone,
+        nice: Some(-20),
+        oom_score_adj: Some(1000),
+        rlimits: Rlimits {
+            nofile: Some(4096),
+            core: Some(u64::MAX),
+            r#as: Some(2 << 30),
+            cpu: Some(Duration::from_secs(60)),
+        },
         boot_timeout: Duration::from_millis(1),
         request_timeout: Duration::from_secs(2),
         kill_grace: Duration::ZERO,
@@ -112,7 +160,12 @@ fn what_is_serialised_reads_back_as_the_same() {
 pool.web.listen = ["127.0.0.1:80", { address = "unix:/x", mode = "0600" }]
 pool.web.program = ["app"]
 pool.web.stop_timeout = "1h30m"
+pool.web.scaling = "ondemand"
+pool.web.idle_timeout = "90s"
+pool.web.surge = "50%"
+pool.web.rlimits = { core = "unlimited", cpu = "2m" }
 pool.web.settings.x = [1]
+control.socket = "/run/control.sock"
 "#;
     let config = parse(text, "config.toml").unwrap();
     let written = serde_json::to_value(&config).unwrap();
@@ -121,6 +174,27 @@ pool.web.settings.x = [1]
     assert_eq!(written["pool"]["web"]["max_header"], "16KiB");
     let again = Config { origin: Origin::default(), ..serde_json::from_value(without_nulls(written)).unwrap() };
     assert_eq!(again.pools, config.pools);
+    assert_eq!(again.control, config.control);
+}
+
+#[test]
+fn a_life_is_shorter_by_up_to_its_jitter_and_never_longer() {
+    let pool = Pool { max_requests: Some(50), max_age: Some(Duration::from_secs(100)), ..Pool::default() };
+    for (chance, requests, seconds) in [(0.0, 50, 100), (0.5, 48, 95), (1.0, 45, 90)] {
+        assert_eq!(pool.requests_of_a_life(chance), Some(requests));
+        assert_eq!(pool.age_of_a_life(chance), Some(Duration::from_secs(seconds)));
+    }
+    assert_eq!(Pool { max_requests: Some(1), ..pool.clone() }.requests_of_a_life(1.0), Some(1));
+    assert_eq!(Pool::default().requests_of_a_life(0.5), None);
+    assert_eq!(Pool::default().age_of_a_life(0.5), None);
+}
+
+#[test]
+fn a_surge_is_at_least_one_worker() {
+    let pool = Pool::default();
+    for (workers, surge) in [(0, 1), (1, 1), (4, 1), (5, 2), (8, 2), (1000, 250)] {
+        assert_eq!(pool.surge_of(workers), surge);
+    }
 }
 
 fn without_nulls(value: Value) -> Value {
