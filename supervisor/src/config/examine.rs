@@ -166,6 +166,11 @@ mod tests {
                 "config.toml:3: pool.web.program: /usr is not a file: write the path of the program itself",
             ),
             (
+                format!("{listen}\nprepare = [\"/nowhere/shop\", \"migrate\"]"),
+                "config.toml:3: pool.web.prepare: /nowhere/shop cannot be used: No such file or directory (os error 2): \
+                 build or install it, or correct the path",
+            ),
+            (
                 format!("{listen}\nbody_dir = \"/nowhere\""),
                 "config.toml:3: pool.web.body_dir: /nowhere cannot be used: No such file or directory (os error 2): \
                  create it, or name another directory",

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod difference;
 mod life;
 mod messages;
+mod reference;
 mod shipped;
 mod values;
 

@@ -49,15 +49,25 @@ fn the_shipped_file_shows_every_key() {
     leaves(&serde_json::to_value(&specimen).unwrap(), "", &mut keys);
     assert!(keys.len() > 20, "{keys:?}");
     for key in keys {
-        let shown = SHIPPED.lines().any(|line| {
-            let line = line.strip_prefix("# ").unwrap_or(line);
-            line.starts_with(&format!("{key} = "))
-                || line.contains(&format!("{{ {key} = "))
-                || line.contains(&format!(", {key} = "))
-                || line.starts_with('[') && line.ends_with(&format!("{key}]"))
-        });
-        assert!(shown, "config.toml does not show {key:?}");
+        assert!(line_showing(&key).is_some(), "config.toml does not show {key:?}");
     }
+}
+
+/// The line of the shipped file, from 0, that shows `key`, commented out or not.
+fn line_showing(key: &str) -> Option<usize> {
+    SHIPPED.lines().position(|line| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        line.starts_with(&format!("{key} = "))
+            || line.contains(&format!("{{ {key} = "))
+            || line.contains(&format!(", {key} = "))
+            || line.starts_with('[') && line.ends_with(&format!("{key}]"))
+    })
+}
+
+#[test]
+fn the_reference_has_the_order_of_the_shipped_file() {
+    let lines: Vec<_> = KEYS.iter().map(|key| line_showing(key.path.rsplit('.').next().unwrap())).collect();
+    assert!(lines.is_sorted() && !lines.contains(&None), "{lines:?}");
 }
 
 /// The names of the keys whose values are no tables, and of empty tables.

@@ -1,0 +1,70 @@
+//! The declarations: every key, its default, when a change takes effect, and why then.
+//!
+//! In the order of config.toml, which says what each key is for.
+
+use super::Effect::{self, Live, NewGeneration, Restart};
+use super::Key;
+
+const fn key(path: &'static str, default: &'static str, effect: Effect, why: &'static str) -> Key {
+    Key { path, default, effect, why }
+}
+
+/// Every key there is.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("log.level", "info", NewGeneration, "templates and workers are told it when they begin; the supervisor's own stays until a restart"),
+    key("log.format", "auto", Restart, "one log has one form from its first line to its last"),
+    key("control.socket", "control.sock in the RuntimeDirectory of systemd, else none", Restart, "whoever asks must find it where it was when the reload was asked for"),
+
+    key("pool.NAME.listen[].address", "none: a pool needs at least one", NewGeneration, "opened before the new generation, closed after the old one; the same address stays open throughout"),
+    key("pool.NAME.listen[].mode", "0660", Live, "of the file of a socket that stays open"),
+    key("pool.NAME.listen[].owner", "the supervisor's", Live, "of the file of a socket that stays open"),
+    key("pool.NAME.listen[].group", "the supervisor's", Live, "of the file of a socket that stays open"),
+    key("pool.NAME.listen[].backlog", "1024", Live, "the kernel takes a new one for a socket that stays open"),
+    key("pool.NAME.program", "the sample application", NewGeneration, "it is what a generation is"),
+    key("pool.NAME.prepare", "none", Live, "the supervisor runs it, before this very reload's templates"),
+
+    key("pool.NAME.scaling", "static", Live, "the supervisor counts workers"),
+    key("pool.NAME.workers", "static: twice the CPUs, at least 4; dynamic: between min_spare and max_spare", Live, "the supervisor counts workers"),
+    key("pool.NAME.min_workers", "dynamic: 1; ondemand: 0", Live, "the supervisor counts workers"),
+    key("pool.NAME.max_workers", "four times workers, or what a static pool would have", Live, "the supervisor counts workers"),
+    key("pool.NAME.min_spare", "an eighth of max_workers, at least 1", Live, "the supervisor counts idle workers"),
+    key("pool.NAME.max_spare", "twice min_spare", Live, "the supervisor counts idle workers"),
+    key("pool.NAME.idle_timeout", "10s", Live, "the supervisor retires idle workers"),
+    key("pool.NAME.spawn_rate", "32", Live, "the supervisor orders the forks"),
+
+    key("pool.NAME.max_requests", "none", NewGeneration, "a worker counts for itself, to the number it was forked with"),
+    key("pool.NAME.max_requests_jitter", "10%", NewGeneration, "a worker's number is drawn when it is forked"),
+    key("pool.NAME.max_age", "none", Live, "the supervisor watches the age, also of workers that serve"),
+    key("pool.NAME.max_age_jitter", "10%", Live, "the supervisor watches the age, also of workers that serve"),
+    key("pool.NAME.max_memory", "none", Live, "the supervisor samples the memory, also of workers that serve"),
+    key("pool.NAME.max_memory_hard", "none", Live, "the supervisor samples the memory, also of workers that serve"),
+    key("pool.NAME.surge", "25%", Live, "this very reload is rolled out by it"),
+    key("pool.NAME.settle", "10s", Live, "this very reload is watched for so long"),
+    key("pool.NAME.on_failure", "stay", Live, "the supervisor decides it when a pool fails"),
+
+    key("pool.NAME.boot_timeout", "60s", Live, "the supervisor kills what boots too long"),
+    key("pool.NAME.request_timeout", "30s", NewGeneration, "a worker writes down its own deadline"),
+    key("pool.NAME.kill_grace", "5s", Live, "the supervisor adds it to the deadline a worker wrote"),
+    key("pool.NAME.stop_timeout", "35s", Live, "the supervisor waits and kills"),
+    key("pool.NAME.header_timeout", "10s", NewGeneration, "a worker reads the heads"),
+    key("pool.NAME.body_timeout", "30s", NewGeneration, "a worker reads the bodies"),
+    key("pool.NAME.send_timeout", "30s", NewGeneration, "a worker sends the responses"),
+    key("pool.NAME.keep_alive_timeout", "75s", NewGeneration, "a worker keeps the connections"),
+    key("pool.NAME.queue_timeout", "none", NewGeneration, "a worker asks how long a request has waited"),
+    key("pool.NAME.half_close", "wait", NewGeneration, "a worker looks after its clients"),
+    key("pool.NAME.max_header", "16KiB", NewGeneration, "a worker reads the heads"),
+    key("pool.NAME.max_body", "8MiB", NewGeneration, "a worker reads the bodies"),
+    key("pool.NAME.body_memory", "256KiB", NewGeneration, "a worker stores the bodies"),
+    key("pool.NAME.body_dir", "/var/tmp", NewGeneration, "a worker stores the bodies"),
+    key("pool.NAME.body_disk", "1GiB", NewGeneration, "a worker stores the bodies"),
+    key("pool.NAME.max_connections", "4096", NewGeneration, "a worker keeps the connections"),
+
+    key("pool.NAME.nice", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.oom_score_adj", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.rlimits.nofile", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.rlimits.core", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.rlimits.as", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.rlimits.cpu", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+    key("pool.NAME.settings", "empty", NewGeneration, "the program reads them when it loads"),
+];
