@@ -17,9 +17,8 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
 
-use super::queue;
+use super::queue::Queue;
 use crate::config::{Address, Listen};
-use crate::sys;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -66,9 +65,17 @@ impl Listener {
     /// answering them; once the socket is closed they are refused.
     pub(super) fn stop_listening(&self) -> Result<u32, Errno> {
         listen(&self.socket, Backlog::new(0)?)?;
+        Ok(self.queue()?.waiting)
+    }
+
+    /// Who waits to be accepted, and how many may.
+    ///
+    /// # Errors
+    /// The kernel does not say: it has no sock_diag, or the socket belongs to another network namespace.
+    pub(super) fn queue(&self) -> Result<Queue, Errno> {
         match self.address {
-            Address::Tcp(_) => sys::queue::waiting(&self.socket),
-            Address::Unix(_) => queue::waiting(&self.socket),
+            Address::Tcp(_) => Queue::of_tcp(&self.socket),
+            Address::Unix(_) => Queue::of_unix(&self.socket),
         }
     }
 }
@@ -168,4 +175,55 @@ fn group(name: &str) -> Result<u32, Error> {
     }
     let found = Group::from_name(name)?.ok_or_else(|| Error::other(format!("no group {name:?}")))?;
     Ok(found.gid.as_raw())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::socket::accept;
+    use nix::unistd::close;
+
+    use super::*;
+
+    /// Loopback delivers at its leisure on a busy machine.
+    fn comes_to_hold(listener: &Listener, queue: Queue) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while listener.queue() != Ok(queue) {
+            assert!(Instant::now() < deadline, "{:?} is not {queue:?}", listener.queue());
+            std::thread::yield_now();
+        }
+    }
+
+    fn says_who_waits_and_how_many_may<C>(address: Address, connect: impl Fn(&Address) -> C) {
+        let listener = Listener::open(&Listen { backlog: 7, ..Listen::new(address) }).unwrap();
+        comes_to_hold(&listener, Queue { waiting: 0, limit: 7 });
+        let _clients = [connect(listener.address()), connect(listener.address())];
+        comes_to_hold(&listener, Queue { waiting: 2, limit: 7 });
+        close(accept(listener.as_fd().as_raw_fd()).unwrap()).unwrap();
+        comes_to_hold(&listener, Queue { waiting: 1, limit: 7 });
+        assert_eq!(listener.stop_listening(), Ok(1));
+        assert_eq!(listener.queue(), Ok(Queue { waiting: 1, limit: 0 }));
+    }
+
+    #[test]
+    fn a_tcp_listener_says_who_waits_and_how_many_may() {
+        let anywhere = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        says_who_waits_and_how_many_may(anywhere, |address| match address {
+            Address::Tcp(address) => TcpStream::connect(address).unwrap(),
+            Address::Unix(_) => unreachable!(),
+        });
+    }
+
+    #[test]
+    fn a_unix_listener_says_who_waits_and_how_many_may() {
+        let directory = tempfile::tempdir().unwrap();
+        says_who_waits_and_how_many_may(Address::Unix(directory.path().join("socket")), |address| match address {
+            Address::Unix(path) => UnixStream::connect(path).unwrap(),
+            Address::Tcp(_) => unreachable!(),
+        });
+    }
 }

@@ -1,6 +1,8 @@
-//! How many connections wait in the queue of a Unix listener: asked of the kernel through sock_diag.
+//! The accept queue of a listener: how many connections wait in it, and how many it takes. Only asks; never accepts.
 //!
-//! One datagram asked, one answered, for one socket named by its inode: `sock_diag(7)`.
+//! TCP answers with `TCP_INFO`, a Unix socket through `sock_diag(7)`: one datagram asked, one answered, for one socket
+//! named by its inode. The kernel is asked through a new netlink socket each time: at ten questions a second that costs
+//! nothing that shows, and no answer can be mistaken for that to an earlier question.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -8,7 +10,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use nix::sys::stat::fstat;
 
+use crate::sys;
+
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
 const ANY_STATE: u32 = u32::MAX;
 const SHOW_QUEUE: u32 = 0x10;
@@ -19,19 +24,41 @@ const QUEUE: u16 = 4;
 const HEADER: usize = 16;
 const ANSWER: usize = 16;
 
-/// How many connections wait to be accepted.
-///
-/// # Errors
-/// What socket, send and recv say; `EPROTO` if the answer is none.
-pub(super) fn waiting(listener: &impl AsFd) -> Result<u32, Errno> {
-    let inode = fstat(listener)?.st_ino;
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let kernel = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)?;
-    send(kernel.as_raw_fd(), &question(inode as u32), MsgFlags::empty())?;
-    // The kernel answers a netlink question before send returns.
-    let mut answer = [0; 512];
-    let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-    queue(&answer[..length]).ok_or(Errno::EPROTO)
+/// The accept queue of one listener, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Queue {
+    /// Connections that are established and not yet accepted. May exceed `limit` by one.
+    pub(super) waiting: u32,
+    /// At how many the kernel lets nobody else in: the backlog, or `net.core.somaxconn` where that is less.
+    pub(super) limit: u32,
+}
+
+impl Queue {
+    /// The queue of a TCP listener.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` or the like if it is no TCP socket.
+    pub(super) fn of_tcp(listener: &impl AsFd) -> Result<Queue, Errno> {
+        // For a socket in the LISTEN state, these two fields are about its queue: tcp_get_info() in the kernel.
+        let info = sys::queue::info(listener)?;
+        Ok(Queue { waiting: info.tcpi_unacked, limit: info.tcpi_sacked })
+    }
+
+    /// The queue of a Unix listener.
+    ///
+    /// # Errors
+    /// What socket, send, recv and the kernel's answer say (`ENOENT`: it knows no such socket, or no sock_diag);
+    /// `EPROTO` if the answer is none.
+    pub(super) fn of_unix(listener: &impl AsFd) -> Result<Queue, Errno> {
+        let inode = fstat(listener)?.st_ino;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let kernel = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)?;
+        send(kernel.as_raw_fd(), &question(inode as u32), MsgFlags::empty())?;
+        // The kernel answers a netlink question before send returns.
+        let mut answer = [0; 512];
+        let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
+        understand(&answer[..length]).unwrap_or(Err(Errno::EPROTO))
+    }
 }
 
 fn question(inode: u32) -> Vec<u8> {
@@ -48,33 +75,45 @@ fn question(inode: u32) -> Vec<u8> {
     message
 }
 
-fn queue(answer: &[u8]) -> Option<u32> {
-    if u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?) != SOCK_DIAG_BY_FAMILY {
-        return None;
+/// What the kernel says; `None` if it makes no sense.
+fn understand(answer: &[u8]) -> Option<Result<Queue, Errno>> {
+    match short(answer, 4)? {
+        SOCK_DIAG_BY_FAMILY => {}
+        NLMSG_ERROR => return Some(Err(Errno::from_raw((word(answer, HEADER)? as i32).wrapping_neg()))),
+        _ => return None,
     }
     let mut rest = answer.get(HEADER + ANSWER..)?;
-    loop {
-        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
-        if kind == QUEUE {
-            return Some(u32::from_ne_bytes(rest.get(4..8)?.try_into().ok()?));
-        }
+    while short(rest, 2)? != QUEUE {
+        let length = usize::from(short(rest, 0)?);
         rest = rest.get(length.max(4).next_multiple_of(4)..)?;
     }
+    Some(Ok(Queue { waiting: word(rest, 4)?, limit: word(rest, 8)? }))
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use super::*;
 
     #[test]
-    fn the_kernel_says_how_many_wait_at_a_unix_listener() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap();
-        assert_eq!(super::waiting(&listener).unwrap(), 0);
-        let _clients = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
-        assert_eq!(super::waiting(&listener).unwrap(), 2);
+    fn what_is_no_such_socket_is_an_error_and_not_an_empty_queue() {
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(Queue::of_tcp(&unix).is_err());
+        assert_eq!(Queue::of_unix(&tempfile::tempfile().unwrap()), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_not_understood() {
+        for nonsense in [&[][..], &[0; 16], &[0xff; 64], &question(1)[..HEADER]] {
+            assert_eq!(understand(nonsense), None);
+        }
     }
 }
