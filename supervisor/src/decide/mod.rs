@@ -9,6 +9,7 @@ pub mod lifecycle;
 mod pool;
 pub mod restart;
 mod roster;
+pub mod scale;
 mod shutdown;
 pub mod template;
 
