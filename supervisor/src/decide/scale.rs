@@ -241,8 +241,7 @@ impl Scaler {
             let is_news = last.is_none_or(|last| now.since(last) >= EPISODE);
             return if is_news { Outcome::MaxChildrenReached } else { Outcome::Unchanged };
         }
-        let more = missing.min(room).min(self.spurt.next(bounds.spawn_rate, now));
-        self.lull.regret(now);
+        let more = missing.min(self.spurt.next(bounds.spawn_rate, now)).max(self.lull.regret(now)).min(room);
         self.wanted += more;
         Outcome::Grown(more)
     }
@@ -258,7 +257,7 @@ impl Scaler {
         }
         self.wanted -= fewer;
         if self.wanted > 0 {
-            self.lull.shrunk(now);
+            self.lull.shrunk(fewer, now);
         }
         Outcome::Shrunk(fewer)
     }
