@@ -90,6 +90,16 @@ fn the_operator_moves_the_bounds_of_a_dynamic_pool_too_so_that_it_lasts() {
 }
 
 #[test]
+fn a_pool_that_changes_hands_keeps_its_size_and_the_operators_offset() {
+    let mut scaler = Scaler::new(dynamic(0, 4, 8), at(0.0));
+    scaler.nudge(-1, at(0.0));
+    let _ = scaler.observe(seen(0, 3, 5), at(0.1));
+    let resumed = Scaler::resume(dynamic(0, 4, 8), scaler.wanted(), scaler.offset(), at(0.2));
+    assert_eq!((resumed.wanted(), resumed.offset()), (4, -1));
+    assert_eq!(Scaler::resume(dynamic(0, 4, 8), 99, -1, at(0.2)).wanted(), 15);
+}
+
+#[test]
 fn a_reload_keeps_the_present_size_within_the_new_bounds_and_holds_off_the_doubling() {
     let mut scaler = Scaler::new(dynamic(0, 4, 8), at(0.0));
     for (seconds, size) in [(0.0, 4), (0.1, 5), (0.2, 7)] {

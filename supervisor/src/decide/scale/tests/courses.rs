@@ -67,6 +67,11 @@ const TABLE: &[(&str, Scaling, Course)] = &[
         &[(0.0, waited(2, 2, 900), 4), (0.1, waited(1, 3, 900), 5)],
     ),
     (
+        "where nobody need be idle, those who had to wait count if nobody is",
+        dynamic(0, 0, 8),
+        &[(0.0, waited(1, 3, 900), 4), (0.1, waited(0, 4, 900), 5)],
+    ),
+    (
         "the reserve is filled up when it was short for a second",
         dynamic(2, 4, 8),
         &[
