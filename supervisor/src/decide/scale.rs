@@ -150,6 +150,14 @@ impl Scaler {
         Scaler { scaling, offset: 0, wanted, spurt, lull, scarce: None, limited: None, used: now, occupied: false }
     }
 
+    /// A pool that runs already, of this size and with this offset, and that another supervisor has scaled so far. What
+    /// that one remembered of its censuses is lost.
+    pub fn resume(scaling: Scaling, wanted: u32, offset: i32, now: Time) -> Self {
+        let mut scaler = Scaler { offset, ..Scaler::new(scaling, now) };
+        scaler.wanted = scaler.bounds().hold(wanted);
+        scaler
+    }
+
     /// A reload: the operator's offset stays, and the present size as far as the new bounds allow. The doubling is held
     /// off for a while, since workers that have just been replaced look busier than they will be.
     pub fn change(&mut self, scaling: Scaling, now: Time) {
@@ -166,9 +174,9 @@ impl Scaler {
     /// what was asked for is to be seen at once and lasts. `max` stays between 1 and [`MOST`], and with it the size of a
     /// static pool.
     pub fn nudge(&mut self, by: i32, now: Time) {
-        let (lowest, highest) = (1 - signed(self.scaling.max()), signed(MOST) - signed(self.scaling.max()));
-        self.offset =
-            self.offset.clamp(lowest, highest.max(lowest)).saturating_add(by).clamp(lowest, highest.max(lowest));
+        let max = signed(self.scaling.max());
+        let (lowest, highest) = (1 - max, signed(MOST).max(max) - max);
+        self.offset = self.offset.clamp(lowest, highest).saturating_add(by).clamp(lowest, highest);
         self.wanted = self.bounds().hold(self.wanted.saturating_add_signed(by));
         self.lull.begin(now);
         self.used = now;
@@ -219,7 +227,7 @@ impl Scaler {
         let coming = self.wanted.saturating_sub(census.idle + census.busy);
         let free = census.idle + coming;
 
-        let had_to_wait = census.waited >= PATIENCE && coming == 0 && census.idle < bounds.max_spare;
+        let had_to_wait = census.waited >= PATIENCE && coming == 0 && census.idle < bounds.max_spare.max(1);
         let for_those_who_waited = u32::from(had_to_wait) * (free + 1);
 
         if free < bounds.min_spare {
@@ -241,8 +249,7 @@ impl Scaler {
             let is_news = last.is_none_or(|last| now.since(last) >= EPISODE);
             return if is_news { Outcome::MaxChildrenReached } else { Outcome::Unchanged };
         }
-        let more = missing.min(room).min(self.spurt.next(bounds.spawn_rate, now));
-        self.lull.regret(now);
+        let more = missing.min(self.spurt.next(bounds.spawn_rate, now)).max(self.lull.regret(now)).min(room);
         self.wanted += more;
         Outcome::Grown(more)
     }
@@ -258,7 +265,7 @@ impl Scaler {
         }
         self.wanted -= fewer;
         if self.wanted > 0 {
-            self.lull.shrunk(now);
+            self.lull.shrunk(fewer, now);
         }
         Outcome::Shrunk(fewer)
     }

@@ -1,8 +1,8 @@
 //! A time in which nobody was short of workers, and how many were never needed in it.
 //!
-//! Owns the window in which that must be so before anybody is let go. A pool that had to grow again soon after was cut
-//! down too early: its window doubles, and shrinks again when it has done no harm for a while. So on a steady load the
-//! size comes to rest, however the load happens to fluctuate.
+//! Owns the window in which that must be so before anybody is let go. A pool that has to grow again soon after was cut
+//! too deeply: half of the cut is undone, and its window doubles until it has done no harm for a while. So on a steady
+//! load the size comes to rest, however the load happens to fluctuate.
 
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ pub(super) const WINDOW: Duration = Duration::from_secs(60);
 const LONGEST: u32 = 16;
 
 /// It is halved when so many windows have passed since it was last changed.
-const FORGIVENESS: u32 = 4;
+const FORGIVENESS: u32 = 8;
+
+/// Growth within so many windows of a cut shows that the cut was too deep.
+const REGRET: u32 = 2;
 
 /// One lull, from census to census.
 #[derive(Debug)]
@@ -27,8 +30,8 @@ pub(super) struct Lull {
     window: Duration,
     /// When the window was last changed.
     judged: Time,
-    /// When workers were last let go, until it was too early or the pool has grown for other reasons.
-    shrunk: Option<Time>,
+    /// When workers were last let go, and how many, until the pool grows again.
+    shrunk: Option<(Time, u32)>,
 }
 
 impl Lull {
@@ -56,16 +59,20 @@ impl Lull {
         if is_over { surplus } else { 0 }
     }
 
-    /// Workers have been let go.
-    pub(super) fn shrunk(&mut self, now: Time) {
-        self.shrunk = Some(now);
+    /// So many workers have been let go.
+    pub(super) fn shrunk(&mut self, by: u32, now: Time) {
+        self.shrunk = Some((now, by));
     }
 
-    /// The pool had to grow.
-    pub(super) fn regret(&mut self, now: Time) {
-        if self.shrunk.take().is_some_and(|shrunk| now.since(shrunk) < self.window) {
-            self.window = self.window.saturating_mul(2).min(self.shortest.saturating_mul(LONGEST));
-            self.judged = now;
+    /// The pool has to grow. By at least how many, since too many have been let go.
+    pub(super) fn regret(&mut self, now: Time) -> u32 {
+        match self.shrunk.take() {
+            Some((shrunk, by)) if now.since(shrunk) < self.window.saturating_mul(REGRET) => {
+                self.window = self.window.saturating_mul(2).min(self.shortest.saturating_mul(LONGEST));
+                self.judged = now;
+                by.div_ceil(2)
+            }
+            _ => 0,
         }
     }
 

@@ -6,6 +6,8 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::*;
 
+const DYNAMIC: Scaling = Scaling::Dynamic { start: 4, min: 2, max: 64, min_spare: 2, max_spare: 4, spawn_rate: 16 };
+const ON_DEMAND: Scaling = Scaling::OnDemand { max: 64, idle_timeout: Duration::from_secs(10), spawn_rate: 16 };
 const MILLI: u64 = 1_000_000;
 const BOOT: Duration = Duration::from_millis(40);
 
@@ -28,9 +30,11 @@ struct Farm {
     rng: fastrand::Rng,
     /// When the size changed, and to what.
     sizes: Vec<(Time, u32)>,
-    reached: Vec<Time>,
+    /// When somebody first had to wait.
+    first_wait: Option<Time>,
+    /// How often max children was reached.
+    reached: u32,
     censuses: u32,
-    longest_wait: Duration,
 }
 
 impl Farm {
@@ -47,9 +51,9 @@ impl Farm {
             requests: 0,
             rng: fastrand::Rng::with_seed(seed),
             sizes: vec![(Time(0), scaler.wanted())],
-            reached: Vec::new(),
+            first_wait: None,
+            reached: 0,
             censuses: 0,
-            longest_wait: Duration::ZERO,
             scaler,
         };
         farm.serve(Duration::ZERO);
@@ -81,7 +85,7 @@ impl Farm {
                     self.queue.push_back(next);
                 }
                 arrival = self.next_arrival(load, next);
-                if self.census.is_none() {
+                if self.census.is_none() && !self.queue.is_empty() {
                     self.count();
                 }
             }
@@ -108,7 +112,9 @@ impl Farm {
             self.idle -= 1;
             self.requests += 1;
             self.waited = self.waited.max(self.now.since(arrived));
-            self.longest_wait = self.longest_wait.max(self.waited);
+        }
+        if !self.queue.is_empty() {
+            self.first_wait.get_or_insert(self.now);
         }
     }
 
@@ -125,7 +131,7 @@ impl Farm {
             Outcome::Unchanged => assert_eq!(self.scaler.wanted(), before),
             Outcome::Grown(by) => assert_eq!(self.scaler.wanted(), before + by),
             Outcome::Shrunk(by) => assert_eq!(self.scaler.wanted(), before - by),
-            Outcome::MaxChildrenReached => self.reached.push(self.now),
+            Outcome::MaxChildrenReached => self.reached += 1,
         }
         if self.scaler.wanted() != before {
             self.sizes.push((self.now, self.scaler.wanted()));
@@ -140,66 +146,122 @@ impl Farm {
         self.census = self.scaler.tick().map(|tick| self.now.after(tick));
     }
 
-    fn changes(&self, from: Duration) -> impl Iterator<Item = (Time, u32)> {
-        self.sizes.iter().copied().filter(move |(at, _)| *at >= Time(0).after(from))
+    fn changes(&self, from: f64) -> impl Iterator<Item = (Time, u32)> {
+        self.sizes.iter().copied().filter(move |(changed, _)| *changed >= at(from))
     }
 }
 
-const DYNAMIC: Scaling = Scaling::Dynamic { start: 4, min: 2, max: 64, min_spare: 2, max_spare: 4, spawn_rate: 16 };
+fn erlangs(rate: fn(f64) -> f64, service_ms: u64) -> Load {
+    Load { rate, service: Duration::from_millis(service_ms) }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const NOTHING: Load = Load { rate: |_| 0.0, service: Duration::from_millis(50) };
 
 #[test]
-fn explore() {
-    let hour = Duration::from_secs(3600);
-    for (service, name) in [(5, "5ms"), (50, "50ms"), (1000, "1s")] {
-        for (label, rate) in [
-            ("1 erlang", (|_| 1.0) as fn(f64) -> f64),
-            ("3", |_| 3.0),
-            ("8", |_| 8.0),
-            ("20", |_| 20.0),
-            ("40", |_| 40.0),
-            ("60", |_| 60.0),
-            ("63.5", |_| 63.5),
-        ] {
-            let _ = rate;
-            for (kind, scaling) in [
-                ("dyn 2/4", DYNAMIC),
-                ("dyn 1/1", Scaling::Dynamic { start: 4, min: 1, max: 64, min_spare: 1, max_spare: 1, spawn_rate: 16 }),
-                ("dyn 0/8", Scaling::Dynamic { start: 4, min: 1, max: 64, min_spare: 0, max_spare: 8, spawn_rate: 16 }),
-                ("ondemand", Scaling::OnDemand { max: 64, idle_timeout: Duration::from_secs(10), spawn_rate: 16 }),
-            ] {
-                let mut farm = Farm::new(scaling, 7);
-                // erlangs / service
-                let load = match service {
-                    5 => Load { rate, service: Duration::from_secs(1) },
-                    50 => Load { rate, service: Duration::from_secs(1) },
-                    _ => Load { rate, service: Duration::from_secs(1) },
-                };
-                let scale = service as f64 / 1000.0;
-                // time is scaled through a rate in erlangs of one second: do it by hand
-                let _ = load;
-                farm.run_scaled(rate, scale, hour);
-                let late: Vec<_> = farm.changes(Duration::from_secs(300)).collect();
-                let mut minutes = [0u32; 61];
-                for (at, _) in &late {
-                    minutes[(at.0 / 1_000_000_000 / 60) as usize] += 1;
-                }
-                let worst = minutes.iter().max().unwrap();
-                let bad = minutes.iter().filter(|n| **n > 1).count();
-                println!("{name:5} {label:9} {kind:9} early {:3} late {:3} worst/min {worst} bad {bad} size {}..{} reached {} censuses {} longest {:?}",
-                    farm.sizes.len() - late.len(), late.len(),
-                    late.iter().map(|l| l.1).min().unwrap_or(farm.scaler.wanted()),
-                    late.iter().map(|l| l.1).max().unwrap_or(farm.scaler.wanted()),
-                    farm.reached.len(), farm.censuses, farm.longest_wait);
-            }
+fn a_step_of_load_is_answered_within_a_second_of_the_first_waiting_request() {
+    for seed in 0..20 {
+        for scaling in [DYNAMIC, ON_DEMAND] {
+            let mut farm = Farm::new(scaling, seed);
+            let silence = 5.0 + 0.1 * seed as f64;
+            farm.run(&NOTHING, SECOND.mul_f64(silence));
+            // 30 workers' worth.
+            farm.run(&erlangs(|_| 600.0, 50), SECOND * 10);
+            let first_wait = farm.first_wait.unwrap();
+            let (grown, _) = farm.changes(silence).next().unwrap();
+            assert!(grown.since(first_wait) < SECOND, "seed {seed}: {:?}", grown.since(first_wait));
+            let enough = farm.sizes.iter().find(|(_, size)| *size >= 30).unwrap().0;
+            assert!(enough.since(first_wait) < SECOND * 3, "seed {seed}: {:?}", farm.sizes);
+            assert!(farm.queue.len() < 10, "seed {seed}: {} still wait", farm.queue.len());
         }
     }
 }
 
-impl Farm {
-    fn run_scaled(&mut self, erlangs: fn(f64) -> f64, service: f64, span: Duration) {
-        thread_local! { static L: std::cell::Cell<(fn(f64)->f64, f64)> = const { std::cell::Cell::new((|_| 0.0, 1.0)) }; }
-        L.with(|l| l.set((erlangs, service)));
-        let load = Load { rate: |t| L.with(|l| (l.get().0)(t) / l.get().1), service: Duration::from_secs_f64(service) };
-        self.run(&load, span);
+#[test]
+fn on_a_steady_load_the_size_does_not_change_more_than_once_a_minute() {
+    let loads = [
+        ("a tenth of a worker", erlangs(|_| 2.0, 50)),
+        ("one worker", erlangs(|_| 10.0, 100)),
+        ("three workers", erlangs(|_| 30.0, 100)),
+        ("eight workers", erlangs(|_| 80.0, 100)),
+        ("eight workers, slowly", erlangs(|_| 8.0, 1000)),
+        ("twenty workers", erlangs(|_| 20.0, 1000)),
+        ("forty workers", erlangs(|_| 40.0, 1000)),
+        ("more than there may be", erlangs(|_| 70.0, 1000)),
+    ];
+    let settled = 600.0;
+    for (name, load) in &loads {
+        for seed in 0..3 {
+            let mut farm = Farm::new(DYNAMIC, seed);
+            farm.run(load, SECOND * 3600);
+            let said = format!("{name}, seed {seed}: {:?}", farm.sizes);
+            let cuts: Vec<_> =
+                farm.sizes.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[1].0).collect();
+            assert!(cuts.windows(2).all(|pair| pair[1].since(pair[0]) >= lull::WINDOW), "{said}");
+            // Steps of growth within a second are one answer to one crowd.
+            let mut changes: Vec<_> = farm.changes(settled).map(|(changed, _)| changed).collect();
+            changes.dedup_by(|later, earlier| later.since(*earlier) < SECOND);
+            assert!(changes.len() <= 25, "{} changes in 50 minutes: {said}", changes.len());
+            assert!(changes.windows(6).all(|span| span[5].since(span[0]) >= SECOND * 300), "{said}");
+        }
     }
+}
+
+#[test]
+fn a_slow_swell_is_followed_up_and_down() {
+    // Between 2 and 30 workers' worth and back in twenty minutes.
+    let load = erlangs(|seconds| 160.0 - 140.0 * (seconds * std::f64::consts::TAU / 1200.0).cos(), 100);
+    let mut farm = Farm::new(DYNAMIC, 1);
+    farm.run(&load, SECOND * 3600);
+    for wave in 0..3 {
+        let wave = f64::from(wave) * 1200.0;
+        let size_at = |seconds: f64| farm.sizes.iter().rfind(|(changed, _)| *changed <= at(wave + seconds)).unwrap().1;
+        assert!(size_at(600.0) >= 30, "{:?}", farm.sizes);
+        assert!(size_at(1190.0) <= 20, "{:?}", farm.sizes);
+    }
+    assert_eq!(farm.reached, 0);
+}
+
+#[test]
+fn two_minutes_after_a_burst_the_pool_is_what_it_was() {
+    let mut farm = Farm::new(DYNAMIC, 1);
+    farm.run(&erlangs(|_| 600.0, 50), SECOND * 2);
+    assert!(farm.scaler.wanted() >= 20);
+    farm.run(&NOTHING, SECOND * 121);
+    assert_eq!(farm.scaler.wanted(), 4);
+}
+
+#[test]
+fn on_demand_there_is_nobody_before_the_first_request_and_after_the_last() {
+    let mut farm = Farm::new(ON_DEMAND, 1);
+    farm.run(&NOTHING, SECOND * 60);
+    assert_eq!((farm.scaler.wanted(), farm.censuses), (0, 0));
+    farm.run(&erlangs(|_| 200.0, 50), SECOND * 30);
+    assert!(farm.scaler.wanted() >= 10);
+    // The idle timeout is 10 s, and the last request was here or a little later.
+    farm.run(&NOTHING, SECOND * 9);
+    assert!(farm.scaler.wanted() > 0);
+    farm.run(&NOTHING, SECOND * 3);
+    assert_eq!((farm.scaler.wanted(), farm.census), (0, None));
+}
+
+#[test]
+fn requests_too_short_to_be_seen_keep_an_on_demand_worker_alive() {
+    let mut farm = Farm::new(ON_DEMAND, 1);
+    farm.run(&Load { rate: |_| 1.5, service: Duration::from_micros(10) }, SECOND * 600);
+    assert_eq!(farm.sizes, [(Time(0), 0), (farm.sizes[1].0, 1)]);
+}
+
+#[test]
+fn a_crowd_that_the_limit_keeps_waiting_is_said_once() {
+    let mut farm = Farm::new(DYNAMIC, 1);
+    farm.run(&erlangs(|_| 90.0, 1000), SECOND * 600);
+    assert_eq!((farm.scaler.wanted(), farm.reached), (64, 1));
+}
+
+#[test]
+fn an_idle_pool_wakes_less_than_twice_a_second() {
+    let mut farm = Farm::new(DYNAMIC, 1);
+    farm.run(&NOTHING, SECOND * 60);
+    assert!(farm.censuses < 90, "{}", farm.censuses);
 }
