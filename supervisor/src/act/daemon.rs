@@ -1,10 +1,13 @@
 //! The loop: wait, translate, decide, perform.
 
+mod inform;
 mod perform;
 mod translate;
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
@@ -14,11 +17,14 @@ use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use ratoon_worker::clock;
 
+use super::control::Control;
 use super::notify::Manager;
+use super::obituaries::Obituaries;
 use super::pool::{Pool, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
 use crate::config::Config;
+use crate::control::place;
 use crate::decide::event::{Event, Exit, PoolId, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::State;
 use crate::decide::{Limits, Supervisor, template};
@@ -31,6 +37,10 @@ pub struct Daemon {
     signals: Signals,
     epoll: Epoll,
     manager: Manager,
+    control: Option<Control>,
+    obituaries: Obituaries,
+    /// When we started: by the loop's clock, and in seconds since 1970.
+    started: (Time, u64),
     events: VecDeque<Event>,
     /// Children that were reaped before the message that would have named them was read.
     unclaimed: HashMap<Pid, Exit>,
@@ -58,6 +68,10 @@ impl Daemon {
         for pipe in signals.descriptors() {
             wait_for(&epoll, pipe, Token::Signal).map_err(system("wait for signals"))?;
         }
+        let control = open_control(&config)?;
+        if let Some(control) = &control {
+            wait_for(&epoll, control.as_fd(), Token::Control).map_err(system("wait for questions"))?;
+        }
         let pools = open_pools(&config, &sample)?;
         let limits = config.pools.iter().map(|pool| Limits {
             workers: pool.workers,
@@ -70,6 +84,9 @@ impl Daemon {
             signals,
             epoll,
             manager: Manager::from_environment(),
+            control,
+            obituaries: Obituaries::default(),
+            started: (now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             events: VecDeque::new(),
             unclaimed: HashMap::new(),
             left: false,
@@ -93,6 +110,9 @@ impl Daemon {
             };
             for event in &found[..count] {
                 self.translate(Token::unpack(event.data()));
+            }
+            if self.control.as_ref().and_then(Control::wake_at).is_some_and(|wanted| wanted <= now()) {
+                self.inform();
             }
             self.find_overdue();
             if self.deciding.wake_at().is_some_and(|wanted| wanted <= now()) {
@@ -143,7 +163,8 @@ impl Daemon {
         let known = self.pressed().map(|(_, _, deadline)| deadline);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
         let possible = possible.map(|pool| now.after(pool.config.request_timeout).after(pool.config.kill_grace));
-        let Some(until) = known.chain(possible).chain(self.deciding.wake_at()).min() else {
+        let control = self.control.as_ref().and_then(Control::wake_at);
+        let Some(until) = known.chain(possible).chain(self.deciding.wake_at()).chain(control).min() else {
             return EpollTimeout::NONE;
         };
         let millis = until.since(now).as_nanos().div_ceil(1_000_000);
@@ -185,6 +206,13 @@ impl std::error::Error for StartError {}
 
 fn now() -> Time {
     Time(clock::now())
+}
+
+fn open_control(config: &Config) -> Result<Option<Control>, StartError> {
+    let Some(path) = place::to_open(config.control_socket()) else {
+        return Ok(None);
+    };
+    Control::open(&path).map(Some).map_err(|what| StartError(format!("the control socket: {what}")))
 }
 
 fn open_pools(config: &Config, sample: &std::path::Path) -> Result<Vec<Pool>, StartError> {

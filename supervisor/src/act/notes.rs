@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::decide::event::{Cause, Exit, Generation, Note, Pid, PoolId, Stop, WorkerRef};
+use crate::span::span;
 
 /// Writes the line. `pool` knows the pools' names; `last_request` is what a worker was doing, and for how long.
 pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_request: Option<(String, Duration)>) {
@@ -105,7 +106,7 @@ fn shown(request: Option<(String, Duration)>) -> (Option<String>, Option<String>
 }
 
 /// A cause in the one vocabulary.
-fn cause(cause: &Cause) -> String {
+pub(super) fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Exited(status) => exit(Exit::Status(*status)),
         Cause::Killed { number, core } => exit(Exit::Signal { number: *number, core: *core }),
@@ -128,17 +129,5 @@ pub(super) fn exit(exit: Exit) -> String {
             let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
             format!("signal {name}{}", if core { " (core dumped)" } else { "" })
         }
-    }
-}
-
-/// A time for people: `850µs`, `12ms`, `3.2s`, `4m10s`.
-fn span(time: Duration) -> String {
-    match (time.as_micros(), time.as_secs()) {
-        (0, _) => "0s".into(),
-        (micros @ 0..1000, _) => format!("{micros}µs"),
-        (_, 0) => format!("{}ms", time.as_millis()),
-        (_, 0..60) => format!("{:.1}s", time.as_secs_f64()),
-        (_, seconds @ 60..3600) => format!("{}m{}s", seconds / 60, seconds % 60),
-        (_, seconds) => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
     }
 }

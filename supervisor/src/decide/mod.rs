@@ -103,6 +103,21 @@ impl Supervisor {
         pool(&self.pools, id).is_some_and(Pool::has_failed)
     }
 
+    /// When a pool that [has failed](Supervisor::has_failed) may be tried again.
+    pub fn failed_until(&self, id: PoolId) -> Option<Time> {
+        pool(&self.pools, id).and_then(Pool::failed_until)
+    }
+
+    /// Whether some pool has not had a ready worker yet.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.rung, Rung::Starting)
+    }
+
+    /// Whether nothing may be started any more.
+    pub fn is_stopping(&self) -> bool {
+        self.rung.is_ending()
+    }
+
     /// One turn: the event itself, then everything that is due, then what all pools together have come to.
     fn turn(&mut self, now: Time, happened: impl FnOnce(&mut [Pool], &mut Turn<'_>)) -> Vec<Action> {
         let mut turn = Turn { now, rung: self.rung, source: &mut self.source, actions: Vec::new() };

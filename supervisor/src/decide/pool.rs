@@ -128,6 +128,13 @@ impl Pool {
         matches!(self.budget.health(), Health::Failed { .. })
     }
 
+    pub(super) fn failed_until(&self) -> Option<Time> {
+        match self.budget.health() {
+            Health::Sound => None,
+            Health::Failed { next } => Some(next),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.template.held().is_none() && self.roster.workers().next().is_none()
     }

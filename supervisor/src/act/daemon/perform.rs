@@ -76,7 +76,10 @@ impl Daemon {
                 self.manager.tell("READY=1");
             }
             Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
-            Action::Note(note) => notes::write(&note, |id| self.name(id), self.last_request(&note)),
+            Action::Note(note) => {
+                self.obituaries.record(&note);
+                notes::write(&note, |id| self.name(id), self.last_request(&note));
+            }
             Action::Leave(stop) => {
                 match stop {
                     Stop::Graceful => children::dismiss_strangers(),

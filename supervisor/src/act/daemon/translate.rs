@@ -29,6 +29,7 @@ impl Daemon {
             Token::Signal => self.hear(),
             Token::Template(pool) => self.read_template(PoolId(pool), PATIENCE),
             Token::Worker(pool, slot) => self.read_worker(PoolId(pool), slot, PATIENCE),
+            Token::Control => self.inform(),
         }
     }
 
@@ -60,7 +61,7 @@ impl Daemon {
                     self.read_worker(PoolId(pool), slot, LAST_WORDS);
                     self.lose_worker(PoolId(pool), slot, exit);
                 }
-                Some(Token::Signal) | None => self.lose_stranger(pid, exit),
+                Some(Token::Signal | Token::Control) | None => self.lose_stranger(pid, exit),
             }
             wait::reap(pid);
         }
