@@ -209,7 +209,7 @@ fn now() -> Time {
 }
 
 fn open_control(config: &Config) -> Result<Option<Control>, StartError> {
-    let Some(path) = place::to_open(config.control_socket()) else {
+    let Some(path) = place::to_open(config) else {
         return Ok(None);
     };
     Control::open(&path).map(Some).map_err(|what| StartError(format!("the control socket: {what}")))

@@ -62,19 +62,14 @@ impl Listener {
         &self.address
     }
 
-    /// How many connections wait to be accepted.
-    pub(super) fn waiting(&self) -> Result<u32, Errno> {
-        match self.address {
-            Address::Tcp(_) => sys::queue::waiting(&self.socket),
-            Address::Unix(_) => queue::waiting(&self.socket),
-        }
-    }
-
     /// Lets no newcomers into the queue, and says how many wait there. A full queue turns newcomers away by not
     /// answering them; once the socket is closed they are refused.
     pub(super) fn stop_listening(&self) -> Result<u32, Errno> {
         listen(&self.socket, Backlog::new(0)?)?;
-        self.waiting()
+        match self.address {
+            Address::Tcp(_) => sys::queue::waiting(&self.socket),
+            Address::Unix(_) => queue::waiting(&self.socket),
+        }
     }
 }
 

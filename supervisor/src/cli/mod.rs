@@ -84,16 +84,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The control socket of this configuration. One that is wrong names none, and is complained about: to ask how things
-/// are, and to hear why a reload fails, must be possible nevertheless.
-fn configured(path: Option<PathBuf>) -> Option<PathBuf> {
-    match config::load(&config::find(path).ok()?) {
-        Ok(config) => config.control_socket().map(PathBuf::from),
-        Err(errors) => {
-            complain(&errors);
-            None
-        }
-    }
+/// The configuration that says where the control socket is. One that is wrong says nothing but is complained about: to
+/// ask how things are, and to hear why a reload fails, must be possible nevertheless.
+fn configured(path: Option<PathBuf>) -> Config {
+    let Ok(path) = config::find(path) else {
+        return Config::default();
+    };
+    config::load(&path).unwrap_or_else(|errors| {
+        complain(&errors);
+        Config::default()
+    })
 }
 
 fn read(path: Option<PathBuf>) -> Result<Config, Errors> {

@@ -84,11 +84,6 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Errors> {
 }
 
 impl Config {
-    /// Where the control socket is to be; `None` leaves it to the environment.
-    pub fn control_socket(&self) -> Option<&Path> {
-        None
-    }
-
     /// What no single key can be blamed for.
     fn contradictions(&self, origin: &Origin) -> Vec<Mistake> {
         let mut found = Vec::new();

@@ -1,11 +1,12 @@
 //! Where the control socket is: on one side where it is opened, on the other where it is looked for.
 //!
-//! Owns the order of the places. Never touches the file system; the environment's words are read here and nowhere else.
+//! Owns the order of the places, and is where the environment's words about it are read. Never touches the file system.
 
 use std::env;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::config::Config;
 
 /// Where an operator's command looks when nobody says anything: where the shipped unit puts it.
 const USUAL: &str = "/run/ratoon/control.sock";
@@ -16,43 +17,42 @@ const SOCKET: &str = "RATOON_SOCKET";
 /// Set by systemd for a unit with `RuntimeDirectory=`: one directory, or several with colons between them.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
-/// Where a supervisor opens its socket: where the configuration says, else in systemd's runtime directory; `None`
-/// means that it has none.
-pub fn to_open(configured: Option<&Path>) -> Option<PathBuf> {
-    configured.map(Path::to_owned).or_else(|| in_directory(env::var_os(RUNTIME_DIRECTORY)))
+/// Where a supervisor with this configuration opens its socket; `None` means that it has none.
+pub fn to_open(config: &Config) -> Option<PathBuf> {
+    given(config, env::var_os(RUNTIME_DIRECTORY).as_deref())
 }
 
-/// Where a command asks: where it is told to, else where `RATOON_SOCKET` says, else where a supervisor of this
+/// Where a command asks: where it is told to, else where `RATOON_SOCKET` says, else where a supervisor with this
 /// configuration and environment opens it, else where the shipped unit does.
-pub fn to_ask(named: Option<PathBuf>, configured: impl FnOnce() -> Option<PathBuf>) -> PathBuf {
+pub fn to_ask(named: Option<PathBuf>, config: impl FnOnce() -> Config) -> PathBuf {
     named
         .or_else(|| env::var_os(SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from))
-        .or_else(|| to_open(configured().as_deref()))
+        .or_else(|| to_open(&config()))
         .unwrap_or_else(|| PathBuf::from(USUAL))
 }
 
-fn in_directory(directories: Option<OsString>) -> Option<PathBuf> {
-    let directories = directories?;
-    let first = directories.as_bytes().split(|byte| *byte == b':').next().filter(|first| !first.is_empty())?;
-    Some(Path::new(std::ffi::OsStr::from_bytes(first)).join("control.sock"))
+/// In the first runtime directory.
+fn given(_: &Config, directories: Option<&OsStr>) -> Option<PathBuf> {
+    let first = env::split_paths(directories?).next()?;
+    first.is_absolute().then(|| first.join("control.sock"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn the_socket_stands_in_the_first_runtime_directory() {
-        let place = |directories: &str| in_directory(Some(directories.into()));
+        let place = |directories: &str| given(&Config::default(), Some(directories.as_ref()));
         assert_eq!(place("/run/ratoon"), Some("/run/ratoon/control.sock".into()));
         assert_eq!(place("/run/a:/run/b"), Some("/run/a/control.sock".into()));
-        assert_eq!(place(""), None);
-        assert_eq!(in_directory(None), None);
+        assert_eq!([place(""), place("run"), given(&Config::default(), None)], [None, None, None]);
     }
 
     #[test]
-    fn what_is_said_goes_before_what_is_configured() {
-        assert_eq!(to_open(Some(Path::new("/a"))), Some("/a".into()));
-        assert_eq!(to_ask(Some("/b".into()), || Some("/a".into())), Path::new("/b"));
+    fn what_a_command_is_told_goes_before_everything_else() {
+        assert_eq!(to_ask(Some("/b".into()), || unreachable!()), Path::new("/b"));
     }
 }

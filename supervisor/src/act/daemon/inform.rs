@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::{Daemon, now};
+use crate::act::listener;
 use crate::act::pool::Pool;
+use crate::act::queue;
+use crate::config::Address;
 use crate::control::status::{Doing, Health, Listener, Phase, Status, Worker};
 use crate::control::{Answer, Ask, status};
 use crate::decide::event::{PoolId, Time};
 use crate::decide::lifecycle::State;
+use crate::sys;
 
 impl Daemon {
     /// Answers whoever has asked, and sees to those who take their time.
@@ -75,7 +81,7 @@ impl Daemon {
                 .zip(&config.listen)
                 .map(|(listener, listen)| Listener {
                     address: listener.address().to_string(),
-                    listen_queue: listener.waiting().ok(),
+                    listen_queue: waiting(listener).ok(),
                     listen_queue_len: listen.backlog,
                 })
                 .collect(),
@@ -118,6 +124,13 @@ fn describe(worker: &mut Worker, state: &State, now: Time) {
     };
     worker.state = doing;
     worker.start_since_ms = ready.map(|ready| millis(now.since(*ready)));
+}
+
+fn waiting(listener: &listener::Listener) -> Result<u32, Errno> {
+    match listener.address() {
+        Address::Tcp(_) => sys::queue::waiting(listener),
+        Address::Unix(_) => queue::waiting(listener),
+    }
 }
 
 fn millis(time: Duration) -> u64 {
