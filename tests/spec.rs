@@ -6,6 +6,7 @@ mod harness;
 mod boot;
 mod browser;
 mod configuration;
+mod control;
 mod fuzz;
 mod http;
 mod limits;

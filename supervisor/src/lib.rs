@@ -1,12 +1,14 @@
 //! Ratoon, the daemon: a supervisor that keeps pools of reusable worker processes alive.
 //!
 //! Two halves. [`decide`] says what to do about what happened, and does nothing; [`act`] waits, tells it what happened,
-//! and does what it says. [`config`] is the file an operator writes, [`cli`] the words an operator types, [`sample`]
-//! what a first run serves.
+//! and does what it says. [`config`] is the file an operator writes, [`cli`] the words an operator types, [`control`]
+//! what passes between those and the running supervisor, [`sample`] what a first run serves.
 
 pub mod act;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod decide;
 pub mod sample;
+mod span;
 mod sys;

@@ -2,12 +2,14 @@
 
 mod configuration;
 mod gauge;
+mod inform;
 mod perform;
 mod translate;
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
@@ -19,15 +21,18 @@ use ratoon_worker::clock;
 
 use self::configuration::Draft;
 use super::clock::Clock;
+use super::control::Control;
 use super::memory::Killings;
 use super::notify::Manager;
+use super::obituaries::Obituaries;
 use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
 use crate::config::Config;
+use crate::control::place;
 use crate::decide::Supervisor;
-use crate::decide::event::{Edition, Event, Exit, PoolId, TemplateRef, Verdict, WorkerRef};
+use crate::decide::event::{Asker, Edition, Event, Exit, PoolId, TemplateRef, Time, Verdict, WorkerRef};
 use crate::sys;
 
 /// The running supervisor.
@@ -47,6 +52,12 @@ pub struct Daemon {
     signals: Signals,
     epoll: Epoll,
     manager: Manager,
+    control: Option<Control>,
+    obituaries: Obituaries,
+    /// Who has asked for a reload that has not ended.
+    waiting: Vec<Asker>,
+    /// When we started: by our own clock, and in seconds since 1970.
+    started: (Time, u64),
     events: VecDeque<Event>,
     /// Children that were reaped before the message that would have named them was read.
     unclaimed: HashMap<Pid, Exit>,
@@ -74,6 +85,10 @@ impl Daemon {
         for pipe in signals.descriptors() {
             wait_for(&epoll, pipe, Token::Signal).map_err(system("wait for signals"))?;
         }
+        let control = open_control(&config)?;
+        if let Some(control) = &control {
+            wait_for(&epoll, control.as_fd(), Token::Control).map_err(system("wait for questions"))?;
+        }
         let pools = open_pools(&config)?;
         let plans = pools.iter().map(|pool| plan(pool.id, &pool.config)).collect();
         let clock = Clock::default();
@@ -82,6 +97,10 @@ impl Daemon {
             deciding: Supervisor::new(plans, seed, clock.now()),
             newest: pools.last().map_or(PoolId(0), |pool| pool.id),
             pools,
+            control,
+            obituaries: Obituaries::default(),
+            waiting: Vec::new(),
+            started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             config,
             draft: None,
             sample,
@@ -121,6 +140,9 @@ impl Daemon {
             for event in &found[..count] {
                 self.translate(Token::unpack(event.data()));
             }
+            if self.control.as_ref().and_then(Control::wake_at).is_some_and(|wanted| wanted <= self.clock.now()) {
+                self.inform();
+            }
             self.find_overdue();
             if self.deciding.wake_at().is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.events.push_back(Event::Ticked);
@@ -153,7 +175,8 @@ impl Daemon {
         let known = self.pressed().map(|(_, _, due)| due);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
         let possible = possible.map(|pool| now.after(pool.config.request_timeout));
-        let until = known.chain(possible).chain(self.deciding.wake_at()).min()?;
+        let control = self.control.as_ref().and_then(Control::wake_at);
+        let until = known.chain(possible).chain(self.deciding.wake_at()).chain(control).min()?;
         Some(until.since(now))
     }
 
@@ -200,6 +223,13 @@ fn timeout(patience: Option<Duration>) -> EpollTimeout {
     let millis = patience.map(|span| span.as_nanos().div_ceil(1_000_000));
     let millis = millis.map(|millis| i32::try_from(millis).unwrap_or(i32::MAX));
     millis.and_then(|millis| EpollTimeout::try_from(millis).ok()).unwrap_or(EpollTimeout::NONE)
+}
+
+fn open_control(config: &Config) -> Result<Option<Control>, StartError> {
+    let Some(path) = place::to_open(config) else {
+        return Ok(None);
+    };
+    Control::open(&path).map(Some).map_err(|what| StartError(format!("the control socket: {what}")))
 }
 
 fn open_pools(config: &Config) -> Result<Vec<Pool>, StartError> {

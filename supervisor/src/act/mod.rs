@@ -2,11 +2,13 @@
 
 mod children;
 mod clock;
+mod control;
 mod daemon;
 mod listener;
 mod memory;
 mod notes;
 mod notify;
+mod obituaries;
 mod plan;
 mod pool;
 mod queue;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::decide::cause::Cause;
 use crate::decide::event::{Generation, Note, Outcome, Pid, PoolId, Stop, WorkerRef};
+use crate::span::span;
 
 /// A line about one worker: a level, the worker, what more there is to say.
 macro_rules! about {
@@ -94,16 +95,4 @@ struct Who<'a> {
     slot: u32,
     generation: u32,
     pid: Option<i32>,
-}
-
-/// A time for people: `850µs`, `12ms`, `3.2s`, `4m10s`.
-fn span(time: Duration) -> String {
-    match (time.as_micros(), time.as_secs()) {
-        (0, _) => "0s".into(),
-        (micros @ 0..1000, _) => format!("{micros}µs"),
-        (_, 0) => format!("{}ms", time.as_millis()),
-        (_, 0..60) => format!("{:.1}s", time.as_secs_f64()),
-        (_, seconds @ 60..3600) => format!("{}m{}s", seconds / 60, seconds % 60),
-        (_, seconds) => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
-    }
 }

@@ -87,10 +87,26 @@ impl Supervisor {
         self.realm.reloading()
     }
 
-    /// How the last reload ended.
-    pub fn last_reload(&self) -> Option<&(event::Edition, event::Outcome)> {
+    /// How far the daemon is.
+    pub fn phase(&self) -> Phase {
+        self.realm.phase()
+    }
+
+    /// When and how the last reload ended.
+    pub fn last_reload(&self) -> Option<&(Time, event::Outcome)> {
         self.realm.last_reload()
     }
+}
+
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Some pool has not had a ready worker yet.
+    Starting,
+    /// Every pool has had one.
+    Serving,
+    /// It is on the way out, or gone.
+    Stopping,
 }
 
 /// What can be said of a pool as a whole.

@@ -121,6 +121,14 @@ impl Realm {
         self.pools.values()
     }
 
+    pub(super) fn phase(&self) -> super::Phase {
+        match self.phase {
+            Phase::Starting => super::Phase::Starting,
+            Phase::Serving => super::Phase::Serving,
+            Phase::Stopping(..) | Phase::Left => super::Phase::Stopping,
+        }
+    }
+
     /// Whether the daemon is on the way out.
     pub(super) fn is_stopping(&self) -> bool {
         match self.phase {

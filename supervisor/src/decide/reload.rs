@@ -19,8 +19,8 @@ pub(super) struct Reloads {
     pub(super) remembered: Option<(Scope, Vec<Asker>)>,
     /// The newest edition there was.
     pub(super) newest: Edition,
-    /// How the last one ended.
-    pub(super) last: Option<(Edition, Outcome)>,
+    /// When and how the last one ended.
+    pub(super) last: Option<(Time, Outcome)>,
 }
 
 /// One reload.
@@ -197,7 +197,7 @@ impl Realm {
         Some((reload.edition, matches!(reload.stage, Stage::Rolling | Stage::Settling { .. })))
     }
 
-    pub(super) fn last_reload(&self) -> Option<&(Edition, Outcome)> {
+    pub(super) fn last_reload(&self) -> Option<&(Time, Outcome)> {
         self.reloads.last.as_ref()
     }
 
@@ -239,7 +239,7 @@ impl Realm {
         };
         turn.note(Note::Reloaded(reload.edition, outcome.clone()));
         turn.push(Action::Answer(reload.askers, outcome.clone()));
-        self.reloads.last = Some((reload.edition, outcome));
+        self.reloads.last = Some((turn.now, outcome));
         if let Some((scope, askers)) = self.reloads.remembered.take() {
             self.begin_reload(scope, askers, turn);
         }

@@ -99,7 +99,7 @@ impl Daemon {
                 self.manager.tell("READY=1");
             }
             Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
-            Action::Note(note) => notes::write(&note, |id| self.name(id), self.last_request(&note)),
+            Action::Note(note) => self.note(&note),
             Action::Leave(stop, verdict) => {
                 match stop {
                     Stop::Graceful => children::dismiss_strangers(),
@@ -110,7 +110,12 @@ impl Daemon {
         }
     }
 
-    fn answer(&mut self, _: &[crate::decide::event::Asker], _: &crate::decide::event::Outcome) {}
+    /// Writes it down, and tells those who wait for a reload how far it is.
+    fn note(&mut self, note: &Note) {
+        self.obituaries.record(note);
+        notes::write(note, |id| self.name(id), self.last_request(note));
+        self.report_progress(note);
+    }
 
     fn order(&mut self, who: WorkerRef, order: &Order) {
         if let Some(worker) = self.worker(who)

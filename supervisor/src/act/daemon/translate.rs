@@ -41,7 +41,7 @@ impl Daemon {
                 None => {}
             },
             Token::Listener(pool) => self.events.push_back(Event::Knocked(pool)),
-            Token::Control => {}
+            Token::Control => self.inform(),
         }
     }
 

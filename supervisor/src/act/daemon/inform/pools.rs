@@ -1,0 +1,101 @@
+//! The state of a pool and its slots, put together from what is decided and what its scoreboard says.
+
+use std::collections::BTreeMap;
+
+use super::millis;
+use crate::act::daemon::Daemon;
+use crate::act::pool::Pool;
+use crate::config::Scaling;
+use crate::control::status::{self, Doing, Health, Listener, Worker};
+use crate::decide::event::{Generation, Time};
+use crate::decide::lifecycle::State;
+use crate::decide::restart;
+
+impl Daemon {
+    pub(super) fn pool_status(&self, pool: &Pool, now: Time) -> status::Pool {
+        let view = self.deciding.pool(pool.id);
+        let wanted = view.map_or(0, |view| view.wanted) as u32;
+        let alive: BTreeMap<u32, (&State, Generation)> = self
+            .deciding
+            .workers()
+            .filter(|(who, ..)| who.pool == pool.id)
+            .map(|(who, state, generation)| (who.slot, (state, generation)))
+            .collect();
+        let slots = alive.last_key_value().map_or(0, |(slot, _)| slot + 1).max(wanted);
+        let processes: Vec<Worker> = (0..slots)
+            .map(|slot| self.worker_status(pool, slot, alive.get(&slot).copied(), now))
+            .filter(|worker| worker.slot < wanted || worker.pid.is_some() || worker.state != Doing::Vacant)
+            .collect();
+        let mut generations: Vec<u32> = alive.values().map(|(_, generation)| generation.0).collect();
+        generations.sort_unstable();
+        generations.dedup();
+        let count = |wanted: &[Doing]| processes.iter().filter(|worker| wanted.contains(&worker.state)).count() as u32;
+        status::Pool {
+            pool: pool.config.name.clone(),
+            process_manager: match pool.config.scaling {
+                Scaling::Static => "static".into(),
+                Scaling::Dynamic => "dynamic".into(),
+                Scaling::Ondemand => "ondemand".into(),
+            },
+            health: match view.map(|view| view.health) {
+                Some(restart::Health::Failed { next }) => {
+                    Health::Failed { retry_in_ms: (next > now).then(|| millis(next.since(now))) }
+                }
+                Some(restart::Health::Sound) | None => Health::Sound,
+            },
+            generations,
+            wanted_processes: wanted,
+            idle_processes: count(&[Doing::Idle]),
+            active_processes: count(&[Doing::Busy]),
+            starting_processes: count(&[Doing::Starting]),
+            retiring_processes: count(&[Doing::Retiring, Doing::Draining, Doing::Dying]),
+            total_processes: alive.len() as u32,
+            max_children_reached: self.obituaries.max_children_reached(pool.id),
+            listeners: pool
+                .sockets
+                .queues()
+                .map(|(address, queue)| Listener {
+                    address: address.to_string(),
+                    listen_queue: queue.ok().map(|queue| queue.waiting),
+                    listen_queue_len: queue.map_or(0, |queue| queue.limit),
+                })
+                .collect(),
+            deaths: self.obituaries.of(pool.id),
+            processes,
+        }
+    }
+
+    fn worker_status(&self, pool: &Pool, slot: u32, alive: Option<(&State, Generation)>, now: Time) -> Worker {
+        let reading = pool.scoreboard.cell(slot).map(|cell| cell.read());
+        let reading = reading.as_ref();
+        let busy_since = reading.map(|reading| reading.busy_since).filter(|since| *since != 0);
+        let busy = busy_since.map(|since| millis(now.since(self.clock.own(since, since))));
+        let line = reading.map(|reading| String::from_utf8_lossy(&reading.line).into_owned());
+        let (state, ready) = alive.map_or((Doing::Vacant, None), |(state, _)| doing(state, busy.is_some()));
+        Worker {
+            slot,
+            pid: alive.and_then(|(state, _)| state.pid()).map(|pid| pid.0),
+            generation: alive.map(|(_, generation)| generation.0),
+            state,
+            start_since_ms: ready.map(|ready| millis(now.since(ready))),
+            requests: reading.map_or(0, |reading| reading.requests),
+            request_duration_ms: busy,
+            request_line: line.filter(|line| !line.is_empty()),
+            connections: reading.map_or(0, |reading| reading.connections),
+            memory_bytes: None,
+            last_death: self.obituaries.last(pool.id, slot).map(str::to_owned),
+        }
+    }
+}
+
+/// What a worker is at, and since when it is ready.
+fn doing(state: &State, is_busy: bool) -> (Doing, Option<Time>) {
+    match state {
+        State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } => (Doing::Starting, None),
+        State::Serving { ready, .. } if is_busy => (Doing::Busy, Some(*ready)),
+        State::Serving { ready, .. } => (Doing::Idle, Some(*ready)),
+        State::Leaving { ready, .. } | State::Draining { ready, .. } => (Doing::Retiring, Some(*ready)),
+        State::Trailing { ready, .. } => (Doing::Draining, Some(*ready)),
+        State::Doomed { ready, .. } => (Doing::Dying, *ready),
+    }
+}

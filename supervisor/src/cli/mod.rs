@@ -1,0 +1,130 @@
+//! The command line: `ratoon [run]`, `ratoon check`, and what is asked of a running supervisor.
+//!
+//! Exit statuses: 0 done as asked, 2 something to be corrected first, said in one line each on standard error; 1
+//! anything else.
+
+mod call;
+mod reload;
+mod status;
+mod table;
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::act::Daemon;
+use crate::config::{self, Config, Errors};
+use crate::control::place;
+use crate::decide::event::Verdict;
+
+/// A preforking process supervisor: keeps pools of reusable, single-threaded worker processes alive.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file; by default ./config.toml, else /etc/ratoon/config.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the supervisor in the foreground (what happens without a command, too)
+    Run,
+    /// Read the configuration and say what is wrong with it: exit status 0 or 2
+    Check,
+    /// Say how the running supervisor, its pools and its workers are
+    Status {
+        /// The whole document, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Load configuration and programs anew and wait for the outcome: exit status 0 if all is well, 1 if the old
+    /// generation serves on
+    Reload {
+        /// The pools that get a new generation; by default all
+        #[arg(value_name = "POOL")]
+        pools: Vec<String>,
+        #[command(flatten)]
+        whom: Whom,
+    },
+}
+
+/// Which supervisor is asked.
+#[derive(Debug, Args)]
+struct Whom {
+    /// The supervisor's control socket; by default $RATOON_SOCKET, else where the configuration says, else
+    /// $RUNTIME_DIRECTORY/control.sock, else /run/ratoon/control.sock
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let socket = |whom: Whom| place::to_ask(whom.socket, || configured(line.config.clone()));
+    match line.command.unwrap_or(Command::Run) {
+        Command::Run => match read(line.config) {
+            Ok(config) => run(config),
+            Err(errors) => complain(&errors),
+        },
+        Command::Check => match read(line.config) {
+            Ok(config) => {
+                say(&format!("{}: good", config.origin.file()));
+                ExitCode::SUCCESS
+            }
+            Err(errors) => complain(&errors),
+        },
+        Command::Status { json, whom } => status::main(&socket(whom), json),
+        Command::Reload { pools, whom } => reload::main(&socket(whom), pools),
+    }
+}
+
+/// The configuration that says where the control socket is. One that is wrong says nothing but is complained about: to
+/// ask how things are, and to hear why a reload fails, must be possible nevertheless.
+fn configured(path: Option<PathBuf>) -> Config {
+    let Ok(path) = config::find(path) else {
+        return Config::default();
+    };
+    config::load(&path).unwrap_or_else(|errors| {
+        complain(&errors);
+        Config::default()
+    })
+}
+
+fn read(path: Option<PathBuf>) -> Result<Config, Errors> {
+    let config = config::load(&config::find(path)?)?;
+    config.examine()?;
+    Ok(config)
+}
+
+fn run(config: Config) -> ExitCode {
+    ratoon_worker::log::install(config.log.level, config.log.format);
+    match Daemon::open(config) {
+        Err(error) => complain(&error),
+        Ok(daemon) => match daemon.run() {
+            Ok(Verdict::Asked) => ExitCode::SUCCESS,
+            Ok(Verdict::Failed) => ExitCode::FAILURE,
+            Err(error) => {
+                tracing::error!(%error, "the supervisor cannot wait for events");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn complain(what: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::from(2)
+}
+
+/// Writes a line for whoever reads; nobody need.
+fn say(what: &str) {
+    let _ = writeln!(stdout(), "{what}");
+}

@@ -1,0 +1,32 @@
+//! `ratoon status`: how the running supervisor is, for a person or as the document itself.
+//!
+//! Exit statuses: 0 answered, 2 nobody could be asked.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::call::{AT_ONCE, Call};
+use super::table::table;
+use super::{complain, say};
+use crate::control::{Answer, Ask};
+
+/// Asks and shows.
+pub(super) fn main(place: &Path, json: bool) -> ExitCode {
+    let status = match Call::ask(place, &Ask::Status, Some(AT_ONCE)).and_then(|mut call| call.next()) {
+        Ok(Answer::Status(status)) => status,
+        Ok(Answer::Refused(reason) | Answer::Failed(reason)) => return complain(&reason),
+        Ok(Answer::Progress(_) | Answer::Done(_)) => return complain(&"the supervisor answers what it was not asked"),
+        Err(error) => return complain(&error),
+    };
+    let text = match json {
+        true => serde_json::to_string_pretty(&status),
+        false => Ok(table(&status)),
+    };
+    match text {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(&error),
+    }
+}

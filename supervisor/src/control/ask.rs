@@ -1,0 +1,108 @@
+//! A question to the supervisor: `{"version":1,"ask":"status"}`.
+//!
+//! Owns the words an operator's command can send and how they are written in a line. A question that is not understood
+//! becomes a sentence that says why. Never says what is done about one.
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version of the protocol. It grows when an older side would misunderstand a newer one, not with every new word.
+pub const VERSION: u32 = 1;
+
+/// The longest question, in bytes with its newline: every pool a configuration can hold fits by name.
+pub const LONGEST: usize = 64 << 10;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// How are you? Answered with one [`Status`](super::Status).
+    Status,
+    /// Load everything anew. Answered with progress and, when it is over, with the outcome.
+    Reload {
+        /// The pools that get a new generation; none named means all.
+        #[serde(default)]
+        pools: Vec<String>,
+    },
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    version: u32,
+    #[serde(flatten)]
+    ask: &'a Ask,
+}
+
+impl Ask {
+    /// Writes the question as one line.
+    ///
+    /// # Errors
+    /// What `to` says.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut to, &Envelope { version: VERSION, ask: self })?;
+        to.write_all(b"\n")
+    }
+
+    /// Reads a question from its line. One without a version was written by hand and means the present one.
+    ///
+    /// # Errors
+    /// A sentence for whoever asked.
+    pub fn read(line: &[u8]) -> Result<Ask, String> {
+        let mut question: Map<String, Value> = serde_json::from_slice(line)
+            .map_err(|error| format!(r#"this is no question ({error}): ask with a line such as {{"ask":"status"}}"#))?;
+        if let Some(version) = question.remove("version").filter(|version| *version != VERSION) {
+            return Err(format!(
+                "the question is in version {version} of the protocol, this supervisor speaks version {VERSION}: use \
+                 the `ratoon` that it was started from"
+            ));
+        }
+        serde_json::from_value(question.into()).map_err(|error| {
+            format!("this supervisor ({}) does not understand the question: {error}", env!("CARGO_PKG_VERSION"))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn line(ask: &Ask) -> String {
+        let mut line = Vec::new();
+        ask.write(&mut line).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_one_line_with_its_version() {
+        assert_eq!(line(&Ask::Status), "{\"version\":1,\"ask\":\"status\"}\n");
+        let reload = Ask::Reload { pools: vec!["web".into()] };
+        assert_eq!(line(&reload), "{\"version\":1,\"ask\":\"reload\",\"pools\":[\"web\"]}\n");
+        for ask in [Ask::Status, reload] {
+            assert_eq!(Ask::read(line(&ask).as_bytes()), Ok(ask));
+        }
+    }
+
+    #[test]
+    fn a_question_written_by_hand_may_leave_out_what_has_a_default() {
+        assert_eq!(Ask::read(br#"{"ask":"status"}"#), Ok(Ask::Status));
+        assert_eq!(Ask::read(br#"{"ask":"reload"}"#), Ok(Ask::Reload { pools: Vec::new() }));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_why() {
+        for (line, why) in [
+            (&b"GET / HTTP/1.1\r"[..], "this is no question (expected value"),
+            (b"\xff\n", "this is no question"),
+            (b"[]", "this is no question"),
+            (br#"{"ask":"dance"}"#, "unknown variant `dance`, expected `status` or `reload`"),
+            (br#"{"ask":"reload","pool":"web"}"#, "unknown field `pool`, expected `pools`"),
+            (br#"{"version":2,"ask":"status"}"#, "version 2 of the protocol, this supervisor speaks version 1"),
+        ] {
+            let said = Ask::read(line).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The state of the whole daemon at one moment, as a document.
+//!
+//! Owns the names under which operators, dashboards and scripts find each number: php-fpm's where the meaning is the
+//! same, with the unit in the name where there is one. Never computes anything. A reader must expect fields that it
+//! does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the supervisor that runs.
+    pub version: String,
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub start_time: u64,
+    /// How long ago that is.
+    pub start_since_ms: u64,
+    /// What it is at.
+    pub state: Phase,
+    /// The last reload, if there was one.
+    pub last_reload: Option<Reload>,
+    /// The pools, in the order of the configuration.
+    pub pools: Vec<Pool>,
+}
+
+/// What the daemon is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Some pool has not had a ready worker yet.
+    Starting,
+    /// Every pool has had one.
+    Serving,
+    /// A new generation is on its way.
+    Reloading,
+    /// It is on the way out.
+    Stopping,
+}
+
+/// A reload that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was done, or why it failed, in a sentence.
+    pub reason: String,
+    /// How long ago it ended.
+    pub ended_since_ms: u64,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The new generation serves.
+    Done,
+    /// The old generation serves on.
+    Failed,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub pool: String,
+    /// How it is scaled: `static`, `dynamic` or `ondemand`.
+    pub process_manager: String,
+    /// Whether it can start workers.
+    pub health: Health,
+    /// The generations that have workers, oldest first.
+    pub generations: Vec<u32>,
+    /// How many workers it should have now.
+    pub wanted_processes: u32,
+    /// Workers that wait for a request.
+    pub idle_processes: u32,
+    /// Workers that run one.
+    pub active_processes: u32,
+    /// Workers that are not ready yet.
+    pub starting_processes: u32,
+    /// Workers on their way out, whatever they still do.
+    pub retiring_processes: u32,
+    /// All of these.
+    pub total_processes: u32,
+    /// How often more workers were wanted than there may be.
+    pub max_children_reached: u64,
+    /// Where it listens, in the order of the configuration.
+    pub listeners: Vec<Listener>,
+    /// How many of its workers have died, by cause.
+    pub deaths: BTreeMap<String, u64>,
+    /// Its slots: one entry for each that has a worker, should have one, or has had one.
+    pub processes: Vec<Worker>,
+}
+
+/// Whether a pool can start workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Health {
+    /// It can, as far as is known.
+    Sound,
+    /// Too many boots failed: it is tried again, slowly.
+    Failed {
+        /// When, from now; unknown if an attempt is under way.
+        retry_in_ms: Option<u64>,
+    },
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Where.
+    pub address: String,
+    /// Connections that wait to be accepted; unknown if the kernel does not say.
+    pub listen_queue: Option<u32>,
+    /// As many can wait.
+    pub listen_queue_len: u32,
+}
+
+/// A slot and its worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its place in the pool.
+    pub slot: u32,
+    /// Its process, if there is one.
+    pub pid: Option<i32>,
+    /// The generation it belongs to, if there is a worker.
+    pub generation: Option<u32>,
+    /// What it is at.
+    pub state: Doing,
+    /// How long it has been ready, if it is.
+    pub start_since_ms: Option<u64>,
+    /// Requests begun in this slot, by all its workers.
+    pub requests: u64,
+    /// How long its present request runs, if one does.
+    pub request_duration_ms: Option<u64>,
+    /// The first bytes of its present or last request line, if there was one.
+    pub request_line: Option<String>,
+    /// Connections it holds open.
+    pub connections: u32,
+    /// Memory that is its own and not shared with its template, if it has been measured.
+    pub memory_bytes: Option<u64>,
+    /// Why the worker before it died, if there was one.
+    pub last_death: Option<String>,
+}
+
+/// What a worker is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// There is none.
+    Vacant,
+    /// It is on its way.
+    Starting,
+    /// It waits for a request.
+    Idle,
+    /// It runs one.
+    Busy,
+    /// It leaves when its request is done.
+    Retiring,
+    /// Only bytes of responses are left to be sent.
+    Draining,
+    /// It has been killed and is not buried yet.
+    Dying,
+}

@@ -1,0 +1,137 @@
+//! Promised: "`ratoon reload` waits, its exit status is the outcome", and errors say what to do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect};
+
+use super::{ask, command, said, serving, socket};
+use crate::harness::{Ratoon, SOON, eventually, fixture};
+
+/// "Exit status 0 done, 1 failed, 2 cannot ask; the last line is the reason."
+#[test]
+fn a_reload_that_fails_says_so_by_its_exit_status_and_its_last_line() {
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    let output = ask(&ratoon, &["reload", "web"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said(&output), "this version cannot reload: restart it\n");
+}
+
+/// A supervisor made of canned lines: what the command makes of each outcome.
+#[test]
+fn reload_shows_the_outcome_and_keeps_progress_for_a_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    for (lines, status, shown) in [
+        ("{\"progress\":\"loading\"}\n{\"done\":\"all loaded\"}\n", 0, "all loaded\n"),
+        ("{\"progress\":\"loading\"}\n{\"failed\":\"no such program\"}\n", 1, "no such program\n"),
+        ("{\"refused\":\"not now\"}\n", 2, "not now\n"),
+    ] {
+        assert_eq!(reload_of(&directory.path().join("sock"), lines), (Some(status), shown.to_owned()));
+    }
+    let (status, shown) = reload_of(&directory.path().join("sock"), "{\"progress\":\"loading\"}\n");
+    assert_eq!(status, Some(2));
+    assert!(shown.contains("hung up before it had answered"), "{shown}");
+}
+
+/// What `ratoon reload` makes of a supervisor that answers so.
+fn reload_of(path: &Path, lines: &str) -> (Option<i32>, String) {
+    let listener = UnixListener::bind(path).unwrap();
+    let asking =
+        command(&["reload", "--socket"]).arg(path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut client, _) = listener.accept().unwrap();
+    let mut question = String::new();
+    BufReader::new(&client).read_line(&mut question).unwrap();
+    assert_eq!(question, "{\"version\":1,\"ask\":\"reload\",\"pools\":[]}\n");
+    client.write_all(lines.as_bytes()).unwrap();
+    drop(client);
+    let output = asking.wait_with_output().unwrap();
+    std::fs::remove_file(path).unwrap();
+    (output.status.code(), said(&output))
+}
+
+/// "Errors say what to do."
+#[test]
+fn where_no_supervisor_answers_it_says_where_it_looked_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let named = format!("{place}/named.sock");
+    let assert_told = |command: &mut Command, looked: &str| {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        let wanted = format!("no supervisor answers at {looked}: is it running? ");
+        assert!(said(&output).starts_with(&wanted), "{}", said(&output));
+    };
+    for word in ["status", "reload"] {
+        assert_told(command(&[word]).env("RUNTIME_DIRECTORY", place), &format!("{place}/control.sock"));
+        let environment = [("RUNTIME_DIRECTORY", "/elsewhere"), ("RATOON_SOCKET", &named)];
+        assert_told(command(&[word]).envs(environment), &named);
+        let environment = [("RUNTIME_DIRECTORY", "/elsewhere"), ("RATOON_SOCKET", "/nowhere")];
+        assert_told(command(&[word, "--socket", &named]).envs(environment), &named);
+    }
+    drop(UnixListener::bind(&named).unwrap());
+    assert_told(&mut command(&["status", "--socket", &named]), &named);
+    if !Path::new("/run/ratoon/control.sock").exists() {
+        assert_told(&mut command(&["status"]), "/run/ratoon/control.sock");
+    }
+}
+
+/// To hear how things are must be possible when the file is the trouble.
+#[test]
+fn a_broken_configuration_is_complained_about_and_status_answers_all_the_same() {
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    std::fs::write(ratoon.directory().join("config.toml"), "[pool.web\n").unwrap();
+    let output = command(&["status"])
+        .current_dir(ratoon.directory())
+        .env("RUNTIME_DIRECTORY", ratoon.directory())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("web  static  0/1 busy"), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("./config.toml:1:"), "{}", said(&output));
+}
+
+/// "Status does not hang for ever when the supervisor is stuck."
+#[test]
+fn a_supervisor_that_does_not_answer_is_not_waited_for_for_ever() {
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    ratoon.signal(Signal::SIGSTOP);
+    let stuck = status_in_time(&ratoon);
+    // With a full queue not even the connection is made.
+    let _queue: Vec<UnixStream> = std::iter::from_fn(|| connect_at_once(&socket(&ratoon))).collect();
+    let full = status_in_time(&ratoon);
+    ratoon.signal(Signal::SIGCONT);
+    for output in [stuck, full] {
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains("has not answered within 5 s: it is stopped or stuck"), "{}", said(&output));
+    }
+    eventually("it answers again", SOON, || ask(&ratoon, &["status"]).status.success().then_some(()));
+}
+
+/// `ratoon status`, unless it hangs.
+#[track_caller]
+fn status_in_time(ratoon: &Ratoon) -> Output {
+    let mut command = command(&["status", "--socket"]);
+    let mut asking = command.arg(socket(ratoon)).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while asking.try_wait().unwrap().is_none() {
+        if begun.elapsed() > SOON {
+            asking.kill().unwrap();
+            panic!("it hangs");
+        }
+        sleep(Duration::from_millis(10));
+    }
+    asking.wait_with_output().unwrap()
+}
+
+/// A connection, or none if the queue is full.
+fn connect_at_once(path: &Path) -> Option<UnixStream> {
+    let socket =
+        nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK, None).unwrap();
+    connect(socket.as_raw_fd(), &UnixAddr::new(path).unwrap()).ok().map(|()| socket.into())
+}
