@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use ratoon_worker::clock;
+use serde::{Deserialize, Serialize};
 
 use crate::decide::event::Time;
 
@@ -14,7 +15,7 @@ use crate::decide::event::Time;
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// See the module's header.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Clock {
     /// When each suspension ended, in the clock of all, and how much was lost until then in all suspensions.
     suspensions: Vec<(u64, u64)>,

@@ -43,7 +43,7 @@ pub(super) struct Control {
     epoll: Epoll,
     door: UnixListener,
     /// The same socket; it removes its file when it goes.
-    _listener: Listener,
+    listener: Listener,
     resting_until: Option<Time>,
     clients: BTreeMap<ClientId, Client>,
     last: u64,
@@ -58,12 +58,30 @@ impl Control {
         let backlog = MOST as u32;
         let wanted = Listen { mode: Some(0o600), backlog, ..Listen::new(Address::Unix(path.to_owned())) };
         let listener = Listener::open(&wanted)?;
-        let cannot = |error: std::io::Error| format!("cannot wait for questions at {}: {error}", path.display());
+        Control::at(listener, &path.display().to_string())
+    }
+
+    fn at(listener: Listener, place: &str) -> Result<Control, String> {
+        let cannot = |error: std::io::Error| format!("cannot wait for questions at {place}: {error}");
         let door = UnixListener::from(listener.as_fd().try_clone_to_owned().map_err(cannot)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
         let open = EpollEvent::new(EpollFlags::EPOLLIN, DOOR);
         epoll.add(&door, open).map_err(|errno| cannot(errno.into()))?;
-        Ok(Control { epoll, door, _listener: listener, resting_until: None, clients: BTreeMap::new(), last: DOOR })
+        Ok(Control { epoll, door, listener, resting_until: None, clients: BTreeMap::new(), last: DOOR })
+    }
+
+    /// Goes on listening where a predecessor did; whom that was answering is not known here.
+    ///
+    /// # Errors
+    /// As for [`Control::open`].
+    pub(super) fn take_over(listener: Listener) -> Result<Control, String> {
+        let place = listener.address().to_string();
+        Control::at(listener, &place)
+    }
+
+    /// Where it listens.
+    pub(super) fn listener(&self) -> &Listener {
+        &self.listener
     }
 
     /// Does everything that is due. To be called when the [descriptor](AsFd) is readable and when

@@ -4,6 +4,7 @@ mod configuration;
 mod gauge;
 mod inform;
 mod perform;
+mod succession;
 mod translate;
 
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +30,7 @@ use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
+use super::upgrade::Rehearsal;
 use crate::config::Config;
 use crate::control::place;
 use crate::decide::Supervisor;
@@ -45,8 +47,9 @@ pub struct Daemon {
     pools: Vec<Pool>,
     /// The newest pool's.
     newest: PoolId,
-    /// The program of a pool that names none.
-    sample: PathBuf,
+    /// This program, by its path: of a pool that names none, and of our successor.
+    program: PathBuf,
+    rehearsal: Option<Rehearsal>,
     clock: Clock,
     killings: Killings,
     signals: Signals,
@@ -61,6 +64,8 @@ pub struct Daemon {
     events: VecDeque<Event>,
     /// Children that were reaped before the message that would have named them was read.
     unclaimed: HashMap<Pid, Exit>,
+    /// Whether this process is to become another program once everything that was heard is decided.
+    becomes_another: bool,
     left: Option<Verdict>,
 }
 
@@ -71,7 +76,7 @@ impl Daemon {
     /// The one sentence for the person who started us.
     pub fn open(config: Config) -> Result<Daemon, StartError> {
         let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
-        let sample =
+        let program =
             std::env::current_exe().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
         if let Err(error) = sys::inherited::withhold() {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
@@ -93,7 +98,7 @@ impl Daemon {
         let plans = pools.iter().map(|pool| plan(pool.id, &pool.config)).collect();
         let clock = Clock::default();
         let seed = clock::now();
-        Ok(Daemon {
+        let daemon = Daemon {
             deciding: Supervisor::new(plans, seed, clock.now()),
             newest: pools.last().map_or(PoolId(0), |pool| pool.id),
             pools,
@@ -103,7 +108,8 @@ impl Daemon {
             started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             config,
             draft: None,
-            sample,
+            program,
+            rehearsal: None,
             clock,
             killings: Killings::begin(),
             signals,
@@ -111,8 +117,11 @@ impl Daemon {
             manager: Manager::from_environment(),
             events: VecDeque::new(),
             unclaimed: HashMap::new(),
+            becomes_another: false,
             left: None,
-        })
+        };
+        daemon.announce_listeners();
+        Ok(daemon)
     }
 
     /// Runs until everything is buried.
@@ -120,7 +129,8 @@ impl Daemon {
     /// # Errors
     /// What epoll says, if waiting itself fails.
     pub fn run(mut self) -> Result<Verdict, Errno> {
-        self.announce_listeners();
+        // Who died while another program was being executed here is told of by nobody.
+        self.bury();
         let begin = self.deciding.begin(self.clock.now());
         self.perform(begin);
         self.decide();
@@ -165,6 +175,9 @@ impl Daemon {
             {
                 pool.forget(who);
             }
+        }
+        if std::mem::take(&mut self.becomes_another) {
+            self.upgrade();
         }
     }
 
@@ -236,9 +249,8 @@ fn open_pools(config: &Config) -> Result<Vec<Pool>, StartError> {
     let mut pools: Vec<Pool> = Vec::new();
     for (id, pool) in (0..).map(PoolId).zip(&config.pools) {
         let others: Vec<&Sockets> = Vec::new();
-        let opened = Pool::open(id, Edition(1), pool.clone(), &others).map_err(|(key, what)| {
-            StartError(config.origin.complaint(&key, what).to_string())
-        })?;
+        let opened = Pool::open(id, Edition(1), pool.clone(), &others)
+            .map_err(|(key, what)| StartError(config.origin.complaint(&key, what).to_string()))?;
         pools.push(opened);
     }
     Ok(pools)

@@ -56,6 +56,16 @@ impl Listener {
         })
     }
 
+    /// One that was opened before this program began, and is ours.
+    pub(super) fn inherited(socket: OwnedFd, address: Address, file: Option<(u64, u64)>) -> Listener {
+        Listener { socket, address, file }
+    }
+
+    /// What stands at its path, if it is a Unix socket's: device and inode.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.file
+    }
+
     /// Where clients find it: with the port that was chosen, if any was good.
     pub(super) fn address(&self) -> &Address {
         &self.address

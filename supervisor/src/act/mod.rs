@@ -14,5 +14,6 @@ mod pool;
 mod queue;
 mod signals;
 mod token;
+pub mod upgrade;
 
 pub use daemon::{Daemon, StartError};

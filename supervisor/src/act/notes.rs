@@ -65,14 +65,21 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
         Note::PoolRecovered(id) => tracing::info!(pool = pool(*id), "pool recovered"),
         Note::GivingUp(id) => tracing::error!(pool = pool(*id), "on_failure is \"exit\": the daemon stops"),
         Note::MaxChildrenReached { pool: id, most } => {
-            tracing::warn!(pool = pool(*id), max_workers = most, "max children reached: raise max_workers, or make requests shorter");
+            tracing::warn!(
+                pool = pool(*id),
+                max_workers = most,
+                "max children reached: raise max_workers, or make requests shorter"
+            );
         }
         Note::Sized(id, workers) => tracing::info!(pool = pool(*id), workers, "size changed by the operator"),
         Note::WorkersUnwanted => tracing::info!("all workers retire; a reload brings them back"),
         Note::Reloading(edition) => tracing::info!(edition = edition.0, "reloading"),
         Note::ReloadRemembered => tracing::info!("a reload is under way: another one follows it"),
         Note::Rolling(edition) => {
-            tracing::info!(edition = edition.0, "every pool has a ready worker of the new generation: the old ones are replaced");
+            tracing::info!(
+                edition = edition.0,
+                "every pool has a ready worker of the new generation: the old ones are replaced"
+            );
         }
         Note::Settling(edition) => {
             tracing::info!(edition = edition.0, "the new generation serves alone: it is watched for settle");
@@ -82,6 +89,8 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
             let pool = id.map(pool);
             tracing::error!(edition = edition.0, pool, reason, "reload failed: everything is as it was");
         }
+        Note::Rehearsing => tracing::info!("upgrade: the new program checks the state it would be handed"),
+        Note::UpgradeFailed(reason) => tracing::error!(reason, "upgrade failed: the old program goes on"),
         Note::Removing(id) => tracing::info!(pool = pool(*id), "removed: what was accepted or queued is served"),
         Note::Stopping(Stop::Graceful) => tracing::info!("stopping: what was accepted or queued is served"),
         Note::Stopping(Stop::Now) => tracing::info!("stopping now"),

@@ -38,10 +38,8 @@ fn scaling(count: &Headcount) -> Scaling {
             max_spare: count.max_spare,
             spawn_rate: count.spawn_rate,
         },
-        config::Scaling::Ondemand => Scaling::OnDemand {
-            max: count.max_workers,
-            idle_timeout: count.idle_timeout,
-            spawn_rate: count.spawn_rate,
-        },
+        config::Scaling::Ondemand => {
+            Scaling::OnDemand { max: count.max_workers, idle_timeout: count.idle_timeout, spawn_rate: count.spawn_rate }
+        }
     }
 }

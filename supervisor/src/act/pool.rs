@@ -3,10 +3,12 @@
 //! Does what it is told with them. Who should live, and why, is decided elsewhere. Executing templates and commands is in
 //! `launch`, the sockets and which edition needs them in `sockets`.
 
+mod estate;
 mod launch;
 mod sockets;
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
@@ -17,6 +19,7 @@ use ratoon_worker::sys::shared::Shared;
 
 use crate::config;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+pub(super) use estate::PoolEstate;
 use launch::Preparation;
 pub(super) use sockets::Sockets;
 
@@ -54,7 +57,6 @@ pub(super) struct Template {
 /// A worker process, or the order to fork one.
 pub(super) struct Worker {
     pub(super) who: WorkerRef,
-    pub(super) generation: Generation,
     /// When it was ordered, as the cells' clock has it.
     pub(super) ordered: u64,
     /// `None` once it has hung up, or talked nonsense.
@@ -137,6 +139,15 @@ impl Pool {
         }
     }
 
+    /// The ways to those who can still be heard, by life.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        let templates = self.templates.iter().map(|(life, template)| (*life, template.channel.as_ref()));
+        // One whose fork has not been told yet is waited for once it is.
+        let workers = self.workers.iter().filter(|(_, worker)| worker.process.is_some());
+        let all = templates.chain(workers.map(|(life, worker)| (*life, worker.channel.as_ref())));
+        all.filter_map(|(life, channel)| Some((life, channel?.as_fd())))
+    }
+
     /// The worker that has this life.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
         self.workers.get_mut(&who.life).filter(|worker| worker.who == who)
@@ -156,7 +167,6 @@ impl Pool {
     pub(super) fn stop_listening(&self) {
         self.sockets.stop_listening(&self.config.name, &self.scoreboard);
     }
-
 
     fn tell_workers(&self, order: &Order) {
         for worker in self.workers.values() {

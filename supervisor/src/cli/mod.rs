@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::act::Daemon;
-use crate::config::{self, Config, Errors};
+use crate::act::{Daemon, StartError, upgrade};
+use crate::config::{self, Config, Errors, Log};
 use crate::control::place;
 use crate::decide::event::Verdict;
 
@@ -69,15 +69,22 @@ pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let socket = |whom: Whom| place::to_ask(whom.socket, || configured(line.config.clone()));
     match line.command.unwrap_or(Command::Run) {
-        Command::Run => match read(line.config) {
-            Ok(config) => run(config),
-            Err(errors) => complain(&errors),
+        Command::Run => match upgrade::inherited() {
+            Some(Err(reason)) => complain(&reason),
+            Some(Ok(estate)) => run(estate.config().log, || Daemon::resume(estate)),
+            None => match read(line.config) {
+                Ok(config) => run(config.log, || Daemon::open(config)),
+                Err(errors) => complain(&errors),
+            },
         },
         Command::Check => match read(line.config) {
-            Ok(config) => {
-                say(&format!("{}: good", config.origin.file()));
-                ExitCode::SUCCESS
-            }
+            Ok(config) => match upgrade::inherited() {
+                Some(Err(reason)) => complain(&reason),
+                Some(Ok(_)) | None => {
+                    say(&format!("{}: good", config.origin.file()));
+                    ExitCode::SUCCESS
+                }
+            },
             Err(errors) => complain(&errors),
         },
         Command::Status { json, whom } => status::main(&socket(whom), json),
@@ -103,9 +110,9 @@ fn read(path: Option<PathBuf>) -> Result<Config, Errors> {
     Ok(config)
 }
 
-fn run(config: Config) -> ExitCode {
-    ratoon_worker::log::install(config.log.level, config.log.format);
-    match Daemon::open(config) {
+fn run(log: Log, open: impl FnOnce() -> Result<Daemon, StartError>) -> ExitCode {
+    ratoon_worker::log::install(log.level, log.format);
+    match open() {
         Err(error) => complain(&error),
         Ok(daemon) => match daemon.run() {
             Ok(Verdict::Asked) => ExitCode::SUCCESS,

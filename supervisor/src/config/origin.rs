@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::document::below;
 use super::error::Complaint;
 
 /// The lines of one configuration file, by key path (`pool.web.listen[1]`).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Origin {
     file: String,
     lines: BTreeMap<String, usize>,

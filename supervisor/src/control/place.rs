@@ -30,7 +30,6 @@ pub fn to_ask(named: Option<PathBuf>, config: impl FnOnce() -> Config) -> PathBu
         .unwrap_or_else(|| PathBuf::from(USUAL))
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 use super::event::Exit;
 
 /// Why a worker or a template is no more: one vocabulary for log, status and metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// It left by itself with this status.
     Exited(i32),
@@ -67,7 +68,7 @@ impl Cause {
 }
 
 /// Why a worker leaves although nothing is wrong with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Limit {
     /// It has served `max_requests`.
     Requests,
@@ -78,7 +79,7 @@ pub enum Limit {
 }
 
 /// Who wanted a worker to leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wish {
     /// A reload: another generation has its place.
     Reload,

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::Cause;
 use super::limits::Limits;
 use super::scale::Census;
 
 /// A moment of `CLOCK_MONOTONIC`, in nanoseconds: the same clock the scoreboard's deadlines are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Time(pub u64);
 
 impl Time {
@@ -26,24 +28,24 @@ impl Time {
 }
 
 /// A pool. Never used twice: a pool that is removed and added again is another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PoolId(pub u32);
 
 /// One loaded version of a pool's program and configuration, counted from 1: every template that loads is another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
 /// A configuration of the whole daemon as one reading of the file gave it, counted from 1. Several generations of a
 /// pool can come of the same edition: a template that died is loaded again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Edition(pub u32);
 
 /// A process id as the kernel gives it; only a label here, never something to signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pid(pub i32);
 
 /// One template process, from the order to start it until its burial. `life` is never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TemplateRef {
     /// The pool whose program it loads.
     pub pool: PoolId,
@@ -53,7 +55,7 @@ pub struct TemplateRef {
 
 /// One worker process, from the order to fork it until its burial. A report whose `life` is not that of the slot's
 /// present worker is gossip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerRef {
     /// The pool it belongs to.
     pub pool: PoolId,
@@ -64,7 +66,7 @@ pub struct WorkerRef {
 }
 
 /// How a process ended, as `waitid` told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// It left with this status.
     Status(i32),
@@ -89,7 +91,7 @@ pub struct Plan {
 }
 
 /// What a reload wants to load anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// The whole file, and with it every pool.
     Everything,
@@ -98,11 +100,11 @@ pub enum Scope {
 }
 
 /// Whoever waits for the outcome of a reload; only a label here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Asker(pub u64);
 
 /// How a reload ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The new generations serve, and have done so for `settle`.
     Done,
@@ -158,6 +160,10 @@ pub enum Event {
     ConfigurationRead(Edition, Result<Proposal, String>),
     /// The command that prepares a pool's edition has ended; or why it failed.
     Prepared(PoolId, Edition, Result<(), String>),
+    /// Somebody wants this program replaced by what now stands at its path.
+    UpgradeWanted,
+    /// The new program has looked at the state it would be handed; or why it cannot take it over.
+    Rehearsed(Result<(), String>),
     /// Somebody wants the whole daemon to end.
     StopWanted(Stop),
     /// The moment `wake_at` asked for has come.
@@ -165,7 +171,7 @@ pub enum Event {
 }
 
 /// Whether the daemon ends as it was asked to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It was asked to.
     Asked,
@@ -192,7 +198,7 @@ pub struct Proposal {
 }
 
 /// The two ways to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
     /// Serve what was accepted or queued, then leave.
     Graceful,
@@ -219,6 +225,12 @@ pub enum Action {
     Answer(Vec<Asker>, Outcome),
     /// Nothing is left of this pool: close all it had.
     Close(PoolId),
+    /// Have the new program look at the state it would be handed.
+    Rehearse,
+    /// Kill it: it takes too long.
+    AbandonRehearsal,
+    /// Become the new program, with everything we have.
+    Upgrade,
     /// Execute the program of the pool's edition as a template.
     StartTemplate(TemplateRef, Generation, Edition),
     /// Hang up on the template: it leaves at once when it reads the end of its channel.
@@ -368,6 +380,10 @@ pub enum Note {
     WorkersUnwanted,
     /// The pool has failed, and is to take the daemon with it.
     GivingUp(PoolId),
+    /// The new program is looking at the state it would be handed.
+    Rehearsing,
+    /// The old program goes on, for this reason.
+    UpgradeFailed(String),
     /// A stop has begun.
     Stopping(Stop),
     /// The stop's time is over and these many workers are still there.

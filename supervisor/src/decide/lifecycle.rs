@@ -17,6 +17,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::{Cause, Wish};
 use super::event::{Exit, Pid, Time};
 
@@ -24,7 +26,7 @@ use super::event::{Exit, Pid, Time};
 const SIGKILL: i32 = 9;
 
 /// Where a worker is in its life, in the order it is lived.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The template was told to fork it; there may or may not be a process yet.
     Ordered {
@@ -245,7 +247,9 @@ pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> N
         (S::Leaving { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Leaving { ready, cause, .. }, I::Died(exit)) => gone(cause_of_retiree(exit, cause), Some(*ready)),
         // From here on the stop's deadline is its own.
-        (S::Leaving { pid, ready, .. }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true }),
+        (S::Leaving { pid, ready, .. }, I::Drain) => {
+            Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true })
+        }
         (S::Leaving { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         (S::Trailing { .. }, I::Forked(_) | I::Ready | I::Leaving(_) | I::Trailing | I::Retire(_)) => Repeat,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::scale::Scaling;
 
 /// What bounds the workers of one pool, and how many there are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// How the number of workers is chosen.
     pub scaling: Scaling,
@@ -35,7 +37,7 @@ pub struct Limits {
 }
 
 /// A limit that differs from worker to worker, so that they do not all reach it at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound<T> {
     /// What no worker goes beyond.
     pub most: T,
@@ -44,7 +46,7 @@ pub struct Bound<T> {
 }
 
 /// What becomes of the daemon when a pool has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnFailure {
     /// The others serve on, and the pool is tried again.
     #[default]

@@ -17,6 +17,9 @@ pub mod scale;
 mod shutdown;
 mod stock;
 pub mod template;
+mod upgrade;
+
+use serde::{Deserialize, Serialize};
 
 use cause::Cause;
 use event::{Action, Event, Farewell, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
@@ -24,7 +27,7 @@ use pool::Pool;
 use realm::Realm;
 
 /// Everything that is decided, and everything believed in order to decide it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Supervisor {
     realm: Realm,
     source: Source,
@@ -121,9 +124,10 @@ pub struct View {
 }
 
 /// Where new lives and chance come from.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Source {
     lives: u64,
+    #[serde(with = "seed")]
     rng: fastrand::Rng,
 }
 
@@ -157,5 +161,18 @@ fn cause_of_farewell(farewell: Farewell) -> Cause {
     match farewell {
         Farewell::Requests => Cause::Recycled(cause::Limit::Requests),
         Farewell::Signal => Cause::Retired(cause::Wish::Operator),
+    }
+}
+
+/// For `#[serde(with)]`: chance goes on where it was.
+mod seed {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(rng: &fastrand::Rng, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(rng.get_seed())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<fastrand::Rng, D::Error> {
+        u64::deserialize(deserializer).map(fastrand::Rng::with_seed)
     }
 }

@@ -11,6 +11,8 @@ mod ending;
 mod measure;
 mod turnover;
 
+use serde::{Deserialize, Serialize};
+
 use super::Turn;
 use super::cause::Cause;
 use super::event::{Action, Edition, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
@@ -26,7 +28,7 @@ use measure::Schedule;
 pub(super) use turnover::{Trial, Turnover};
 
 /// See the module's header.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
     id: PoolId,
     /// What workers are forked from: never empty, and it always has the one of `serving`.
@@ -260,9 +262,7 @@ impl Pool {
 
     /// Workers a template was told to fork and has not answered for.
     fn open_orders(&self, template: u64) -> impl Iterator<Item = WorkerRef> {
-        let open = move |state: &lifecycle::State| {
-            matches!(state, lifecycle::State::Ordered { template: told, .. } if *told == template)
-        };
+        let open = move |state: &lifecycle::State| matches!(state, lifecycle::State::Ordered { template: told, .. } if *told == template);
         self.roster.workers().filter(move |(_, worker)| open(&worker.state)).map(|(who, _)| who)
     }
 

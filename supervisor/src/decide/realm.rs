@@ -4,23 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{
-    Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef,
-};
+use serde::{Deserialize, Serialize};
+
+use super::event::{Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
 use super::pool::{Pool, Turnover};
 use super::reload::Reloads;
+use super::upgrade::Upgrade;
 use super::{Turn, cause_of_farewell, lifecycle, template};
 
 /// See the module's header.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Realm {
     pub(super) pools: BTreeMap<PoolId, Pool>,
     pub(super) reloads: Reloads,
+    pub(super) upgrade: Upgrade,
     phase: Phase,
 }
 
 /// How far the daemon is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     /// Some pool has not had a ready worker yet.
     Starting,
@@ -35,7 +37,7 @@ enum Phase {
 impl Realm {
     pub(super) fn new(plans: Vec<Plan>, now: Time) -> Realm {
         let pools = plans.into_iter().map(|plan| (plan.pool, Pool::new(plan, Edition(1), Turnover::None, now)));
-        Realm { pools: pools.collect(), reloads: Reloads::new(), phase: Phase::Starting }
+        Realm { pools: pools.collect(), reloads: Reloads::new(), upgrade: Upgrade::None, phase: Phase::Starting }
     }
 
     /// Has whom it concerns know what happened.
@@ -73,6 +75,8 @@ impl Realm {
             Event::ReloadWanted(scope, asker) => self.want_reload(scope, asker, turn),
             Event::ConfigurationRead(edition, read) => self.configuration_read(edition, read, turn),
             Event::Prepared(id, edition, outcome) => self.with(id, |pool| pool.prepared(edition, outcome, turn)),
+            Event::UpgradeWanted => self.want_upgrade(turn),
+            Event::Rehearsed(outcome) => self.rehearsed(outcome, turn),
             Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),
             Event::Ticked => {}
         }
@@ -93,6 +97,7 @@ impl Realm {
             self.begin_stop(Stop::Graceful, Verdict::Failed, turn);
             self.settle_pools(turn);
         }
+        self.advance_upgrade(turn);
         self.close_pools(turn);
         if self.phase == Phase::Starting && self.pools.values().all(Pool::has_been_ready) {
             self.phase = Phase::Serving;
@@ -110,7 +115,7 @@ impl Realm {
         if self.phase == Phase::Left {
             return None;
         }
-        self.pools.values().filter_map(Pool::wake_at).chain(self.reload_is_due()).min()
+        self.pools.values().filter_map(Pool::wake_at).chain(self.reload_is_due()).chain(self.upgrade_is_due()).min()
     }
 
     pub(super) fn pool(&self, id: PoolId) -> Option<&Pool> {

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Turn;
 use super::event::{Action, Asker, Edition, Note, Outcome, PoolId, Proposal, Scope, Stop, Time};
 use super::pool::{Pool, Trial, Turnover};
 use super::realm::Realm;
 
 /// All there is to know of reloads.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reloads {
     pub(super) running: Option<Reload>,
     /// A wish that came during a reload: granted once it is over, however often it came.
@@ -24,7 +26,7 @@ pub(super) struct Reloads {
 }
 
 /// One reload.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reload {
     pub(super) edition: Edition,
     pub(super) scope: Scope,
@@ -37,7 +39,7 @@ pub(super) struct Reload {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// The file is read, and what it names is opened.
     Reading,
@@ -66,8 +68,7 @@ impl Reloads {
     pub(super) fn begin(&mut self, scope: Scope, askers: Vec<Asker>) -> Edition {
         self.newest = Edition(self.newest.0.saturating_add(1));
         let (pools, removed) = (Vec::new(), Vec::new());
-        self.running =
-            Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
+        self.running = Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
         self.newest
     }
 }
@@ -101,12 +102,7 @@ impl Realm {
     }
 
     /// The file was read, and what it names is open; or not.
-    pub(super) fn configuration_read(
-        &mut self,
-        edition: Edition,
-        read: Result<Proposal, String>,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn configuration_read(&mut self, edition: Edition, read: Result<Proposal, String>, turn: &mut Turn<'_>) {
         let Some(reload) = &mut self.reloads.running else {
             return;
         };

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::Cause;
 use super::event::Time;
 use super::lifecycle::Death;
@@ -62,7 +64,7 @@ pub fn meaning_of_template(death: &Death, orders_lost: usize, now: Time) -> Mean
 }
 
 /// The pauses of one seat: none, then [`FIRST_PAUSE`] doubling to [`LONGEST_PAUSE`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Backoff {
     deaths: u32,
 }
@@ -87,7 +89,7 @@ impl Backoff {
 }
 
 /// Whether a pool still has boots to spend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// It has: attempts are limited by each seat's own pauses only.
     Sound,
@@ -99,7 +101,7 @@ pub enum Health {
 }
 
 /// What happened within the last [`WINDOW`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     moments: VecDeque<Time>,
 }
@@ -120,7 +122,7 @@ impl Recent {
 }
 
 /// The failed boots of one pool within [`WINDOW`], and what they have made of it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Budget {
     failures: Recent,
     health: Health,

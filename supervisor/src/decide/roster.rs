@@ -5,6 +5,7 @@
 //! empty one that still holds a process without being told of the death. Never decides how many there should be.
 
 use ratoon_worker::scoreboard::SLOTS;
+use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::event::{Edition, Generation, PoolId, Time, WorkerRef};
@@ -12,7 +13,7 @@ use super::lifecycle::State;
 use super::restart::{Backoff, Meaning};
 
 /// One worker, from its order to its burial.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) life: u64,
     pub(super) generation: Generation,
@@ -28,7 +29,7 @@ pub(super) struct Worker {
 }
 
 /// The workers of one pool.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Roster {
     pool: PoolId,
     slots: Vec<Seat<Worker>>,
@@ -100,13 +101,13 @@ impl Roster {
 }
 
 /// A place for one process, with the memory of how those before it ended.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Seat<T> {
     backoff: Backoff,
     place: Place<T>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Place<T> {
     Vacant { retry_at: Time },
     Held(T),

@@ -17,6 +17,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Time;
 
 mod lull;
@@ -47,7 +49,7 @@ pub const EPISODE: Duration = Duration::from_secs(60);
 
 /// How the size of a pool is chosen. Sizes are numbers of workers, at most [`MOST`]; `min` is not above `max`, and
 /// `min_spare` not above `max_spare`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scaling {
     /// It is given.
     Static {
@@ -110,7 +112,7 @@ pub enum Outcome {
 }
 
 /// The size of one pool.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Scaler {
     scaling: Scaling,
     /// What the operator has added, by signals.

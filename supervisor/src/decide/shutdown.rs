@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::{Cause, Wish};
 use super::event::{Stop, Time};
 use super::{lifecycle, template};
 
 /// How far a pool is, in the order it climbs. Only [`Open`](Rung::Open) starts processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Rung {
     /// It serves, or is about to.
     Open,

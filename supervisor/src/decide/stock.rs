@@ -3,13 +3,15 @@
 //! A pool has one stock as a rule, two while a reload is under way, and for a moment those whose templates are on
 //! their way out. Never decides which of them is to be forked from.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Edition, Time};
 use super::limits::Limits;
 use super::roster::Seat;
 use super::template::Template;
 
 /// See the module's header.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stock {
     pub(super) edition: Edition,
     pub(super) limits: Limits,
@@ -18,7 +20,7 @@ pub(super) struct Stock {
 }
 
 /// How far the command is that must succeed before the first template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Preparation {
     /// It has not been run.
     Needed,

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::{Cause, Wish};
 use super::event::{Exit, Generation, Time};
 use super::lifecycle::{Death, cause_of, cause_of_retiree};
@@ -16,7 +18,7 @@ use super::lifecycle::{Death, cause_of, cause_of_retiree};
 pub const LEAVE_GRACE: Duration = Duration::from_secs(1);
 
 /// Where a template is in its life, in the order it is lived.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// It was started and runs the application's `load`.
     Loading {
@@ -90,7 +92,7 @@ pub enum Next {
 }
 
 /// One template process.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Template {
     pub(super) life: u64,
     pub(super) generation: Generation,
@@ -131,9 +133,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Loaded { .. }, I::NotStarted(_)) => Mistake("it had loaded, and was then said never to have been started"),
         (S::Loaded { since }, I::Died(exit)) => gone(cause_of(exit), Some(*since)),
         (S::Loaded { .. }, I::Overdue) => Mistake("it had loaded, and has no deadline"),
-        (S::Loaded { since }, I::Dismiss(wish)) => {
-            Become(S::Dismissed { wish, loaded: Some(*since), deadline })
-        },
+        (S::Loaded { since }, I::Dismiss(wish)) => Become(S::Dismissed { wish, loaded: Some(*since), deadline }),
         (S::Loaded { since }, I::Kill(cause)) => doom(Some(*since), cause),
 
         // Already leaving: hanging up on it adds nothing.
@@ -150,7 +150,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Dismissed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
         (S::Dismissed { wish, loaded, .. }, I::Died(exit)) => {
             gone(cause_of_retiree(exit, &Cause::Retired(*wish)), *loaded)
-        },
+        }
         (S::Dismissed { loaded, .. }, I::Overdue) => doom(*loaded, Cause::StopTimeout),
         (S::Dismissed { .. }, I::Dismiss(_)) => Repeat,
         (S::Dismissed { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),

@@ -9,9 +9,9 @@ use super::{Held, Server, Stage};
 use crate::app::{App, Context, Request, Response};
 use crate::body::Body;
 use crate::clock;
+use crate::log::{RequestId, speak_of};
 use crate::protocol::Why;
 use crate::scoreboard::Cell;
-use crate::log::{RequestId, speak_of};
 
 impl<A: App> Server<A> {
     /// Runs the application on one request.

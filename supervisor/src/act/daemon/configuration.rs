@@ -52,16 +52,13 @@ impl Daemon {
         }
         let removed: Vec<PoolId> =
             known.iter().filter(|(id, name)| named(Some(*id)) && !in_file(name)).map(|(id, _)| *id).collect();
-        let wanted: Vec<(Option<PoolId>, config::Pool)> = config
-            .pools
-            .iter()
-            .map(|pool| (id_of(&pool.name), pool.clone()))
-            .filter(|(id, _)| named(*id))
-            .collect();
+        let wanted: Vec<(Option<PoolId>, config::Pool)> =
+            config.pools.iter().map(|pool| (id_of(&pool.name), pool.clone())).filter(|(id, _)| named(*id)).collect();
         let config = match scope {
             Scope::Everything => config,
             Scope::Pools(_) => {
-                let renewed = |old: &config::Pool| wanted.iter().find(|(_, pool)| pool.name == old.name).map(|(_, pool)| pool);
+                let renewed =
+                    |old: &config::Pool| wanted.iter().find(|(_, pool)| pool.name == old.name).map(|(_, pool)| pool);
                 let pools = self.config.pools.iter().map(|old| renewed(old).unwrap_or(old).clone());
                 Config { pools: pools.collect(), origin: config.origin, ..self.config.clone() }
             }
@@ -80,8 +77,7 @@ impl Daemon {
     }
 
     fn open_for(&mut self, id: PoolId, edition: Edition, config: config::Pool) -> Result<(), (String, String)> {
-        let (mut own, others): (Vec<&mut Pool>, Vec<&mut Pool>) =
-            self.pools.iter_mut().partition(|pool| pool.id == id);
+        let (mut own, others): (Vec<&mut Pool>, Vec<&mut Pool>) = self.pools.iter_mut().partition(|pool| pool.id == id);
         let others: Vec<&Sockets> = others.into_iter().map(|pool| &pool.sockets).collect();
         match own.pop() {
             Some(pool) => pool.draft(edition, config, &others),

@@ -85,8 +85,7 @@ impl Daemon {
             return;
         };
         for (_, socket) in pool.sockets.all() {
-            let event =
-                || EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, Token::Listener(id).pack());
+            let event = || EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, Token::Listener(id).pack());
             let awaited = self.epoll.modify(socket, &mut event()).or_else(|_| self.epoll.add(socket, event()));
             if let Err(error) = awaited {
                 tracing::error!(pool = %pool.config.name, %error, "cannot wait for whoever connects");

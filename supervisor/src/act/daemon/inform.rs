@@ -32,7 +32,7 @@ impl Daemon {
     /// Tells those who wait for a reload how it ended.
     pub(super) fn answer(&mut self, askers: &[Asker], outcome: &Outcome) {
         let answer = match outcome {
-            Outcome::Done => Answer::Done("reloaded: the new generation serves".into()),
+            Outcome::Done => Answer::Done(format!("reloaded: {}", self.why(outcome))),
             Outcome::Failed { .. } => Answer::Failed(self.why(outcome)),
         };
         for asker in askers {
@@ -84,7 +84,7 @@ impl Daemon {
     /// Why a reload failed, with the pool it failed in.
     fn why(&self, outcome: &Outcome) -> String {
         match outcome {
-            Outcome::Done => String::new(),
+            Outcome::Done => "the new generation serves".into(),
             Outcome::Failed { pool: None, reason } => reason.clone(),
             Outcome::Failed { pool: Some(pool), reason } => format!("pool {}: {reason}", self.name(*pool)),
         }

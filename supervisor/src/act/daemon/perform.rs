@@ -38,8 +38,15 @@ impl Daemon {
             Action::Conclude(edition) => self.conclude(edition),
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
             Action::Close(id) => self.pools.retain(|pool| pool.id != id),
+            Action::Rehearse => self.rehearse(),
+            Action::AbandonRehearsal => {
+                if let Some(rehearsal) = self.rehearsal.take() {
+                    rehearsal.abandon();
+                }
+            }
+            Action::Upgrade => self.becomes_another = true,
             Action::StartTemplate(who, generation, edition) => {
-                let (log, sample) = (self.log_of(edition), self.sample.clone());
+                let (log, sample) = (self.log_of(edition), self.program.clone());
                 let Some(pool) = self.pool(who.pool) else {
                     return;
                 };

@@ -57,6 +57,7 @@ impl Daemon {
                 // Where there is a terminal, every change of its size sends it.
                 Signal::SIGWINCH if has_terminal() => {}
                 Signal::SIGWINCH => self.events.push_back(Event::WorkersUnwanted),
+                Signal::SIGUSR2 => self.events.push_back(Event::UpgradeWanted),
                 other => {
                     tracing::warn!(signal = %other, "this version does nothing on this signal")
                 }
@@ -65,7 +66,7 @@ impl Daemon {
     }
 
     /// Reaps until nobody is left to reap. What the dead have said comes before their death.
-    fn bury(&mut self) {
+    pub(super) fn bury(&mut self) {
         let templates: Vec<TemplateRef> =
             self.pools.iter().flat_map(|pool| pool.templates.values().map(|template| template.who)).collect();
         for who in templates {
@@ -90,6 +91,9 @@ impl Daemon {
     /// A command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
     /// worker itself: its name may still come.
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
+        if self.end_rehearsal(pid, exit) {
+            return;
+        }
         let prepared = self.pools.iter_mut().find_map(|pool| Some((pool.id, pool.end_preparation(pid)?)));
         if let Some((pool, edition)) = prepared {
             let outcome = if exit == Exit::Status(0) { Ok(()) } else { Err(exit.to_string()) };
@@ -191,8 +195,7 @@ impl Daemon {
         }
         let ours = wait::is_ours(pid);
         let dead = self.unclaimed.remove(&pid);
-        let Some(worker) =
-            self.pools.iter_mut().find(|pool| pool.id == who.pool).and_then(|pool| pool.worker(who))
+        let Some(worker) = self.pools.iter_mut().find(|pool| pool.id == who.pool).and_then(|pool| pool.worker(who))
         else {
             if ours {
                 tracing::debug!(pool = %self.name(who.pool), pid = pid.as_raw(), "forked, and no longer wanted");

@@ -21,8 +21,8 @@ use crate::sys;
 /// A command that prepares an edition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preparation {
-    edition: Edition,
-    pid: Pid,
+    pub(super) edition: Edition,
+    pub(super) pid: Pid,
 }
 
 impl Pool {
@@ -85,8 +85,7 @@ impl Pool {
             cell.assign(who.life, deadline);
         }
         let template = self.templates.get(&template.life);
-        let generation = template.map_or(Generation(0), |template| template.generation);
-        self.workers.insert(who.life, Worker { who, generation, ordered, channel: Some(ours), process: None });
+        self.workers.insert(who.life, Worker { who, ordered, channel: Some(ours), process: None });
         let channel = template.and_then(|template| template.channel.as_ref()).ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life, max_requests };
         channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
@@ -100,7 +99,11 @@ impl Pool {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let program = config.preparation()?.ok_or("there is nothing to run")?;
         let mut command = Command::new(&program);
-        command.args(config.prepare.iter().flatten().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null()).process_group(0);
+        command
+            .args(config.prepare.iter().flatten().skip(1))
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .process_group(0);
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
         self.preparation = Some(Preparation { edition, pid: Pid::from_raw(process.id() as i32) });
         Ok(())

@@ -4,13 +4,16 @@
 //! reads the file and takes none away before it is concluded. One that moves to another pool is not closed in between:
 //! for that time both have it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use ratoon_worker::scoreboard::{LISTENERS, Scoreboard};
+use serde::{Deserialize, Serialize};
 
 use crate::act::listener::Listener;
 use crate::act::queue::Queue;
+use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::config::{self, Address, Listen};
 use crate::decide::event::Edition;
 
@@ -18,6 +21,15 @@ use crate::decide::event::Edition;
 #[derive(Debug, Default)]
 pub(in crate::act) struct Sockets {
     open: Vec<Socket>,
+}
+
+/// A socket as it is written down for the supervisor's successor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SocketEstate {
+    place: u32,
+    wanted: Listen,
+    listener: usize,
+    since: Edition,
 }
 
 #[derive(Debug)]
@@ -65,7 +77,8 @@ impl Sockets {
                 }
                 (Ok(_), None) => {
                     self.abandon(edition);
-                    let what = format!("a pool has at most {LISTENERS} sockets, those of its last configuration included");
+                    let what =
+                        format!("a pool has at most {LISTENERS} sockets, those of its last configuration included");
                     return Err((format!("{}.listen[{index}]", config.path()), what));
                 }
             }
@@ -135,6 +148,28 @@ impl Sockets {
     /// How many wait at each, and how many can.
     pub(in crate::act) fn queues(&self) -> impl Iterator<Item = (&Address, nix::Result<Queue>)> {
         self.open.iter().map(|socket| (socket.listener.address(), socket.listener.queue()))
+    }
+
+    /// Writes them down.
+    pub(super) fn bequeath<'a>(&'a self, inventory: &mut Inventory<'a>) -> Vec<SocketEstate> {
+        let written = self.open.iter().map(|socket| SocketEstate {
+            place: socket.place,
+            wanted: socket.wanted.clone(),
+            listener: inventory.listener(&socket.listener),
+            since: socket.since,
+        });
+        written.collect()
+    }
+
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// One was not passed on.
+    pub(super) fn inherit(estate: Vec<SocketEstate>, heirlooms: &Heirlooms) -> io::Result<Sockets> {
+        let read = estate.into_iter().map(|SocketEstate { place, wanted, listener, since }| {
+            heirlooms.listener(listener).map(|listener| Socket { place, wanted, listener, since })
+        });
+        Ok(Sockets { open: read.collect::<io::Result<_>>()? })
     }
 
     fn listening_on(&self, address: &Address) -> Option<Rc<Listener>> {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Pool;
 use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
@@ -24,7 +26,7 @@ const YOUTH: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// When which numbers are wanted next.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Schedule {
     measure: Time,
     count: Time,
@@ -125,13 +127,13 @@ impl Pool {
             }
         }
         if self.measures() && self.schedule.measure <= turn.now {
-            self.schedule.measure = turn.now.after(MEASURE);
+            self.schedule.measure = next_beat(turn.now, MEASURE);
             turn.push(Action::Measure(self.id));
         }
         if let Some(tick) = self.scaler.tick().filter(|_| !self.unwanted)
             && self.schedule.count <= turn.now
         {
-            self.schedule.count = turn.now.after(tick);
+            self.schedule.count = next_beat(turn.now, tick);
             turn.push(Action::Count(self.id));
         }
     }
@@ -156,4 +158,10 @@ impl Pool {
         let limits = self.limits();
         limits.max_memory.is_some() || limits.max_memory_hard.is_some()
     }
+}
+
+/// The next moment of a beat that all pools share, so that many pools wake the daemon no oftener than one.
+fn next_beat(now: Time, beat: Duration) -> Time {
+    let beat = u64::try_from(beat.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Time((now.0 / beat).saturating_add(1).saturating_mul(beat))
 }

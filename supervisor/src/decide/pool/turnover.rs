@@ -5,6 +5,8 @@
 //! what goes wrong with the new leaves the old where they are. A reload tries an edition, adopts it, and concludes or
 //! reverts; forwards and backwards are the same movement towards the edition that serves.
 
+use serde::{Deserialize, Serialize};
+
 use super::Pool;
 use crate::decide::Turn;
 use crate::decide::cause::{Cause, Wish};
@@ -19,7 +21,7 @@ use crate::decide::template;
 const FAULTS: usize = 2;
 
 /// How far a pool is with a reload.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(in crate::decide) enum Turnover {
     /// There is none.
     None,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::event::Time;
 
 /// The shortest window. On a steady load, a size changes less often than that.
@@ -21,7 +23,7 @@ const FORGIVENESS: u32 = 8;
 const REGRET: u32 = 2;
 
 /// One lull, from census to census.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Lull {
     since: Time,
     /// The fewest that were idle in any census since then.

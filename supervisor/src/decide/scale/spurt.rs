@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::event::Time;
 
 /// So long after a reload there is no doubling.
 pub(super) const HOLD_OFF: Duration = Duration::from_secs(10);
 
 /// One growth, from census to census.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spurt {
     next: u32,
     held: Time,

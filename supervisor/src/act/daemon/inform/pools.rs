@@ -22,10 +22,16 @@ impl Daemon {
             .map(|(who, state, generation)| (who.slot, (state, generation)))
             .collect();
         let slots = alive.last_key_value().map_or(0, |(slot, _)| slot + 1).max(wanted);
-        let processes: Vec<Worker> = (0..slots)
-            .map(|slot| self.worker_status(pool, slot, alive.get(&slot).copied(), now))
-            .filter(|worker| worker.slot < wanted || worker.pid.is_some() || worker.state != Doing::Vacant)
-            .collect();
+        // Of the slots that nobody has, as many are shown as workers are missing.
+        let mut missing = wanted.saturating_sub(alive.len() as u32);
+        let mut is_shown = |slot: &u32| {
+            let is_missing = !alive.contains_key(slot) && missing > 0;
+            missing -= u32::from(is_missing);
+            is_missing || alive.contains_key(slot)
+        };
+        let shown: Vec<u32> = (0..slots).filter(&mut is_shown).collect();
+        let processes: Vec<Worker> =
+            shown.into_iter().map(|slot| self.worker_status(pool, slot, alive.get(&slot).copied(), now)).collect();
         let mut generations: Vec<u32> = alive.values().map(|(_, generation)| generation.0).collect();
         generations.sort_unstable();
         generations.dedup();

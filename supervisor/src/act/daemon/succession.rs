@@ -1,0 +1,147 @@
+//! How a daemon leaves everything to its successor, and how that takes it over.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
+
+use super::{Daemon, StartError};
+use crate::act::control::Control;
+use crate::act::memory::Killings;
+use crate::act::notify::Manager;
+use crate::act::pool::Pool;
+use crate::act::signals::Signals;
+use crate::act::token::{Token, wait_for};
+use crate::act::upgrade::estate::{Content, Estate, Inventory};
+use crate::act::upgrade::{Rehearsal, become_program};
+use crate::decide::event::{Event, Exit};
+use crate::sys;
+
+impl Daemon {
+    /// Has the program that now stands at our path look at what it would be handed.
+    pub(super) fn rehearse(&mut self) {
+        let begun = self.bequeath().map_err(|error| format!("cannot write down the state: {error}"));
+        let begun = begun.and_then(|estate| Rehearsal::begin(&self.program, self.config.origin.file(), &estate));
+        match begun {
+            Ok(rehearsal) => self.rehearsal = Some(rehearsal),
+            Err(reason) => self.events.push_back(Event::Rehearsed(Err(reason))),
+        }
+    }
+
+    /// Whether this process was the rehearsal: then it is over.
+    pub(super) fn end_rehearsal(&mut self, pid: Pid, exit: Exit) -> bool {
+        let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.is(pid)) else {
+            return false;
+        };
+        let complaint = rehearsal.complaint();
+        let outcome = match exit {
+            Exit::Status(0) => Ok(()),
+            _ if complaint.is_empty() => Err(format!("{} {exit}", self.program.display())),
+            _ => Err(complaint),
+        };
+        self.events.push_back(Event::Rehearsed(outcome));
+        true
+    }
+
+    /// Becomes the program that now stands at our path. Comes back only if that fails.
+    pub(super) fn upgrade(&mut self) {
+        tracing::info!(program = %self.program.display(), "upgrade: becoming the new program");
+        let failed = match self.bequeath() {
+            Ok(estate) => become_program(&self.program, &estate),
+            Err(error) => format!("cannot write down the state: {error}"),
+        };
+        tracing::error!(reason = failed, "upgrade failed: the old program goes on");
+    }
+
+    fn bequeath(&self) -> io::Result<Estate> {
+        let mut inventory = Inventory::default();
+        let pools = self.pools.iter().map(|pool| pool.bequeath(&mut inventory)).collect();
+        let control = self.control.as_ref().map(|control| inventory.listener(control.listener()));
+        let content = Content {
+            deciding: serde_json::to_value(&self.deciding)?,
+            config: self.config.clone(),
+            origin: self.config.origin.clone(),
+            program: self.program.clone(),
+            newest: self.newest,
+            clock: self.clock.clone(),
+            obituaries: self.obituaries.clone(),
+            started: self.started,
+            unclaimed: self.unclaimed.iter().map(|(pid, exit)| (pid.as_raw(), *exit)).collect(),
+            pools,
+            control,
+        };
+        Ok(inventory.estate(content))
+    }
+
+    /// Takes over from a predecessor.
+    ///
+    /// # Errors
+    /// The one sentence for whoever looks why the daemon is gone.
+    pub fn resume(estate: Estate) -> Result<Daemon, StartError> {
+        let lost = |what: &str, error: &dyn std::fmt::Display| StartError(format!("cannot take over: {what}: {error}"));
+        let config = estate.config();
+        let deciding = estate.deciding().map_err(|error| lost("state", &error))?;
+        let (content, heirlooms) = estate.open().map_err(|error| lost("listeners", &error))?;
+        let signals = Signals::listen().map_err(|error| lost("signals", &error))?;
+        // Blocked by our predecessor until somebody listens.
+        SigSet::empty().thread_set_mask().map_err(|error| lost("signals", &error))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|error| lost("epoll", &error))?;
+        let wait = |descriptor: std::os::fd::BorrowedFd<'_>, token| {
+            wait_for(&epoll, descriptor, token).map_err(|error: Errno| lost("epoll", &error))
+        };
+        for pipe in signals.descriptors() {
+            wait(pipe, Token::Signal)?;
+        }
+        let mut pools = Vec::new();
+        for written in content.pools {
+            let pool = Pool::inherit(written, &config, &heirlooms).map_err(|error| lost("a pool", &error))?;
+            for (life, channel) in pool.channels() {
+                wait(channel, Token::Process(life))?;
+            }
+            pools.push(pool);
+        }
+        let control = content.control.map(|place| heirlooms.listener(place)).transpose();
+        let control = control.map_err(|error| lost("control socket", &error))?;
+        drop(heirlooms);
+        let control = control.and_then(Rc::into_inner).map(Control::take_over).transpose();
+        let control = control.map_err(|error| lost("control socket", &error))?;
+        if let Some(control) = &control {
+            wait(control.as_fd(), Token::Control)?;
+        }
+        if let Err(error) = sys::inherited::withhold() {
+            tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
+        }
+        // What was armed was armed in our predecessor's epoll.
+        let events = pools.iter().map(|pool| Event::Knocked(pool.id)).collect();
+        let unclaimed: HashMap<Pid, Exit> =
+            content.unclaimed.into_iter().map(|(pid, exit)| (Pid::from_raw(pid), exit)).collect();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "upgraded: this program has taken over");
+        Ok(Daemon {
+            deciding,
+            config,
+            draft: None,
+            pools,
+            newest: content.newest,
+            program: content.program,
+            rehearsal: None,
+            clock: content.clock,
+            killings: Killings::begin(),
+            signals,
+            epoll,
+            manager: Manager::from_environment(),
+            control,
+            obituaries: content.obituaries,
+            waiting: Vec::new(),
+            started: content.started,
+            events,
+            unclaimed,
+            becomes_another: false,
+            left: None,
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! A pool as it is written down for the supervisor's successor, and read again by that.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::RawFd;
+
+use nix::unistd::Pid;
+use ratoon_worker::channel::Channel;
+use ratoon_worker::inbox::Inbox;
+use ratoon_worker::sys::shared::Shared;
+use serde::{Deserialize, Serialize};
+
+use super::launch::Preparation;
+use super::sockets::SocketEstate;
+use super::{Pool, Sockets, Template, Worker};
+use crate::act::upgrade::estate::{Heirlooms, Inventory};
+use crate::config::Config;
+use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+
+/// See the module's header.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::act) struct PoolEstate {
+    id: PoolId,
+    /// Its name: a pool that ends may have none in the configuration any more.
+    name: String,
+    editions: Vec<Edition>,
+    scoreboard: RawFd,
+    inbox: [RawFd; 2],
+    sockets: Vec<SocketEstate>,
+    templates: Vec<TemplateEstate>,
+    workers: Vec<WorkerEstate>,
+    preparation: Option<(Edition, i32)>,
+    requests: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TemplateEstate {
+    who: TemplateRef,
+    generation: Generation,
+    pid: i32,
+    channel: Option<RawFd>,
+    introduced: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WorkerEstate {
+    who: WorkerRef,
+    ordered: u64,
+    channel: Option<RawFd>,
+    process: Option<i32>,
+}
+
+impl Pool {
+    /// Writes the pool down.
+    pub(in crate::act) fn bequeath<'a>(&'a self, inventory: &mut Inventory<'a>) -> PoolEstate {
+        let templates = self.templates.values().map(|template| TemplateEstate {
+            who: template.who,
+            generation: template.generation,
+            pid: template.pid.as_raw(),
+            channel: template.channel.as_ref().map(|channel| inventory.descriptor(channel)),
+            introduced: template.introduced,
+        });
+        let templates = templates.collect();
+        let workers = self.workers.values().map(|worker| WorkerEstate {
+            who: worker.who,
+            ordered: worker.ordered,
+            channel: worker.channel.as_ref().map(|channel| inventory.descriptor(channel)),
+            process: worker.process.map(Pid::as_raw),
+        });
+        let workers = workers.collect();
+        PoolEstate {
+            id: self.id,
+            name: self.config.name.clone(),
+            editions: self.editions.keys().copied().collect(),
+            scoreboard: inventory.descriptor(&self.scoreboard.file()),
+            inbox: self.inbox.ends().map(|end| inventory.descriptor(&end)),
+            sockets: self.sockets.bequeath(inventory),
+            templates,
+            workers,
+            preparation: self.preparation.map(|running| (running.edition, running.pid.as_raw())),
+            requests: self.requests,
+        }
+    }
+
+    /// Reads it again.
+    ///
+    /// # Errors
+    /// A descriptor is not what it should be.
+    pub(in crate::act) fn inherit(estate: PoolEstate, config: &Config, heirlooms: &Heirlooms) -> io::Result<Pool> {
+        let channel = |number: Option<RawFd>| -> io::Result<Option<Channel>> {
+            number.map(|number| heirlooms.descriptor(number).map(Channel::from)).transpose()
+        };
+        let mut templates = BTreeMap::new();
+        for each in estate.templates {
+            let (pid, channel) = (Pid::from_raw(each.pid), channel(each.channel)?);
+            let (who, generation, introduced) = (each.who, each.generation, each.introduced);
+            templates.insert(who.life, Template { who, generation, pid, channel, introduced });
+        }
+        let mut workers = BTreeMap::new();
+        for each in estate.workers {
+            let (channel, process) = (channel(each.channel)?, each.process.map(Pid::from_raw));
+            workers.insert(each.who.life, Worker { who: each.who, ordered: each.ordered, channel, process });
+        }
+        let named = config.pool(&estate.name).cloned();
+        let own = named.unwrap_or_else(|| crate::config::Pool { name: estate.name.clone(), ..Default::default() });
+        let [give, take] = estate.inbox;
+        Ok(Pool {
+            id: estate.id,
+            editions: estate.editions.into_iter().map(|edition| (edition, own.clone())).collect(),
+            config: own,
+            scoreboard: Shared::open(heirlooms.descriptor(estate.scoreboard)?)?,
+            inbox: Inbox::from_ends(heirlooms.descriptor(give)?, heirlooms.descriptor(take)?),
+            sockets: Sockets::inherit(estate.sockets, heirlooms)?,
+            templates,
+            workers,
+            preparation: estate.preparation.map(|(edition, pid)| Preparation { edition, pid: Pid::from_raw(pid) }),
+            requests: estate.requests,
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The upgrade of the supervisor itself: this process becomes another program and keeps everything it has.
+//!
+//! What we have is written into a memfd, descriptors by their numbers. The new program is first asked whether it
+//! understands it (`check`, with the memfd at hand); then it is executed in our place. Children stay our children, and
+//! workers notice nothing. Signals are blocked from before that until the new program listens to them.
+
+pub mod estate;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io::Read;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStderr, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::{Pid, execve};
+
+use self::estate::Estate;
+use super::children;
+use crate::sys::inherited::pass_on;
+
+/// The environment variable that tells the new program where its estate is: the number of a descriptor.
+pub const ESTATE: &str = "RATOON_ESTATE";
+
+/// No complaint of a program that is asked is read beyond this, in bytes.
+const LONGEST_COMPLAINT: u64 = 4096;
+
+/// The new program, as it looks at the estate.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    pid: Pid,
+    complaints: Option<ChildStderr>,
+}
+
+impl Rehearsal {
+    /// Asks the program at this path whether it understands this estate and the configuration at `config`.
+    ///
+    /// # Errors
+    /// What could not be done, in a sentence.
+    pub(super) fn begin(program: &Path, config: &str, estate: &Estate) -> Result<Rehearsal, String> {
+        let written = estate.write().map_err(|error| format!("cannot write down the state: {error}"))?;
+        pass_on(written.as_raw_fd(), true).map_err(|errno| format!("cannot pass on the state: {errno}"))?;
+        let mut command = Command::new(program);
+        command.args(["check", "--config", config]).env(ESTATE, written.as_raw_fd().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
+        Ok(Rehearsal { pid: Pid::from_raw(child.id() as i32), complaints: child.stderr.take() })
+    }
+
+    /// Whether this is its process.
+    pub(super) fn is(&self, pid: Pid) -> bool {
+        self.pid == pid
+    }
+
+    /// What it has said, now that it is over.
+    pub(super) fn complaint(self) -> String {
+        let Some(complaints) = self.complaints else {
+            return String::new();
+        };
+        let _ = fcntl(&complaints, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+        let mut said = Vec::new();
+        let _ = complaints.take(LONGEST_COMPLAINT).read_to_end(&mut said);
+        String::from_utf8_lossy(&said).trim().replace('\n', "; ")
+    }
+
+    /// It has had its time.
+    pub(super) fn abandon(&self) {
+        children::kill(self.pid);
+    }
+}
+
+/// Becomes the program at this path, with this estate. Comes back only if that fails.
+pub(super) fn become_program(program: &Path, estate: &Estate) -> String {
+    let all = SigSet::all();
+    let mut before = SigSet::empty();
+    let mut attempt = || -> Result<(), String> {
+        let said = |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
+        let written = estate.write().map_err(said("write down the state"))?;
+        let path = CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+        let arguments = std::env::args_os().map(OsString::into_vec).map(CString::new).collect::<Result<Vec<_>, _>>();
+        let arguments = arguments.map_err(|error| error.to_string())?;
+        let environment = environment(written.as_raw_fd());
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))
+            .map_err(|errno| format!("cannot block signals: {errno}"))?;
+        let kept: Vec<RawFd> = estate.descriptors().chain([written.as_raw_fd()]).collect();
+        for number in &kept {
+            pass_on(*number, true).map_err(|errno| format!("cannot pass on descriptor {number}: {errno}"))?;
+        }
+        let failed = execve(&path, &arguments, &environment).map(|never| match never {});
+        for number in &kept {
+            let _ = pass_on(*number, false);
+        }
+        failed.map_err(|errno| format!("cannot execute {}: {errno}", program.display()))
+    };
+    let failed = attempt().err().unwrap_or_default();
+    let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    failed
+}
+
+/// The estate that a predecessor left to this process, or wants looked at.
+///
+/// # Errors
+/// There is one, and it cannot be understood.
+pub fn inherited() -> Option<Result<Estate, String>> {
+    let number = std::env::var(ESTATE).ok()?;
+    Some(Estate::read(&number))
+}
+
+/// Our environment, with the estate's number in it.
+fn environment(estate: RawFd) -> Vec<CString> {
+    let entry = |name: &OsStr, value: &OsStr| {
+        let joined = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        CString::new(joined).ok()
+    };
+    let ours = std::env::vars_os().filter(|(name, _)| name != ESTATE);
+    let mut entries: Vec<CString> = ours.filter_map(|(name, value)| entry(&name, &value)).collect();
+    entries.extend(entry(OsStr::new(ESTATE), OsStr::new(&estate.to_string())));
+    entries
+}
