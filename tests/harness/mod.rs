@@ -72,8 +72,7 @@ impl Ratoon {
     #[track_caller]
     pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Ratoon {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config.toml");
-        std::fs::write(&path, config.replace("DIR", directory.path().to_str().unwrap())).unwrap();
+        let path = configure(directory.path(), config);
         let mut command = Command::new(RATOON);
         command.args(["run", "--config"]).arg(&path).current_dir(directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
@@ -88,6 +87,11 @@ impl Ratoon {
         });
         let group = Pid::from_raw(process.id() as i32);
         Ratoon { directory, process, group, log, reader }
+    }
+
+    /// Writes another configuration where this one was read; as in [`Ratoon::serving`], `DIR` stands for the directory.
+    pub fn configure(&self, config: &str) {
+        configure(self.directory(), config);
     }
 
     /// The test's own directory.
@@ -224,6 +228,12 @@ impl Drop for Ratoon {
             assert!(self.family().is_empty(), "processes were left behind: {:?}", self.family());
         }
     }
+}
+
+fn configure(directory: &Path, config: &str) -> PathBuf {
+    let path = directory.join("config.toml");
+    std::fs::write(&path, config.replace("DIR", directory.to_str().unwrap())).unwrap();
+    path
 }
 
 /// Lets this process have as many descriptors as it may: for tests with a thousand connections.

@@ -90,7 +90,8 @@ fn stat(pid: Pid) -> Option<Stat> {
     })
 }
 
-fn all() -> impl Iterator<Item = Pid> {
+/// Every process there is.
+pub fn all() -> impl Iterator<Item = Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
 }

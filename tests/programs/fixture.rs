@@ -1,11 +1,15 @@
 //! The application of the tests: does whatever it is told to, by its settings or by a path, and says so in the log.
 //!
 //! `settings = { load = "threads:3", start = "hang" }` tells it what to do in `load` and in `start`, `stop` and `drop`
-//! what to do in those of a worker; a request for `/exit:3` what to do in its handler. Each is one of the words in
-//! [`Fixture::act`]; `ok`, the default, is none. A request may also be for a peculiar answer: [`answer`] has those.
+//! what to do in those of a worker, `handle` what to do before each request; a request for `/exit:3` what to do in its
+//! handler. Each is one of the words in [`Fixture::act`]; `ok`, the default, is none. A request may also be for a
+//! peculiar answer: [`answer`] has those. `release` names a file in which `load` finds the words instead, as JSON: what
+//! is written there is a new release, whatever the configuration says.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, exit, id};
 use std::thread::{panicking, sleep, spawn};
 use std::time::Duration;
@@ -25,13 +29,16 @@ struct Fixture {
 struct Wishes {
     load: String,
     start: String,
+    handle: String,
     stop: String,
     drop: String,
+    release: Option<PathBuf>,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Wishes { load: "ok".into(), start: "ok".into(), stop: "ok".into(), drop: "ok".into() }
+        let [load, start, handle, stop, drop] = [(); 5].map(|()| "ok".to_owned());
+        Wishes { load, start, handle, stop, drop, release: None }
     }
 }
 
@@ -55,7 +62,10 @@ impl Drop for EndOfMain {
 
 impl App for Fixture {
     fn load(settings: Settings) -> Result<Self> {
-        let wishes: Wishes = settings.parse()?;
+        let mut wishes: Wishes = settings.parse()?;
+        if let Some(release) = &wishes.release {
+            wishes = serde_json::from_reader(File::open(release)?)?;
+        }
         let load = wishes.load.clone();
         let mut fixture = Fixture { wishes, is_worker: false, memory: Vec::new() };
         fixture.act(&load)?;
@@ -71,8 +81,14 @@ impl App for Fixture {
     /// Answers with the pid, or with what came of the deed.
     fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response> {
         let word = request.uri().path().trim_start_matches('/').to_owned();
+        let before = self.wishes.handle.clone();
+        self.act(&before)?;
         if word == "ok" {
             return Ok(Response::new(context.worker().pid().to_string().into()));
+        }
+        if let Some(millis) = word.strip_prefix("echo:") {
+            sleep(Duration::from_millis(millis.parse()?));
+            return echo(request, context);
         }
         tracing::info!(word, "begins");
         match answer(&word)? {
@@ -94,6 +110,15 @@ impl Drop for Fixture {
             self.act(&drop).expect("a deed that cannot fail");
         }
     }
+}
+
+/// What came, and which generation answers.
+fn echo(mut request: Request, context: &Context) -> Result<Response> {
+    let mut body = Vec::new();
+    request.body_mut().read_to_end(&mut body)?;
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert("generation", context.worker().generation().into());
+    Ok(response)
 }
 
 /// The answer a word asks for, if it asks for one.
@@ -144,7 +169,7 @@ impl Fixture {
             "sleep" => sleep(Duration::from_millis(number())),
             // Until there is a file of this name (with ~ for each slash, so that a path can name it).
             "await" => {
-                while !std::path::Path::new(&argument.replace('~', "/")).exists() {
+                while !Path::new(&argument.replace('~', "/")).exists() {
                     sleep(Duration::from_millis(1));
                 }
             }
@@ -152,10 +177,20 @@ impl Fixture {
             "needs" => {
                 std::fs::metadata(argument)?;
             }
+            // The same, and the file is gone.
+            "take" => std::fs::remove_file(argument)?,
             "threads" => {
                 for _ in 0..number() {
                     spawn(|| sleep(Duration::from_secs(3600)));
                 }
+            }
+            // Falls dead so many milliseconds from now, whatever else happens.
+            "doom" => {
+                let rest = Duration::from_millis(number());
+                spawn(move || {
+                    sleep(rest);
+                    exit(3);
+                });
             }
             // So many MiB, touched.
             "memory" => self.memory = vec![1; usize::try_from(number())? << 20],
