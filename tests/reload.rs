@@ -65,6 +65,14 @@ fn reload_well(ratoon: &Ratoon) {
     assert_eq!(outcome.status, Some(0), "{outcome:?}; the log:\n{}", ratoon.text());
 }
 
+/// What `ratoon status --json` says.
+#[track_caller]
+fn status(ratoon: &Ratoon) -> Value {
+    let mut command = Command::new(RATOON);
+    command.args(["status", "--json", "--socket"]).arg(ratoon.directory().join("control.sock"));
+    serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+}
+
 /// Waits until so many workers of a pool are ready and nobody else of it is alive; their generations.
 #[track_caller]
 fn generations(ratoon: &Ratoon, pool: &str, count: usize) -> Vec<i64> {

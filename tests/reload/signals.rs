@@ -1,1 +1,143 @@
-//! x
+//! The signals that change what there is, and what becomes of that in a reload.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{SETTLING, asked, generations, logged_times, reload_well, status, until, web};
+use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process};
+
+#[test]
+fn hup_loads_everything_anew() {
+    let ratoon = Ratoon::serving(&web(""));
+    let before = ratoon.ready_workers("web", 2);
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged("reloaded", &[]);
+    assert_eq!(generations(&ratoon, "web", 2), [2, 2]);
+    for pid in before {
+        ratoon.logged("gone", &[("pid", pid.as_raw().into()), ("cause", "retired by reload".into())]);
+    }
+    assert_eq!(ratoon.pid(), process::parent(ratoon.ready_workers("web", 2)[0]).unwrap());
+}
+
+/// "Signals that arrive during a reload are remembered once."
+#[test]
+fn hups_during_a_reload_are_remembered_once() {
+    let ratoon = Ratoon::serving(&web("").replace("50ms", "1s"));
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged(SETTLING, &[]);
+    for _ in 0..5 {
+        ratoon.signal(Signal::SIGHUP);
+        ratoon.logged("a reload is under way: another one follows it", &[]);
+        // Each is heard on its own: the supervisor has answered in between.
+        status(&ratoon);
+    }
+    logged_times(&ratoon, "reloaded", 2);
+    assert_eq!(status(&ratoon)["state"], "serving");
+    assert_eq!(ratoon.all_logged("reloading", &[]).len(), 2);
+    assert_eq!(generations(&ratoon, "web", 2), [3, 3]);
+}
+
+/// A wish that came during a reload is granted also when that one fails.
+#[test]
+fn a_hup_during_a_reload_that_fails_is_granted_with_the_file_as_it_is_then() {
+    let ratoon = Ratoon::serving(&web(""));
+    let file = ratoon.directory().join("go");
+    ratoon.configure(&web(&format!("settings = {{ start = \"{}\" }}\nboot_timeout = \"4s\"", until(&file))));
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged("template loaded", &[("gen", 2.into())]);
+    ratoon.configure(&web(""));
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged("a reload is under way: another one follows it", &[]);
+    ratoon.logged(super::FAILED, &[]);
+    ratoon.logged("reloaded", &[]);
+    assert_eq!(generations(&ratoon, "web", 2), [3, 3]);
+}
+
+/// "TTIN / TTOU move the size by one and survive a reload."
+#[test]
+fn ttin_and_ttou_move_the_size_by_one_and_a_reload_leaves_it_there() {
+    let ratoon = Ratoon::serving(&web(""));
+    let before = ratoon.ready_workers("web", 2);
+    ratoon.signal(Signal::SIGTTIN);
+    let grown = ratoon.ready_workers("web", 3);
+    assert!(before.iter().all(|pid| grown.contains(pid)));
+    reload_well(&ratoon);
+    assert_eq!(generations(&ratoon, "web", 3), [2, 2, 2]);
+    for size in [2, 1] {
+        ratoon.signal(Signal::SIGTTOU);
+        ratoon.ready_workers("web", size);
+    }
+    ratoon.logged("gone", &[("cause", "retired by scaling".into())]);
+    reload_well(&ratoon);
+    assert_eq!(generations(&ratoon, "web", 1), [3]);
+    assert_eq!(status(&ratoon)["pools"][0]["wanted_processes"], 1);
+}
+
+/// A supervisor that no terminal controls.
+#[track_caller]
+fn detached(config: &str) -> Ratoon {
+    let ratoon = Ratoon::start_with(config, |command| {
+        let mut wrapped = Command::new("setsid");
+        wrapped.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+        wrapped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        *command = wrapped;
+    });
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    ratoon
+}
+
+/// "WINCH retire all workers but stay, HUP brings them back."
+#[test]
+fn winch_retires_all_workers_and_hup_brings_them_back() {
+    let mut ratoon = detached(&web(""));
+    let before = ratoon.ready_workers("web", 2);
+    let file = ratoon.directory().join("go");
+    let (mut busy, _) = ratoon.engage(ratoon.address(), &until(&file));
+    ratoon.signal(Signal::SIGWINCH);
+    ratoon.logged("all workers retire; a reload brings them back", &[]);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(busy.response().status, 200);
+    eventually("all workers have gone", SOON, || ratoon.workers("web").is_empty().then_some(()));
+    for pid in before {
+        ratoon.logged("gone", &[("pid", pid.as_raw().into()), ("cause", "retired by operator".into())]);
+    }
+    assert!(ratoon.is_running());
+    // Whoever comes meanwhile waits in the queue.
+    let mut waiting = Client::connect(ratoon.address());
+    waiting.send(b"GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
+    ratoon.signal(Signal::SIGHUP);
+    assert_eq!(waiting.response().status, 200);
+    ratoon.logged("reloaded", &[]);
+    assert_eq!(generations(&ratoon, "web", 2), [2, 2]);
+}
+
+/// A client between two requests neither loses its connection while there is nobody, nor waits longer than that.
+#[test]
+fn a_kept_connection_outlives_the_time_without_workers() {
+    let ratoon = detached(&web(""));
+    let mut client = Client::connect(ratoon.address());
+    assert_eq!(client.get("/ok").status, 200);
+    ratoon.signal(Signal::SIGWINCH);
+    eventually("all workers have gone", SOON, || ratoon.workers("web").is_empty().then_some(()));
+    client.send(b"GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
+    ratoon.signal(Signal::SIGHUP);
+    assert_eq!(client.response().status, 200);
+}
+
+/// Never more than the surge and one on trial, however fast they come.
+#[test]
+fn hups_without_end_pile_up_neither_workers_nor_templates() {
+    let ratoon = Ratoon::serving(&asked(&fixture::pool("web", "workers = 4\nsettle = \"0s\"")));
+    for _ in 0..40 {
+        ratoon.signal(Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(ratoon.workers("web").len() <= 4 + 1 + 1, "{:?}", ratoon.workers("web"));
+        assert!(process::children(ratoon.pid(), "ratoon: web template").len() <= 3);
+    }
+    eventually("the last reload is over", SOON, || (status(&ratoon)["state"] == "serving").then_some(()));
+    let newest = generations(&ratoon, "web", 4);
+    assert!(newest.iter().all(|generation| *generation == newest[0]), "{newest:?}");
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+}
