@@ -153,11 +153,11 @@ impl Pool {
         self.workers.get_mut(&who.life).filter(|worker| worker.who == who)
     }
 
-    /// Nothing is left of this worker: its slot is clear.
+    /// Nothing is left of this worker: its slot is clear, unless it is the next one's already.
     pub(super) fn forget(&mut self, who: WorkerRef) {
         if self.worker(who).is_some() {
             self.workers.remove(&who.life);
-            if let Some(cell) = self.scoreboard.cell(who.slot) {
+            if let Some(cell) = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life) {
                 cell.clear();
             }
         }
