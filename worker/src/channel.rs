@@ -70,26 +70,11 @@ impl Channel {
 
     fn receive_with<M: DeserializeOwned>(&self, flags: MsgFlags) -> Received<M> {
         let mut text = [0; LONGEST];
-        let mut room = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-        let mut parts = [IoSliceMut::new(&mut text)];
-        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        let (length, whole, descriptors) = loop {
-            match recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
-                Ok(message) => {
-                    let mut descriptors = Vec::new();
-                    for beside in message.cmsgs().into_iter().flatten() {
-                        if let ControlMessageOwned::ScmRights(numbers) = beside {
-                            descriptors.extend(numbers.into_iter().map(crate::sys::descriptor::received));
-                        }
-                    }
-                    let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-                    break (message.bytes, !cut, descriptors);
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Received::Nothing,
-                Err(Errno::ECONNRESET | Errno::EPIPE) => return Received::End,
-                Err(errno) => return Received::Nonsense(format!("cannot receive: {errno}")),
-            }
+        let Raw { length, whole, descriptors } = match receive(&self.socket, &mut text, flags) {
+            Ok(raw) => raw,
+            Err(Errno::EAGAIN) => return Received::Nothing,
+            Err(Errno::ECONNRESET | Errno::EPIPE) => return Received::End,
+            Err(errno) => return Received::Nonsense(format!("cannot receive: {errno}")),
         };
         if length == 0 && descriptors.is_empty() {
             return Received::End;
@@ -102,6 +87,35 @@ impl Channel {
             Err(error) => Received::Nonsense(format!("not a message of the protocol: {error}")),
         }
     }
+}
+
+/// A message as the kernel gave it.
+pub(crate) struct Raw {
+    pub(crate) length: usize,
+    /// Whether all of its bytes and descriptors have come.
+    pub(crate) whole: bool,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// The next message of a `SOCK_SEQPACKET` socket, and the descriptors beside it.
+pub(crate) fn receive(socket: &OwnedFd, text: &mut [u8], flags: MsgFlags) -> Result<Raw, Errno> {
+    let mut room = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut parts = [IoSliceMut::new(text)];
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
+            Err(Errno::EINTR) => {}
+            received => break received?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for beside in message.cmsgs().into_iter().flatten() {
+        if let ControlMessageOwned::ScmRights(numbers) = beside {
+            descriptors.extend(numbers.into_iter().map(crate::sys::descriptor::received));
+        }
+    }
+    let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+    Ok(Raw { length: message.bytes, whole: !cut, descriptors })
 }
 
 impl From<OwnedFd> for Channel {

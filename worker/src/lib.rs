@@ -38,6 +38,8 @@ pub mod channel;
 pub mod clock;
 mod error;
 #[doc(hidden)]
+pub mod inbox;
+#[doc(hidden)]
 pub mod log;
 #[doc(hidden)]
 pub mod protocol;

@@ -24,8 +24,8 @@ pub const MOST_DESCRIPTORS: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
-    /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, and the
-    /// listeners in the order of the configuration.
+    /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, both ends of
+    /// the pool's inbox (the one to give, the one to take), and the listeners in the order of the configuration.
     Load {
         /// The supervisor's [`VERSION`].
         version: u32,
@@ -36,9 +36,14 @@ pub enum Order {
         slot: u32,
         /// Its life, already written in the slot's cell.
         life: u64,
+        /// How many requests it may serve, at least 1; `None`: any number.
+        max_requests: Option<u64>,
     },
-    /// To a worker: serve what you hold and what is queued for you, then leave.
+    /// To a worker: the pool stops. Serve what you hold, what is queued for you and what is in the inbox, then leave.
     Drain,
+    /// To a worker: your siblings go on. Finish the requests you have, give them every connection that is between
+    /// requests, then leave.
+    Retire,
 }
 
 /// To the supervisor. The sender is known by the channel; what it says is believed for as far as it does no harm.
@@ -77,8 +82,23 @@ pub enum Report {
     },
     /// A worker takes requests.
     Ready,
-    /// A worker was asked by a signal to leave, and will.
-    Leaving,
+    /// A worker takes nothing more and leaves, without having been ordered to.
+    Leaving {
+        /// Why.
+        why: Why,
+    },
+    /// A worker that retires has only bytes of responses left to send: it no longer counts as one.
+    Draining,
+}
+
+/// Why a worker leaves that was not ordered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It has begun the last request it may serve.
+    Requests,
+    /// Somebody has sent it TERM.
+    Signal,
 }
 
 impl Report {
@@ -97,8 +117,6 @@ pub struct Charter {
     pub pool: String,
     /// The generation's number.
     pub generation: u32,
-    /// How many slots of the scoreboard can have a worker.
-    pub slots: u32,
     /// `[pool.NAME.settings]`.
     pub settings: serde_json::Value,
     /// What bounds requests and connections.
@@ -122,6 +140,10 @@ pub struct Limits {
     pub send_timeout: u64,
     /// Between two requests on a connection.
     pub keep_alive_timeout: u64,
+    /// How long a request may have waited for a worker and still be run; 0: for ever.
+    pub queue_timeout: u64,
+    /// What it means when a client says, before it is answered, that it will send nothing more.
+    pub half_close: HalfClose,
     /// The longest head.
     pub max_header: u64,
     /// The longest body.
@@ -136,6 +158,18 @@ pub struct Limits {
     pub max_connections: u32,
 }
 
+/// What it means when a client says, before it is answered, that it will send nothing more: closing a connection and
+/// closing half of it look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HalfClose {
+    /// It waits for its answer.
+    #[default]
+    Wait,
+    /// It has gone, and its request is not run.
+    Gone,
+}
+
 /// What a pool has that says nothing else, and a worker started by hand.
 impl Default for Limits {
     fn default() -> Limits {
@@ -145,6 +179,8 @@ impl Default for Limits {
             body_timeout: 30_000,
             send_timeout: 30_000,
             keep_alive_timeout: 75_000,
+            queue_timeout: 0,
+            half_close: HalfClose::Wait,
             max_header: 16 * 1024,
             max_body: 8 * 1024 * 1024,
             body_memory: 256 * 1024,

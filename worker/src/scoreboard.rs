@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 /// How many slots a pool can have: what `workers` may be, and room for replacements beside them.
-pub const SLOTS: usize = 1024;
+pub const SLOTS: usize = 2048;
 /// How many listeners a pool can have.
 pub const LISTENERS: usize = 64;
 /// How many bytes of a request line a cell keeps.
@@ -32,6 +32,7 @@ pub struct Scoreboard {
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct PoolCell {
+    slots: AtomicU64,
     /// Per listener, how many connections its queue may still yield to draining workers.
     pub quota: [AtomicU64; LISTENERS],
 }
@@ -63,6 +64,9 @@ pub struct Cell {
     busy_since: AtomicU64,
     requests: AtomicU64,
     accepted: AtomicU64,
+    handed_over: AtomicU64,
+    late: AtomicU64,
+    gone: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     body_disk: AtomicU64,
@@ -88,6 +92,14 @@ pub struct Reading {
     pub requests: u64,
     /// Open connections.
     pub connections: u32,
+    /// Connections taken from a listener, by all workers of this slot.
+    pub accepted: u64,
+    /// Connections given to siblings, by all workers of this slot.
+    pub handed_over: u64,
+    /// Requests answered 503 and not run, since they had waited longer than `queue_timeout`.
+    pub late: u64,
+    /// Requests not run, since their client had gone.
+    pub gone: u64,
 }
 
 impl Scoreboard {
@@ -96,20 +108,33 @@ impl Scoreboard {
         self.cells.get(slot as usize)
     }
 
-    /// Whether another of the first `slots` workers has nothing to do and clearly fewer connections than `connections`.
-    /// A hint: it may be past before it is acted on.
-    pub fn has_freer(&self, connections: usize, slots: u32) -> bool {
+    /// Says how many slots, from the first, can have a worker: before the first of them is forked.
+    pub fn set_slots(&self, slots: u32) {
+        self.pool.slots.store(slots.into(), SeqCst);
+    }
+
+    /// How many slots, from the first, can have a worker.
+    pub fn slots(&self) -> usize {
+        self.pool.slots.load(SeqCst).min(SLOTS as u64) as usize
+    }
+
+    /// The cells of the slots that can have a worker.
+    fn in_use(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().take(self.slots())
+    }
+
+    /// Whether another worker has nothing to do and clearly fewer connections than `connections`. A hint: it may be
+    /// past before it is acted on.
+    pub fn has_freer(&self, connections: usize) -> bool {
         let fewer = |cell: &Cell| cell.connections.load(Relaxed) as usize + 1 < connections;
-        self.cells.iter().take(slots as usize).any(|cell| cell.state() == State::Idle && fewer(cell))
+        self.in_use().any(|cell| cell.state() == State::Idle && fewer(cell))
     }
 
     /// Reserves `more` bytes of temporary files for the worker of `cell`, unless the pool then exceeds `bound`.
-    /// `in_use` is how many slots, from the first, can have a worker.
-    pub fn reserve_disk(&self, cell: &Cell, more: u64, bound: u64, in_use: usize) -> bool {
+    pub fn reserve_disk(&self, cell: &Cell, more: u64, bound: u64) -> bool {
         // Written first and counted afterwards: of two workers that ask at the same time at least one sees both.
         cell.body_disk.fetch_add(more, SeqCst);
-        let total =
-            self.cells.iter().take(in_use).fold(0u64, |sum, cell| sum.saturating_add(cell.body_disk.load(SeqCst)));
+        let total = self.in_use().fold(0u64, |sum, cell| sum.saturating_add(cell.body_disk.load(SeqCst)));
         if total > bound {
             cell.body_disk.fetch_sub(more, SeqCst);
             return false;
@@ -200,9 +225,14 @@ impl Cell {
         self.state.store(state as u32, Release);
     }
 
-    /// A connection was taken in.
-    pub fn opened(&self) {
+    /// A connection was taken from a listener.
+    pub fn accepted(&self) {
         add(&self.accepted, 1);
+        self.taken_over();
+    }
+
+    /// A connection was taken over from a sibling.
+    pub fn taken_over(&self) {
         self.connections.store(self.connections.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -211,6 +241,22 @@ impl Cell {
         self.connections.store(self.connections.load(Relaxed).wrapping_sub(1), Relaxed);
         add(&self.received, received);
         add(&self.sent, sent);
+    }
+
+    /// A connection was given to the siblings; so many bytes came and went over it while it was here.
+    pub fn handed_over(&self, received: u64, sent: u64) {
+        add(&self.handed_over, 1);
+        self.closed(received, sent);
+    }
+
+    /// A request had waited for too long and was not run.
+    pub fn was_late(&self) {
+        add(&self.late, 1);
+    }
+
+    /// A request's client had gone, and it was not run.
+    pub fn was_gone(&self) {
+        add(&self.gone, 1);
     }
 
     /// Gives back what [`Scoreboard::reserve_disk`] reserved.
@@ -234,6 +280,10 @@ impl Cell {
             line,
             requests: self.requests.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            handed_over: self.handed_over.load(Relaxed),
+            late: self.late.load(Relaxed),
+            gone: self.gone.load(Relaxed),
         }
     }
 

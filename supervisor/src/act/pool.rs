@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
+use ratoon_worker::inbox::Inbox;
 use ratoon_worker::protocol::{CHANNEL, Charter, Limits, Order, VERSION};
 use ratoon_worker::scoreboard::{Scoreboard, State};
 use ratoon_worker::sys::shared::Shared;
@@ -27,6 +28,7 @@ pub(super) struct Pool {
     log: config::Log,
     sample: PathBuf,
     pub(super) scoreboard: Shared<Scoreboard>,
+    inbox: Inbox,
     pub(super) listeners: Vec<Listener>,
     pub(super) template: Option<Template>,
     pub(super) workers: BTreeMap<u32, Worker>,
@@ -57,8 +59,10 @@ impl Pool {
     /// # Errors
     /// The key it is about, and what could not be done, in a sentence.
     pub(super) fn open(config: config::Pool, log: config::Log, sample: PathBuf) -> Result<Pool, (String, String)> {
-        let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
+        let scoreboard: Shared<Scoreboard> = Shared::create(&format!("ratoon-{}", config.name))
             .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
+        scoreboard.set_slots(config.workers);
+        let inbox = Inbox::new().map_err(|errno| (config.path(), format!("cannot create the inbox: {errno}")))?;
         let listeners = config
             .listen
             .iter()
@@ -67,7 +71,7 @@ impl Pool {
                 Listener::open(listen).map_err(|what| (format!("{}.listen[{place}]", config.path()), what))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Pool { config, log, sample, scoreboard, listeners, template: None, workers: BTreeMap::new() })
+        Ok(Pool { config, log, sample, scoreboard, inbox, listeners, template: None, workers: BTreeMap::new() })
     }
 
     /// Executes the program as a template.
@@ -107,6 +111,7 @@ impl Pool {
         file.write_all(&charter)?;
         file.rewind()?;
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
+        descriptors.extend(self.inbox.ends());
         descriptors.extend(self.listeners.iter().map(AsFd::as_fd));
         channel.send(&Order::Load { version: VERSION }, &descriptors)
     }
@@ -116,7 +121,6 @@ impl Pool {
         Charter {
             pool: config.name.clone(),
             generation: generation.0,
-            slots: config.workers,
             settings: config.settings.clone().into(),
             limits: limits(config),
             log_level: self.log.level,
@@ -136,7 +140,7 @@ impl Pool {
         self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None });
         let template = self.template.as_ref().and_then(|template| template.channel.as_ref());
         let channel = template.ok_or("there is no template")?;
-        let order = Order::Fork { slot: who.slot, life: who.life };
+        let order = Order::Fork { slot: who.slot, life: who.life, max_requests: self.config.max_requests() };
         channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
     }
 
@@ -191,6 +195,8 @@ fn limits(config: &config::Pool) -> Limits {
         body_timeout: millis(config.body_timeout),
         send_timeout: millis(config.send_timeout),
         keep_alive_timeout: millis(config.keep_alive_timeout),
+        queue_timeout: millis(config.queue_timeout),
+        half_close: config.half_close,
         max_header: config.max_header,
         max_body: config.max_body,
         body_memory: config.body_memory,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ratoon_worker::protocol::HalfClose;
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,14 @@ pub struct Pool {
     /// How long a connection may be idle between requests; default 75 s.
     #[serde(with = "Timeout")]
     pub keep_alive_timeout: Duration,
+    /// How many requests a worker serves before another takes its place, 0 to 1000000000; default 0: any number.
+    #[serde(with = "Count::<0, 1_000_000_000>")]
+    pub max_requests: u32,
+    /// How long a request may have waited for a worker and still be run; default 0 s: for ever.
+    #[serde(with = "Patience")]
+    pub queue_timeout: Duration,
+    /// Whether a client that has closed its half of the connection waits for its answer; default "wait".
+    pub half_close: HalfClose,
     /// The longest request head, in bytes, 1 KiB to 1 MiB; default 16 KiB.
     #[serde(with = "Size::<{ 1 << 10 }, { 1 << 20 }>")]
     pub max_header: u64,
@@ -104,6 +113,9 @@ impl Default for Pool {
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            max_requests: 0,
+            queue_timeout: Duration::ZERO,
+            half_close: HalfClose::Wait,
             max_header: 16 << 10,
             max_body: 8 << 20,
             body_memory: 256 << 10,
@@ -125,6 +137,11 @@ impl Pool {
     /// The path of this pool's table: `pool.web`.
     pub fn path(&self) -> String {
         below("pool", &self.name)
+    }
+
+    /// How many requests a worker may serve, if that is bounded.
+    pub fn max_requests(&self) -> Option<u64> {
+        Some(self.max_requests.into()).filter(|most| *most > 0)
     }
 
     /// What is wrong with this pool although each of its keys is right.

@@ -46,6 +46,7 @@ pub fn meaning(death: &Death, now: Time) -> Meaning {
         // The template's own death is the failure and is counted there, once, not once per order lost with it.
         (Cause::TemplateLost, _) => Meaning::NoFault,
         (_, None) => Meaning::FailedBoot,
+        (Cause::Retired, _) => Meaning::NoFault,
         (_, Some(ready)) => Meaning::Ended(now.since(ready)),
     }
 }

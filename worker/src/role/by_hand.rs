@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::protocol::Limits;
+use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
 use crate::sys::shared::Shared;
@@ -48,13 +49,16 @@ fn begin<A: App>() -> Result<Server<A>> {
     contained("start", || app.start(&worker))?;
     let bound = listener.local_addr()?;
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
+    let scoreboard: Shared<Scoreboard> = Shared::create("ratoon-by-hand")?;
+    scoreboard.set_slots(1);
     let post = Post {
         worker,
-        slots: 1,
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
-        scoreboard: Shared::create("ratoon-by-hand")?,
+        max_requests: None,
+        scoreboard,
         listeners: vec![listener.into()],
+        inbox: None,
         terminate: listen_for_term()?,
     };
     Ok(Server::new(app, post)?)

@@ -13,9 +13,10 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe2;
 
-use super::worker::{self, Loaded};
+use super::worker::{self, Loaded, Seat};
 use crate::app::{App, Settings};
 use crate::channel::{Channel, Received};
+use crate::inbox::Inbox;
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
 use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
@@ -72,7 +73,7 @@ fn channel(proof: &SingleThreaded) -> Result<Channel> {
 
 fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> {
     channel.send(&Report::Hello { version: VERSION }, &[])?;
-    let (charter, scoreboard, listeners) = match channel.receive() {
+    let (charter, shared) = match channel.receive() {
         Received::Message(Order::Load { version: VERSION }, descriptors) => unpack(descriptors)?,
         Received::Message(Order::Load { version }, _) => {
             return Err(Error::msg(format!(
@@ -98,19 +99,24 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     log::install(charter.log_level, charter.log_format);
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;
-    Ok(Loaded { app, charter, scoreboard, listeners })
+    let SharedByAll { scoreboard, inbox, listeners } = shared;
+    Ok(Loaded { app, charter, scoreboard, inbox, listeners })
 }
 
-fn unpack(mut descriptors: Vec<OwnedFd>) -> Result<(Charter, Shared<Scoreboard>, Vec<OwnedFd>)> {
-    if descriptors.len() < 2 {
-        return Err(Error::msg("Load came without charter and scoreboard"));
-    }
-    let listeners = descriptors.split_off(2);
-    let (Some(scoreboard), Some(charter)) = (descriptors.pop(), descriptors.pop()) else {
-        return Err(Error::msg("Load came without charter and scoreboard"));
-    };
-    let charter = serde_json::from_reader(std::fs::File::from(charter))?;
-    Ok((charter, Shared::open(scoreboard)?, listeners))
+/// What comes with Load, and every worker of the pool has.
+struct SharedByAll {
+    scoreboard: Shared<Scoreboard>,
+    inbox: Inbox,
+    listeners: Vec<OwnedFd>,
+}
+
+fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or_else(|| Error::msg("Load came without all it should bring"));
+    let charter = serde_json::from_reader(std::fs::File::from(next()?))?;
+    let scoreboard = Shared::open(next()?)?;
+    let inbox = Inbox::from_ends(next()?, next()?);
+    Ok((charter, SharedByAll { scoreboard, inbox, listeners: descriptors.collect() }))
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
@@ -145,13 +151,13 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
             return Ok(());
         };
         match channel.receive() {
-            Received::Message(Order::Fork { slot, life }, mut descriptors) => {
+            Received::Message(Order::Fork { slot, life, max_requests }, mut descriptors) => {
                 let Some(line) = descriptors.pop() else {
                     return Err(Error::msg("Fork came without the worker's channel"));
                 };
                 let proof = prove_single()?;
                 flush();
-                let report = match fork_worker(&proof, template, slot, Channel::from(line)) {
+                let report = match fork_worker(&proof, template, Seat { slot, max_requests }, Channel::from(line)) {
                     Ok(pid) => Report::Forked { slot, life, pid },
                     Err(errno) => Report::NotForked { slot, life, reason: format!("cannot fork: {errno}") },
                 };
@@ -174,7 +180,7 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
 fn fork_worker<A: App>(
     proof: &SingleThreaded,
     template: &mut Template<A>,
-    slot: u32,
+    seat: Seat,
     line: Channel,
 ) -> std::result::Result<i32, Errno> {
     let (answer, question) = pipe2(OFlag::O_CLOEXEC)?;
@@ -188,7 +194,7 @@ fn fork_worker<A: App>(
             match (template.take(), line.take()) {
                 (Some((loaded, channel)), Some(line)) => {
                     drop(channel);
-                    worker::live(loaded, slot, line)
+                    worker::live(loaded, seat, line)
                 }
                 _ => 1,
             }

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::app::{App, Worker};
 use crate::channel::Channel;
+use crate::inbox::Inbox;
 use crate::protocol::{Charter, Report};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
@@ -22,14 +23,23 @@ pub(super) struct Loaded<A> {
     pub(super) app: A,
     pub(super) charter: Charter,
     pub(super) scoreboard: Shared<Scoreboard>,
+    pub(super) inbox: Inbox,
     pub(super) listeners: Vec<OwnedFd>,
+}
+
+/// What one worker gets that others do not.
+pub(super) struct Seat {
+    pub(super) slot: u32,
+    /// How many requests it may serve; `None`: any number.
+    pub(super) max_requests: Option<u64>,
 }
 
 /// The first steps after the fork, each with its reason, then the life of a worker to its end. The first, closing
 /// what is the template's, has been done where the template's things are.
-pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i32 {
+pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
-    let Charter { pool, generation, slots, limits, .. } = loaded.charter;
+    let Seat { slot, max_requests } = seat;
+    let Charter { pool, generation, limits, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     // 3. A name of its own, in `ps` and in every line of the log.
@@ -48,8 +58,15 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, slot: u32, channel: Channel) -> i3
         let mut app = loaded.app;
         // 5. The application's own beginnings, which may start threads: nothing below forks.
         contained("start", || app.start(&worker))?;
-        let listeners = loaded.listeners;
-        let post = Post { worker, slots, limits, scoreboard: loaded.scoreboard, listeners, terminate };
+        let post = Post {
+            worker,
+            limits,
+            max_requests,
+            scoreboard: loaded.scoreboard,
+            listeners: loaded.listeners,
+            inbox: Some(loaded.inbox),
+            terminate,
+        };
         Ok(Server::new(app, post)?)
     });
     let mut server = match begun {

@@ -6,12 +6,14 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::exchange::{AtRest, Engines, Exchange, Progress, Woken};
 use super::head::{Framing, HeadReader};
 use super::refusal::Refusal;
 use super::upload::{self, Bounds};
 use super::wire::{Fill, Wire};
 use crate::app::{Request, Response};
+use crate::inbox::Label;
 
 /// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
 const LINGER: (u64, usize) = (2_000_000_000, 16 * 1024 * 1024);
@@ -26,6 +28,11 @@ pub(super) struct Rules {
     pub(super) body_timeout: u64,
     pub(super) send_timeout: u64,
     pub(super) keep_alive_timeout: u64,
+    /// How long a request may have waited and still be run.
+    pub(super) queue_timeout: Option<u64>,
+    /// Whether a client that has said that it sends nothing more does not wait for its answer.
+    pub(super) half_closed_is_gone: bool,
+    pub(super) budget: Budget,
 }
 
 pub(super) struct Connection {
@@ -39,6 +46,8 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// When it was taken in, or its last response had left: an idle one has been so since then.
     pub(super) quiet_since: u64,
+    /// When the last of what has arrived did.
+    pub(super) arrived: u64,
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
     stage: Stage,
@@ -77,9 +86,29 @@ impl Connection {
             registered: false,
             queued: false,
             quiet_since: now,
+            arrived: now,
             deadline: now.saturating_add(rules.header_timeout),
             stage: Stage::Head { reader: HeadReader::default(), timed: true, rested: None },
         }
+    }
+
+    /// One that was another worker's. What it says of times to come is believed within our own limits.
+    pub(super) fn taken_over(wire: Wire, label: Label, serial: u32, rules: &Rules, now: u64) -> Connection {
+        let quiet_since = label.quiet_since.min(now);
+        let deadline = match label.head_by {
+            Some(head_by) => head_by.min(now.saturating_add(rules.header_timeout)),
+            None => quiet_since.saturating_add(rules.keep_alive_timeout),
+        };
+        let stage = Stage::Head { reader: HeadReader::default(), timed: label.head_by.is_some(), rested: None };
+        let wire = Rc::new(wire);
+        let (registered, queued, arrived) = (false, false, quiet_since);
+        Connection { wire, peer: label.peer, serial, registered, queued, quiet_since, arrived, deadline, stage }
+    }
+
+    /// What another worker must know to go on with it; `None` unless it is between requests.
+    pub(super) fn label(&self) -> Option<Label> {
+        let Stage::Head { timed, .. } = self.stage else { return None };
+        Some(Label { peer: self.peer, quiet_since: self.quiet_since, head_by: timed.then_some(self.deadline) })
     }
 
     /// Whether it is between requests, with nothing begun.
@@ -87,8 +116,8 @@ impl Connection {
         matches!(&self.stage, Stage::Head { reader, .. } if !reader.begun())
     }
 
-    /// Whether no request has come of it that must be answered.
-    pub(super) fn is_dispensable(&self) -> bool {
+    /// Whether it is nothing but a socket and some bytes: no request has come of it that must be answered.
+    pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.stage, Stage::Head { .. })
     }
 
@@ -104,6 +133,31 @@ impl Connection {
     /// Whether a response is leaving.
     pub(super) fn is_sending(&self) -> bool {
         matches!(&self.stage, Stage::Exchange(exchange) if exchange.is_sending())
+    }
+
+    /// Whether nothing is left of it but bytes to be sent, or to be thrown away.
+    pub(super) fn only_ends(&self) -> bool {
+        self.is_sending() || matches!(self.stage, Stage::Refusal { .. } | Stage::Linger { .. })
+    }
+
+    /// Whether nobody waits any more for the answer to its request.
+    pub(super) fn is_forsaken(&self, rules: &Rules) -> bool {
+        self.wire.is_lost() || (rules.half_closed_is_gone && self.wire.is_half_closed())
+    }
+
+    /// Whether its request has waited for too long: here since its last bytes were read, and, as far as the kernel
+    /// knows, in the queue, in the inbox or beside a busy worker before that.
+    pub(super) fn is_late(&self, rules: &Rules, now: u64) -> bool {
+        rules.queue_timeout.is_some_and(|most| {
+            now.saturating_sub(self.arrived) > most || (self.peer.is_some() && self.wire.silence() > most)
+        })
+    }
+
+    /// The handler of its request begins.
+    pub(super) fn begin(&mut self) {
+        if let Stage::Exchange(exchange) = &mut self.stage {
+            exchange.spend();
+        }
     }
 
     /// The request line of the present exchange.
@@ -153,6 +207,9 @@ impl Connection {
         let Stage::Head { reader, timed, rested } = &mut self.stage else {
             return None;
         };
+        if !rules.budget.allows() {
+            return Some(Wish::Wait);
+        }
         let judged = {
             let inbound = self.wire.inbound();
             if inbound.is_empty() { Ok(None) } else { reader.read(&inbound, rules.longest_head) }
@@ -164,7 +221,7 @@ impl Connection {
                     return None;
                 }
                 let (engines, longest) = (&rules.engines, rules.bounds.longest);
-                let exchange = Exchange::begin(engines, rested.take(), &self.wire, &head, longest);
+                let exchange = Exchange::begin(engines, rested.take(), &self.wire, &head, longest, rules.budget.permit());
                 self.stage = Stage::Exchange(Box::new(exchange));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None
@@ -175,7 +232,10 @@ impl Connection {
                     self.deadline = now.saturating_add(rules.header_timeout);
                 }
                 match self.wire.fill() {
-                    Fill::Some => None,
+                    Fill::Some => {
+                        self.arrived = now;
+                        None
+                    }
                     Fill::NotNow => Some(Wish::Wait),
                     Fill::End | Fill::Broken => Some(Wish::Close),
                 }
@@ -204,6 +264,9 @@ impl Connection {
                 Some(if matches!(progress, Progress::Tires) { Wish::Again } else { Wish::Wait })
             }
             Progress::Whole(request) => {
+                if self.wire.moved_since(before) {
+                    self.arrived = now;
+                }
                 self.deadline = u64::MAX;
                 Some(Wish::Serve(request))
             }
@@ -216,6 +279,7 @@ impl Connection {
                     *rested = rules.engines.keep(engine);
                 }
                 self.quiet_since = now;
+                self.arrived = now;
                 self.deadline = now.saturating_add(rules.keep_alive_timeout);
                 let more = self.wire.may_have_more();
                 Some(if more { Wish::Again } else { Wish::Wait })

@@ -36,6 +36,10 @@ impl Crowd {
         self.connections.insert(connection)
     }
 
+    pub(super) fn get(&self, key: usize) -> Option<&Connection> {
+        self.connections.get(key)
+    }
+
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
         self.connections.get_mut(key)
     }
@@ -72,6 +76,28 @@ impl Crowd {
         }
     }
 
+    /// The kernel need not tell us any more of a connection that somebody else has got.
+    pub(super) fn forget(&mut self, key: usize, epoll: &Epoll) -> Option<Connection> {
+        let connection = self.remove(key)?;
+        if connection.registered
+            && let Err(error) = epoll.delete::<&Wire>(&connection.wire)
+        {
+            tracing::error!(%error, "cannot forget a connection that was handed over");
+        }
+        Some(connection)
+    }
+
+    /// Those that are between requests.
+    pub(super) fn between_requests(&self) -> Vec<usize> {
+        let all = self.connections.iter();
+        all.filter(|(_, each)| each.is_between_requests()).map(|(key, _)| key).collect()
+    }
+
+    /// Whether nothing is left but bytes of responses to be sent.
+    pub(super) fn only_ends(&self) -> bool {
+        self.connections.iter().all(|(_, each)| each.only_ends())
+    }
+
     /// When the next look is due; `u64::MAX` if never.
     pub(super) fn next_look(&self) -> u64 {
         self.next_look
@@ -97,7 +123,7 @@ impl Crowd {
     pub(super) fn most_dispensable(&self) -> Option<usize> {
         self.connections
             .iter()
-            .filter(|(_, each)| each.is_dispensable() && !each.queued)
+            .filter(|(_, each)| each.is_between_requests() && !each.queued)
             .min_by_key(|(_, each)| (!each.is_idle(), each.quiet_since))
             .map(|(key, _)| key)
     }

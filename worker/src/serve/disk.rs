@@ -13,7 +13,6 @@ const STEP: u64 = 1024 * 1024;
 pub(crate) struct Disk {
     pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
     pub(crate) slot: u32,
-    pub(crate) slots: u32,
     pub(crate) bound: u64,
 }
 
@@ -43,7 +42,7 @@ impl DiskShare {
 
     fn reserve(&mut self, more: u64) -> bool {
         let Some(cell) = self.disk.cell() else { return false };
-        let granted = self.disk.scoreboard.reserve_disk(cell, more, self.disk.bound, self.disk.slots as usize);
+        let granted = self.disk.scoreboard.reserve_disk(cell, more, self.disk.bound);
         if granted {
             self.reserved += more;
         }

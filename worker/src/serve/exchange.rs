@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 pub(super) use self::engine::{AtRest, Engine, Engines};
 use self::letters::Outgoing;
 pub(super) use self::woken::Woken;
+use super::budget::Permit;
 use super::chunks::ChunkReader;
 use super::head::{Framing, Head, decimal};
 use super::refusal::Refusal;
@@ -35,6 +36,7 @@ const PORTION: usize = 4;
 pub(super) struct Exchange {
     engine: Box<Engine>,
     wire: Rc<Wire>,
+    permit: Permit,
     phase: Phase,
     client_goes_on: bool,
     old: bool,
@@ -75,13 +77,14 @@ pub(super) enum Progress {
 
 impl Exchange {
     /// The bytes of `head` are at the front of what has arrived. `rested` is the connection's own machine, if it has
-    /// one.
+    /// one; `permit` comes back if the request is never served.
     pub(super) fn begin(
         engines: &Engines,
         rested: Option<AtRest>,
         wire: &Rc<Wire>,
         head: &Head,
         longest_body: u64,
+        permit: Permit,
     ) -> Exchange {
         let mut line = [0; LINE];
         let line_length = head.line.min(LINE);
@@ -98,6 +101,7 @@ impl Exchange {
         Exchange {
             engine: rested.and_then(AtRest::wake).unwrap_or_else(|| engines.make(wire)),
             wire: wire.clone(),
+            permit,
             phase: Phase::Head,
             client_goes_on: head.keep_alive,
             old: head.old,
@@ -105,6 +109,11 @@ impl Exchange {
             line,
             line_length,
         }
+    }
+
+    /// The handler begins.
+    pub(super) fn spend(&mut self) {
+        self.permit.spend();
     }
 
     /// The request line, cut to what a cell of the scoreboard keeps.

@@ -2,25 +2,32 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
 use super::{Held, Server, Stage};
 use crate::app::{App, Context, Request, Response};
 use crate::body::Body;
 use crate::clock;
+use crate::protocol::Why;
+use crate::scoreboard::Cell;
 use crate::log::{RequestId, speak_of};
 
 impl<A: App> Server<A> {
     /// Runs the application on one request.
     pub(super) fn serve(&mut self, key: usize, request: Request) {
+        // What the loop did since it looked at the clock is not this request's time.
+        self.now = clock::now();
+        if self.is_not_to_run(key) {
+            return;
+        }
+        self.make_way(key);
         let Some(connection) = self.crowd.get_mut(key) else {
             return;
         };
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let mut context = Context { worker: &self.worker, peer: connection.peer, served: self.served, id: id.clone() };
         self.served += 1;
-        // What the loop did since it looked at the clock is not this request's time.
-        self.now = clock::now();
         let begun = self.now;
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
@@ -29,16 +36,58 @@ impl<A: App> Server<A> {
         let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
         let response = presentable(answer, connection.line());
         self.now = clock::now();
+        self.pace.took(self.now.saturating_sub(begun));
         let deadline = begun.saturating_add(self.request_timeout);
-        let held = Held { key, serial: connection.serial, deadline };
+        let held = Held { key, serial: connection.serial, since: begun, deadline };
         let held = response.body().needs_the_application().then_some(held);
-        connection.respond(response, self.stage != Stage::Serving, &self.rules, self.now);
+        let leaving = matches!(self.stage, Stage::Leaving { .. });
+        connection.respond(response, leaving, &self.rules, self.now);
         self.held = held;
         if held.is_none() {
             self.end_request();
         }
         self.turn(key);
         self.let_go_if_sent();
+    }
+
+    /// A request whose client has gone is forgotten; one that has waited for too long is answered so.
+    fn is_not_to_run(&mut self, key: usize) -> bool {
+        let Some(connection) = self.crowd.get_mut(key) else {
+            return true;
+        };
+        if connection.is_forsaken(&self.rules) {
+            tracing::debug!(request = %String::from_utf8_lossy(connection.line()), "not run: its client has gone");
+            self.close(key);
+            self.note_in_cell(Cell::was_gone);
+            return true;
+        }
+        let is_late = connection.is_late(&self.rules, self.now);
+        if is_late {
+            tracing::debug!(request = %String::from_utf8_lossy(connection.line()), "not run: it waited too long");
+            let leaving = matches!(self.stage, Stage::Leaving { .. });
+            connection.respond(too_late(), leaving, &self.rules, self.now);
+            self.note_in_cell(Cell::was_late);
+            self.turn(key);
+        }
+        is_late
+    }
+
+    /// A request begins: whoever need not wait for its end is not made to.
+    fn make_way(&mut self, key: usize) {
+        if let Some(connection) = self.crowd.get_mut(key) {
+            connection.begin();
+        }
+        if self.rules.budget.is_over() && self.stage == Stage::Serving {
+            self.retire_because(Why::Requests);
+        } else if self.pace.is_slow() && self.has_siblings() {
+            self.give_away();
+        }
+    }
+
+    fn note_in_cell(&self, note: impl FnOnce(&Cell)) {
+        if let Some(cell) = self.cell() {
+            note(cell);
+        }
     }
 
     /// The application may produce a response for as long as a handler may run. Where it is the client that does not
@@ -93,6 +142,13 @@ fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]
             failure(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+/// Said instead of running what nobody may be waiting for any more.
+fn too_late() -> Response {
+    let mut response = failure(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// What the client sees of a handler's failure.

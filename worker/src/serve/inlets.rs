@@ -1,16 +1,18 @@
-//! The listeners of a worker: when they are waited for, and what comes out of them.
+//! Where connections come from, the listeners and the inbox: when they are waited for, and what comes out of them.
 //!
-//! They are shared with all workers of the pool and level-triggered: every free worker is told of a new connection,
-//! one gets it, the others find nothing. A worker that is not free does not wait for them, so no wake-up is lost on it.
+//! They are shared with all workers of the pool and level-triggered: every free worker is told of a connection, one gets
+//! it, the others find nothing. A worker that is not free does not wait for them, so no wake-up is lost on it.
 
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use crate::inbox::{Inbox, Parcel, Taken};
 use crate::scoreboard::Scoreboard;
 use crate::sys::accept::accept;
 use crate::sys::shared::Shared;
@@ -25,20 +27,34 @@ const COURTESY: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
     Open,
-    /// Only what the scoreboard's quota still allows.
+    /// Only what the scoreboard's quota still allows, and what is in the inbox.
     Quota,
     Shut,
 }
 
 pub(super) struct Inlets {
     listeners: Vec<OwnedFd>,
+    inbox: Option<Inbox>,
     door: Door,
+    /// Whether the kernel tells us of the listeners.
     waiting: bool,
+    /// Whether the kernel tells us of the inbox.
+    inbox_waiting: bool,
+    /// Whether the inbox was empty when it was last asked.
+    inbox_empty: bool,
     rests_until: u64,
     /// Whether the last connection that was offered was left to others.
     deferred: bool,
     scoreboard: Rc<Shared<Scoreboard>>,
-    first_token: u64,
+    tokens: Tokens,
+}
+
+/// What the events carry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tokens {
+    /// Those of listener `n`: this and `n`.
+    pub(super) first_listener: u64,
+    pub(super) inbox: u64,
 }
 
 /// What an attempt to take a connection in brought.
@@ -50,21 +66,76 @@ pub(super) enum Arrival {
 }
 
 impl Inlets {
-    /// Events of listener `n` carry `first_token + n`.
-    pub(super) fn new(listeners: Vec<OwnedFd>, scoreboard: Rc<Shared<Scoreboard>>, first_token: u64) -> Inlets {
-        Inlets { listeners, door: Door::Open, waiting: false, rests_until: 0, deferred: false, scoreboard, first_token }
+    pub(super) fn new(
+        listeners: Vec<OwnedFd>,
+        inbox: Option<Inbox>,
+        scoreboard: Rc<Shared<Scoreboard>>,
+        tokens: Tokens,
+    ) -> Inlets {
+        Inlets {
+            listeners,
+            inbox_empty: inbox.is_none(),
+            inbox,
+            door: Door::Open,
+            waiting: false,
+            inbox_waiting: false,
+            rests_until: 0,
+            deferred: false,
+            scoreboard,
+            tokens,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.listeners.len()
     }
 
-    pub(super) fn set_door(&mut self, door: Door) {
+    pub(super) fn set_door(&mut self, door: Door, epoll: &Epoll) {
         self.door = door;
         if door == Door::Shut {
+            // Others have the same sockets, so closing ours would not end their events.
+            self.wait_if(false, epoll, 0);
             // An address is free again once nobody holds its socket.
             self.listeners.clear();
         }
+    }
+
+    pub(super) fn has_inbox(&self) -> bool {
+        self.inbox.is_some()
+    }
+
+    /// Gives as many of these connections to the siblings as one message takes; how many it was.
+    pub(super) fn give(&self, parcels: &[Parcel<BorrowedFd<'_>>]) -> io::Result<usize> {
+        self.inbox.as_ref().ok_or(io::ErrorKind::Unsupported)?.give(parcels)
+    }
+
+    /// What siblings have left in one message.
+    pub(super) fn take_parcels(&mut self, room: &mut [u8], now: u64) -> Vec<Parcel<OwnedFd>> {
+        let Some(inbox) = self.inbox.as_ref().filter(|_| self.door != Door::Shut && now >= self.rests_until) else {
+            return Vec::new();
+        };
+        let taken = inbox.take(room);
+        self.inbox_empty = matches!(taken, Taken::Nothing);
+        match taken {
+            Taken::Parcels(parcels) => parcels,
+            Taken::Nothing => Vec::new(),
+            Taken::Broken(why, parcels) => {
+                tracing::error!(why, "connections were lost on their way from another worker");
+                self.rests_until = now + REST;
+                parcels
+            }
+        }
+    }
+
+    /// Whether there is room for so many more descriptors; if there is not, nothing is waited for for a while.
+    pub(super) fn can_hold(&mut self, descriptors: usize, now: u64) -> bool {
+        let Some(inbox) = &self.inbox else { return false };
+        let [end, _] = inbox.ends();
+        let probes: io::Result<Vec<OwnedFd>> = (0..descriptors).map(|_| end.try_clone_to_owned()).collect();
+        if probes.is_err() {
+            self.rests_until = now + REST;
+        }
+        probes.is_ok()
     }
 
     /// Whether anybody waits to be taken in.
@@ -74,35 +145,38 @@ impl Inlets {
         poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|waiting| waiting > 0)
     }
 
-    /// Whether any listener may still yield a connection.
+    /// Whether any connection may still come.
     pub(super) fn may_yield(&self) -> bool {
         match self.door {
             Door::Open => true,
-            Door::Quota => (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0),
+            Door::Quota => {
+                !self.inbox_empty || (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0)
+            }
             Door::Shut => false,
         }
     }
 
-    /// Waits for the listeners if `free`, and not otherwise. A draining worker does not wait for them, it asks.
+    /// Waits for connections if `free`, and not otherwise. A draining worker does not wait for listeners, it asks.
     pub(super) fn wait_if(&mut self, free: bool, epoll: &Epoll, now: u64) {
-        let wanted = free && self.door == Door::Open && now >= self.rests_until;
-        if wanted == self.waiting {
-            return;
-        }
+        let free = free && now >= self.rests_until;
         let mut done = true;
-        for (index, listener) in self.listeners.iter().enumerate() {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, self.first_token + index as u64);
-            match if wanted { epoll.add(listener, event) } else { epoll.delete(listener) } {
-                Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
-                Err(error) => {
-                    tracing::error!(%error, "cannot change whether a listener is waited for; it is tried again");
-                    done = false;
-                }
+        let wanted = free && self.door == Door::Open;
+        if wanted != self.waiting {
+            for (listener, token) in self.listeners.iter().zip(self.tokens.first_listener..) {
+                done &= watch(listener.as_fd(), token, wanted, epoll);
             }
+            self.waiting = if done { wanted } else { self.waiting };
         }
-        if done {
-            self.waiting = wanted;
-        } else {
+        let wanted = free && self.door != Door::Shut;
+        if wanted != self.inbox_waiting
+            && let Some(inbox) = &self.inbox
+        {
+            let [_, take] = inbox.ends();
+            let changed = watch(take, self.tokens.inbox, wanted, epoll);
+            self.inbox_waiting = if changed { wanted } else { self.inbox_waiting };
+            done &= changed;
+        }
+        if !done {
             self.rests_until = now + REST;
         }
     }
@@ -166,6 +240,18 @@ impl Inlets {
     fn give_quota_back(&self, index: usize) {
         if self.door == Door::Quota {
             self.scoreboard.return_quota(index);
+        }
+    }
+}
+
+/// Has the kernel tell us of connections here, or not any more; false if that could not be changed.
+fn watch(inlet: BorrowedFd<'_>, token: u64, wanted: bool, epoll: &Epoll) -> bool {
+    let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
+    match if wanted { epoll.add(inlet, event) } else { epoll.delete(inlet) } {
+        Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => true,
+        Err(error) => {
+            tracing::error!(%error, "cannot change whether a listener is waited for; it is tried again");
+            false
         }
     }
 }

@@ -3,14 +3,17 @@
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
 
+mod budget;
 mod chunks;
 mod connection;
 mod crowd;
 pub(crate) mod disk;
 mod exchange;
 mod handling;
+mod handover;
 mod head;
 mod inlets;
+mod pace;
 mod refusal;
 mod turns;
 mod upload;
@@ -26,18 +29,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit};
 
+use self::budget::Budget;
 use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::{Engines, Woken};
-use self::inlets::{Door, Inlets};
+use self::inlets::{Door, Inlets, Tokens};
+use self::pace::Pace;
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
 use crate::channel::{Channel, Received};
 use crate::clock;
-use crate::protocol::{Limits, Order, Report};
+use crate::inbox::Inbox;
+use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Order, Report, Why};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
 
@@ -49,6 +56,7 @@ const LAST_CHANCE: u64 = 200_000_000;
 /// Connections have tokens below this: serial number and place.
 const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
+const INBOX: u64 = u64::MAX - 2;
 const FIRST_LISTENER: u64 = u64::MAX - 1000;
 
 const MILLI: u64 = 1_000_000;
@@ -56,10 +64,13 @@ const MILLI: u64 = 1_000_000;
 /// What a worker serves with.
 pub(crate) struct Post {
     pub(crate) worker: Worker,
-    pub(crate) slots: u32,
     pub(crate) limits: Limits,
+    /// How many requests it may serve; `None`: any number.
+    pub(crate) max_requests: Option<u64>,
     pub(crate) scoreboard: Shared<Scoreboard>,
     pub(crate) listeners: Vec<OwnedFd>,
+    /// Where siblings leave and take connections, if there can be siblings.
+    pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
 }
@@ -68,8 +79,13 @@ pub(crate) struct Post {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
-    /// It leaves once what it holds, and what the quota gives it, is served; at `until` in any case, since without a
-    /// supervisor nobody else sees to it.
+    /// It leaves once its requests are served; its siblings get the rest.
+    Retiring {
+        /// Whether the supervisor knows that only bytes of responses are left to be sent.
+        only_sends: bool,
+    },
+    /// Nobody goes on. It leaves once what it holds, and what the quota and the inbox give it, is served; at `until` in
+    /// any case, since without a supervisor nobody else sees to it.
     Leaving {
         since: u64,
         until: u64,
@@ -81,6 +97,8 @@ enum Stage {
 struct Held {
     key: usize,
     serial: u32,
+    /// When the handler began.
+    since: u64,
     /// When the request's time is over.
     deadline: u64,
 }
@@ -88,12 +106,16 @@ struct Held {
 pub(crate) struct Server<A> {
     app: A,
     worker: Worker,
-    slots: u32,
     since: u64,
     served: u64,
     request_timeout: u64,
     max_connections: usize,
+    /// How many descriptors this process may have.
+    descriptors: usize,
+    /// How many connections are given in one message at most: siblings must have the descriptors for it.
+    batch: usize,
     rules: Rules,
+    pace: Pace,
     scratch: Scratch,
     scoreboard: Rc<Shared<Scoreboard>>,
     /// The way to the supervisor, if there is one.
@@ -106,6 +128,8 @@ pub(crate) struct Server<A> {
     relieves_again: u64,
     /// When the next complaint about missing room is due.
     complains_again: u64,
+    /// When connections are offered to the siblings again, if the inbox had no room for them.
+    gives_again: Option<u64>,
     inlets: Inlets,
     crowd: Crowd,
     /// Connections that can go on.
@@ -123,8 +147,9 @@ impl<A: App> Server<A> {
         epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
         let scoreboard = Rc::new(post.scoreboard);
-        let disk =
-            Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, slots: post.slots, bound: limits.body_disk };
+        let disk = Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, bound: limits.body_disk };
+        let descriptors = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.0).unwrap_or(usize::MAX);
+        let tokens = Tokens { first_listener: FIRST_LISTENER, inbox: INBOX };
         let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
         let rules = Rules {
             engines: Engines::new(longest_head),
@@ -140,18 +165,23 @@ impl<A: App> Server<A> {
             body_timeout: limits.body_timeout.saturating_mul(MILLI),
             send_timeout: limits.send_timeout.saturating_mul(MILLI),
             keep_alive_timeout: limits.keep_alive_timeout.saturating_mul(MILLI),
+            queue_timeout: Some(limits.queue_timeout.saturating_mul(MILLI)).filter(|timeout| *timeout > 0),
+            half_closed_is_gone: limits.half_close == HalfClose::Gone,
+            budget: Budget::new(post.max_requests),
         };
         Ok(Server {
             app,
             worker: post.worker,
-            slots: post.slots,
             since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             served: 0,
             request_timeout: limits.request_timeout.saturating_mul(MILLI),
             max_connections: limits.max_connections as usize,
+            descriptors,
+            batch: (descriptors / 8).clamp(1, MOST_DESCRIPTORS),
             rules,
+            pace: Pace::default(),
             scratch: scratch(),
-            inlets: Inlets::new(post.listeners, scoreboard.clone(), FIRST_LISTENER),
+            inlets: Inlets::new(post.listeners, post.inbox, scoreboard.clone(), tokens),
             scoreboard,
             channel: None,
             terminate: post.terminate,
@@ -159,6 +189,7 @@ impl<A: App> Server<A> {
             now: clock::now(),
             relieves_again: 0,
             complains_again: 0,
+            gives_again: None,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -188,7 +219,7 @@ impl<A: App> Server<A> {
         loop {
             // One moment for both: what one holds to be resting the other must not hold to be over.
             self.now = clock::now();
-            self.inlets.wait_if(self.is_free() && self.has_room(), &self.epoll, self.now);
+            self.inlets.wait_if(self.may_take(), &self.epoll, self.now);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
                 found => found?,
@@ -199,13 +230,15 @@ impl<A: App> Server<A> {
             }
             match self.stage {
                 Stage::Serving => self.relieve(),
-                Stage::Leaving { .. } => self.take_from_quota(),
+                Stage::Retiring { .. } => {}
+                Stage::Leaving { .. } => self.take_what_is_left(),
             }
             self.give_turns();
             self.break_off_if_overdue();
             if self.now >= self.crowd.next_look() {
                 self.look_at_deadlines();
             }
+            self.hand_over();
             if self.may_leave() {
                 return Ok(());
             }
@@ -223,11 +256,8 @@ impl<A: App> Server<A> {
         match event.data() {
             CHANNEL => self.obey(),
             TERMINATE => self.depart_on_signal(),
-            token if token >= FIRST_LISTENER => {
-                if self.is_free() && self.has_room() {
-                    self.take_in((token - FIRST_LISTENER) as usize);
-                }
-            }
+            INBOX => self.take_over(),
+            token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as usize),
             token => {
                 let flags = event.events();
                 let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
@@ -236,6 +266,9 @@ impl<A: App> Server<A> {
                 let writable = gone || flags.contains(EpollFlags::EPOLLOUT);
                 if let Some((key, connection)) = self.crowd.addressed(token) {
                     connection.wire.notice(readable, writable, half_closed);
+                    if gone {
+                        connection.wire.lose();
+                    }
                     self.enqueue(key);
                 }
             }
@@ -247,6 +280,7 @@ impl<A: App> Server<A> {
             let Some(channel) = &self.channel else { return };
             match channel.try_receive() {
                 Received::Message(Order::Drain, _) => self.leave(Door::Quota),
+                Received::Message(Order::Retire, _) => self.retire(),
                 Received::Message(order, _) => {
                     tracing::error!(?order, "this order is not for a worker")
                 }
@@ -274,20 +308,22 @@ impl<A: App> Server<A> {
     fn depart_on_signal(&mut self) {
         let mut bytes = [0; 16];
         while matches!((&self.terminate).read(&mut bytes), Ok(length) if length > 0) {}
-        if self.stage != Stage::Serving {
-            return;
+        if self.stage == Stage::Serving {
+            self.retire_because(Why::Signal);
         }
+    }
+
+    fn report(&self, report: &Report) {
         if let Some(channel) = &self.channel
-            && let Err(error) = channel.send(&Report::Leaving, &[])
+            && let Err(error) = channel.send(report, &[])
         {
-            tracing::error!(%error, "cannot tell the supervisor that this worker leaves");
+            tracing::error!(%error, ?report, "cannot tell the supervisor how far this worker is");
         }
-        self.leave(Door::Shut);
     }
 
     fn leave(&mut self, door: Door) {
-        self.inlets.set_door(door);
-        if self.stage == Stage::Serving {
+        self.inlets.set_door(door, &self.epoll);
+        if !matches!(self.stage, Stage::Leaving { .. }) {
             self.stage = Stage::Leaving { since: self.now, until: u64::MAX };
         }
         if self.held.is_none() {
@@ -296,18 +332,25 @@ impl<A: App> Server<A> {
     }
 
     fn may_leave(&self) -> bool {
-        let Stage::Leaving { since, until } = self.stage else {
-            return false;
+        let is_in_peace = match self.stage {
+            Stage::Serving => false,
+            Stage::Retiring { .. } => self.crowd.between_requests().is_empty(),
+            Stage::Leaving { until, .. } if self.now >= until => return true,
+            Stage::Leaving { since, .. } => {
+                let was_last_chance = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
+                was_last_chance && (self.rules.budget.is_over() || !self.inlets.may_yield())
+            }
         };
-        if self.now >= until {
-            return true;
-        }
-        let in_peace = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
-        in_peace && self.is_free() && self.waiting.is_empty() && !self.inlets.may_yield() && !self.crowd.is_engaged()
+        is_in_peace && self.is_free() && self.waiting.is_empty() && !self.crowd.is_engaged()
     }
 
     fn is_free(&self) -> bool {
         self.held.is_none()
+    }
+
+    /// Whether a connection could be served here.
+    fn may_take(&self) -> bool {
+        self.is_free() && self.has_room() && !self.rules.budget.is_used_up()
     }
 
     /// Whether this worker could serve newcomers, had it room for them.
@@ -323,8 +366,8 @@ impl<A: App> Server<A> {
     fn patience(&self) -> EpollTimeout {
         let now = self.now;
         let rest = self.inlets.rest(now);
-        let may_take = self.is_free() && self.has_room() && rest.is_none();
-        let asks_listeners = self.stage != Stage::Serving && may_take && self.inlets.may_yield();
+        let is_leaving = matches!(self.stage, Stage::Leaving { .. });
+        let asks_listeners = is_leaving && self.may_take() && rest.is_none() && self.inlets.may_yield();
         if !self.ready.is_empty() || asks_listeners {
             return EpollTimeout::ZERO;
         }
@@ -336,7 +379,7 @@ impl<A: App> Server<A> {
         if self.is_full() {
             until = until.min(self.relieves_again);
         }
-        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline));
+        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline)).min(self.gives_again.unwrap_or(u64::MAX));
         if until == u64::MAX {
             return EpollTimeout::NONE;
         }
@@ -354,7 +397,7 @@ impl<A: App> Server<A> {
     fn shown_state(&self) -> State {
         match self.stage {
             Stage::Serving => State::Idle,
-            Stage::Leaving { .. } => State::Draining,
+            Stage::Retiring { .. } | Stage::Leaving { .. } => State::Draining,
         }
     }
 

@@ -13,17 +13,19 @@ const RELIEF: u64 = 500_000_000;
 
 impl<A: App> Server<A> {
     pub(super) fn take_in(&mut self, listener: usize) {
+        if !self.may_take() {
+            return;
+        }
         // Connections stay where they were taken: a worker that was quick when many came would have too many for long.
-        let is_ahead = || self.scoreboard.has_freer(self.crowd.len(), self.slots);
-        if self.stage == Stage::Serving && is_ahead() && self.inlets.defer(self.now) {
+        if self.defers() {
             return;
         }
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
-                let wire = Wire::new(socket, self.scratch.clone());
+                let wire = Wire::new(socket, self.scratch.clone(), &[]);
                 let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
                 if let Some(cell) = self.cell() {
-                    cell.opened();
+                    cell.accepted();
                 }
                 self.enqueue(key);
             }
@@ -32,16 +34,21 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// At TERM: what the queues still hold is ours too.
-    pub(super) fn take_from_quota(&mut self) {
+    /// Whether a sibling that has less to do is given the time to take the next connection.
+    pub(super) fn defers(&mut self) -> bool {
+        let is_ahead = || self.scoreboard.has_freer(self.crowd.len());
+        self.stage == Stage::Serving && is_ahead() && self.inlets.defer(self.now)
+    }
+
+    /// At TERM: what the queues and the inbox still hold is ours too.
+    pub(super) fn take_what_is_left(&mut self) {
         if !self.has_room() {
             self.make_room();
         }
         for listener in 0..self.inlets.len() {
-            if self.is_free() && self.has_room() {
-                self.take_in(listener);
-            }
+            self.take_in(listener);
         }
+        self.take_over();
     }
 
     /// Somebody has to go before anybody can be taken in.

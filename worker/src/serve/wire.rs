@@ -13,8 +13,11 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use nix::errno::Errno;
+use nix::libc::POLLRDHUP;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
+use crate::sys::silence::silence;
 use crate::sys::unsent::unsent;
 
 pub(super) use self::port::Port;
@@ -38,6 +41,7 @@ pub(super) struct Wire {
     readable: Cell<bool>,
     writable: Cell<bool>,
     half_closed: Cell<bool>,
+    lost: Cell<bool>,
     ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -62,14 +66,16 @@ pub(super) enum Fill {
 }
 
 impl Wire {
-    pub(super) fn new(socket: OwnedFd, scratch: Scratch) -> Wire {
+    /// `leftover` is what has arrived already.
+    pub(super) fn new(socket: OwnedFd, scratch: Scratch, leftover: &[u8]) -> Wire {
         Wire {
             socket,
             scratch,
-            inbound: RefCell::default(),
+            inbound: RefCell::new(leftover.into()),
             readable: Cell::new(true),
             writable: Cell::new(true),
             half_closed: Cell::new(false),
+            lost: Cell::new(false),
             ended: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
@@ -88,6 +94,28 @@ impl Wire {
         self.half_closed.set(self.half_closed.get() || half_closed);
         self.readable.set(self.readable.get() || readable);
         self.writable.set(self.writable.get() || writable);
+    }
+
+    /// The kernel says that the connection is broken, or closed by the client as a whole.
+    pub(super) fn lose(&self) {
+        self.lost.set(true);
+    }
+
+    /// Whether nobody is there any more to be answered, as far as is known without asking the kernel.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    /// Whether the client has said that it sends nothing more, or is gone. Asks the kernel.
+    pub(super) fn is_half_closed(&self) -> bool {
+        // Asked for this alone, the kernel says nothing else but that the connection is broken.
+        let mut looked_at = [PollFd::new(self.socket.as_fd(), PollFlags::from_bits_retain(POLLRDHUP))];
+        self.half_closed.get() || poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|found| found > 0)
+    }
+
+    /// For how long the client has sent nothing, in nanoseconds; 0 where the kernel does not know. Asks it.
+    pub(super) fn silence(&self) -> u64 {
+        silence(&self.socket).map_or(0, |millis| millis.saturating_mul(1_000_000))
     }
 
     /// Reads once into what has arrived.

@@ -10,5 +10,6 @@ pub(crate) mod environment;
 pub(crate) mod fork;
 pub mod shared;
 pub(crate) mod signal;
+pub(crate) mod silence;
 pub(crate) mod title;
 pub(crate) mod unsent;

@@ -125,7 +125,7 @@ impl Daemon {
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
                     self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: id, slot, life }, reason));
                 }
-                Received::Message(report @ (Report::Ready | Report::Leaving), _) => {
+                Received::Message(report @ (Report::Ready | Report::Leaving { .. } | Report::Draining), _) => {
                     tracing::warn!(pool = %self.name(id), ?report, "this report is not a template's");
                 }
                 Received::Nothing => return,
@@ -192,7 +192,10 @@ impl Daemon {
             let who = worker.who;
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
-                Received::Message(Report::Leaving, _) => self.events.push_back(Event::WorkerLeaving(who)),
+                Received::Message(Report::Leaving { .. }, _) => self.events.push_back(Event::WorkerLeaving(who)),
+                Received::Message(Report::Draining, _) => {
+                    tracing::debug!(pool = %self.name(id), worker = slot, "only responses are left to be sent");
+                }
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
                 }

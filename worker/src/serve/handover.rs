@@ -1,0 +1,132 @@
+//! Connections change hands: given to the siblings through the pool's inbox, and taken from it.
+//!
+//! What is given is between requests: a socket, its leftover, and what is known of it. It is given when this worker
+//! retires, when it may take up no further request, and before it is not free for long: so nobody loses a connection
+//! because a worker leaves, and nobody waits for this worker whom another could serve.
+
+use std::os::fd::AsFd;
+
+use super::connection::Connection;
+use super::inlets::Door;
+use super::pace::SLOW;
+use super::wire::Wire;
+use super::{Server, Stage};
+use crate::app::App;
+use crate::inbox::Parcel;
+use crate::protocol::{Report, Why};
+
+/// How soon it is tried again, in nanoseconds, when the inbox has no room.
+const AGAIN: u64 = 20_000_000;
+
+impl<A: App> Server<A> {
+    /// Leaves, unasked, for this reason.
+    pub(super) fn retire_because(&mut self, why: Why) {
+        self.report(&Report::Leaving { why });
+        self.retire();
+    }
+
+    /// The siblings go on with what can be handed over. Where there are none to be had, all of it ends here.
+    pub(super) fn retire(&mut self) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        if !self.inlets.has_inbox() {
+            self.leave(Door::Shut);
+            return;
+        }
+        self.inlets.set_door(Door::Shut, &self.epoll);
+        self.stage = Stage::Retiring { only_sends: false };
+        if self.is_free() {
+            self.settle();
+        }
+        self.hand_over();
+    }
+
+    /// Gives away what this worker is not to keep, if there is such, and says so once nothing but responses is left.
+    pub(super) fn hand_over(&mut self) {
+        let is_retiring = matches!(self.stage, Stage::Retiring { .. });
+        let is_out = self.rules.budget.has_refused() || self.rules.budget.is_used_up();
+        let is_blocked = self.held.is_some_and(|held| self.now >= held.since.saturating_add(SLOW));
+        let wanted = is_retiring || is_out || (is_blocked && self.has_siblings()) || self.gives_again.is_some();
+        if wanted && self.gives_again.is_none_or(|again| self.now >= again) {
+            self.gives_again = None;
+            if !self.give_away() {
+                self.gives_again = Some(self.now + AGAIN);
+                // Until then they go on here, as far as they may.
+                self.crowd.between_requests().into_iter().for_each(|key| self.enqueue(key));
+            }
+        }
+        if self.stage == (Stage::Retiring { only_sends: false }) && self.only_sends() {
+            self.stage = Stage::Retiring { only_sends: true };
+            self.report(&Report::Draining);
+        }
+    }
+
+    /// Gives the connections that are between requests to the siblings, each its share. False if some are left for want
+    /// of room.
+    pub(super) fn give_away(&mut self) -> bool {
+        let keys = self.crowd.between_requests();
+        let share = keys.len().div_ceil(self.scoreboard.slots().max(1)).clamp(1, self.batch);
+        keys.chunks(share).all(|keys| self.give(keys))
+    }
+
+    fn give(&mut self, mut keys: &[usize]) -> bool {
+        while !keys.is_empty() {
+            let connections: Vec<&Connection> = keys.iter().filter_map(|key| self.crowd.get(*key)).collect();
+            let parcels: Vec<_> = connections.iter().filter_map(|each| parcel(each)).collect();
+            let given = match self.inlets.give(&parcels) {
+                Ok(given) => given,
+                Err(error) => {
+                    tracing::debug!(%error, "the inbox takes no connections at the moment");
+                    return false;
+                }
+            };
+            for key in &keys[..given] {
+                if let Some(connection) = self.crowd.forget(*key, &self.epoll)
+                    && let Some(cell) = self.cell()
+                {
+                    let (received, sent) = connection.wire.traffic();
+                    cell.handed_over(received, sent);
+                }
+            }
+            keys = &keys[given..];
+        }
+        true
+    }
+
+    /// Takes what the siblings have left in one message.
+    pub(super) fn take_over(&mut self) {
+        if !self.may_take() || self.defers() {
+            return;
+        }
+        // Descriptors for which there is no room are lost on their way in.
+        if self.crowd.len() >= self.descriptors / 2 && !self.inlets.can_hold(2 * self.batch, self.now) {
+            self.make_room();
+            return;
+        }
+        let parcels = self.inlets.take_parcels(&mut self.scratch.borrow_mut(), self.now);
+        for Parcel { socket, label, leftover } in parcels {
+            let wire = Wire::new(socket, self.scratch.clone(), &leftover);
+            let make = |serial| Connection::taken_over(wire, label, serial, &self.rules, self.now);
+            let key = self.crowd.insert(make);
+            if let Some(cell) = self.cell() {
+                cell.taken_over();
+            }
+            self.enqueue(key);
+        }
+    }
+
+    /// Whether anybody else could go on with a connection.
+    pub(super) fn has_siblings(&self) -> bool {
+        self.scoreboard.slots() > 1
+    }
+
+    fn only_sends(&self) -> bool {
+        self.is_free() && self.waiting.is_empty() && self.crowd.len() > 0 && self.crowd.only_ends()
+    }
+}
+
+fn parcel(connection: &Connection) -> Option<Parcel<std::os::fd::BorrowedFd<'_>>> {
+    let label = connection.label()?;
+    Some(Parcel { socket: connection.wire.as_fd(), label, leftover: connection.wire.inbound().to_vec() })
+}
