@@ -7,6 +7,7 @@ mod boot;
 mod browser;
 mod configuration;
 mod fuzz;
+mod handover;
 mod http;
 mod limits;
 mod listeners;

@@ -156,7 +156,9 @@ impl Inbox {
         let parcels: Vec<_> = entries.into_iter().map_while(|entry| parcel(entry, &mut descriptors)).collect();
         match parcels.len() == promised && whole {
             true => Taken::Parcels(parcels),
-            false => Taken::Broken(format!("only {} of {promised} connections could be received", parcels.len()), parcels),
+            false => {
+                Taken::Broken(format!("only {} of {promised} connections could be received", parcels.len()), parcels)
+            }
         }
     }
 }

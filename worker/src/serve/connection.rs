@@ -221,7 +221,8 @@ impl Connection {
                     return None;
                 }
                 let (engines, longest) = (&rules.engines, rules.bounds.longest);
-                let exchange = Exchange::begin(engines, rested.take(), &self.wire, &head, longest, rules.budget.permit());
+                let exchange =
+                    Exchange::begin(engines, rested.take(), &self.wire, &head, longest, rules.budget.permit());
                 self.stage = Stage::Exchange(Box::new(exchange));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None

@@ -9,9 +9,9 @@ use super::{Held, Server, Stage};
 use crate::app::{App, Context, Request, Response};
 use crate::body::Body;
 use crate::clock;
+use crate::log::{RequestId, speak_of};
 use crate::protocol::Why;
 use crate::scoreboard::Cell;
-use crate::log::{RequestId, speak_of};
 
 impl<A: App> Server<A> {
     /// Runs the application on one request.
@@ -111,6 +111,7 @@ impl<A: App> Server<A> {
         let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
         if !sends {
             self.held = None;
+            self.ready.extend(self.postponed.drain(..));
             self.now = clock::now();
             self.end_request();
         }

@@ -149,9 +149,7 @@ impl Inlets {
     pub(super) fn may_yield(&self) -> bool {
         match self.door {
             Door::Open => true,
-            Door::Quota => {
-                !self.inbox_empty || (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0)
-            }
+            Door::Quota => !self.inbox_empty || (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0),
             Door::Shut => false,
         }
     }

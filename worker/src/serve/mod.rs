@@ -37,7 +37,7 @@ use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::{Engines, Woken};
 use self::inlets::{Door, Inlets, Tokens};
-use self::pace::Pace;
+use self::pace::{Pace, SLOW};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
@@ -134,6 +134,8 @@ pub(crate) struct Server<A> {
     crowd: Crowd,
     /// Connections that can go on.
     ready: VecDeque<usize>,
+    /// Connections that could go on if a response did not hold this worker: they are left to the siblings.
+    postponed: Vec<usize>,
     /// Whole requests that wait for the worker to be free.
     waiting: VecDeque<(usize, u32, Box<Request>)>,
     /// The response that the application itself is still producing.
@@ -192,6 +194,7 @@ impl<A: App> Server<A> {
             gives_again: None,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
+            postponed: Vec::new(),
             waiting: VecDeque::new(),
             held: None,
             stage: Stage::Serving,
@@ -379,7 +382,11 @@ impl<A: App> Server<A> {
         if self.is_full() {
             until = until.min(self.relieves_again);
         }
-        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline)).min(self.gives_again.unwrap_or(u64::MAX));
+        if let Some(Held { since, deadline, .. }) = self.held {
+            let gives = Some(since.saturating_add(SLOW)).filter(|gives| self.has_siblings() && now < *gives);
+            until = until.min(deadline).min(gives.unwrap_or(u64::MAX));
+        }
+        until = until.min(self.gives_again.unwrap_or(u64::MAX));
         if until == u64::MAX {
             return EpollTimeout::NONE;
         }

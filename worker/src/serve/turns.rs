@@ -90,10 +90,17 @@ impl<A: App> Server<A> {
             let Some(key) = self.ready.pop_front() else {
                 break;
             };
-            if let Some(connection) = self.crowd.get_mut(key) {
-                connection.queued = false;
-                self.turn(key);
+            let is_held = self.held.is_some() && self.has_siblings();
+            let Some(connection) = self.crowd.get_mut(key) else {
+                continue;
+            };
+            if is_held && connection.is_between_requests() {
+                // A request that is read here is served here, however long that takes.
+                self.postponed.push(key);
+                continue;
             }
+            connection.queued = false;
+            self.turn(key);
         }
         self.let_go_if_sent();
         while self.is_free() {

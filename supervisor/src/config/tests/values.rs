@@ -31,6 +31,9 @@ header_timeout = "5s"
 body_timeout = "6s"
 send_timeout = "7s"
 keep_alive_timeout = "1h30m"
+max_requests = 1000
+queue_timeout = "3s"
+half_close = "gone"
 max_header = "1KiB"
 max_body = "0B"
 body_memory = "3MiB"
@@ -53,6 +56,9 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         body_timeout: Duration::from_secs(6),
         send_timeout: Duration::from_secs(7),
         keep_alive_timeout: Duration::from_secs(5_400),
+        max_requests: 1000,
+        queue_timeout: Duration::from_secs(3),
+        half_close: ratoon_worker::protocol::HalfClose::Gone,
         max_header: 1024,
         max_body: 0,
         body_memory: 3 << 20,
