@@ -8,6 +8,7 @@ mod browser;
 mod configuration;
 mod control;
 mod fuzz;
+mod handover;
 mod http;
 mod limits;
 mod listeners;

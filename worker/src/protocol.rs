@@ -44,7 +44,7 @@ pub enum Order {
     /// To a worker: your siblings go on. Finish the requests you have, give them every connection that is between
     /// requests, then leave.
     Retire,
-    /// To a worker: this listener, by its place, is given up. Serve what the scoreboard's quota says is queued there.
+    /// To a worker: this listener is given up. Serve what the scoreboard's quota says is queued there, then close it.
     Close {
         /// Its place.
         listener: u32,
@@ -122,7 +122,7 @@ pub struct Charter {
     pub pool: String,
     /// The generation's number.
     pub generation: u32,
-    /// The places of the listeners, in the order in which they come with Load.
+    /// The places of the listeners, by which the scoreboard knows them, in the order in which they come with Load.
     pub listeners: Vec<u32>,
     /// `[pool.NAME.settings]`.
     pub settings: serde_json::Value,

@@ -86,9 +86,7 @@ impl Pool {
                 let workers = self.workers.unwrap_or(middle);
                 Headcount { workers, min_workers, max_workers, min_spare, max_spare, ..rest }
             }
-            Scaling::Ondemand => {
-                Headcount { workers: 0, min_workers: 0, max_workers, max_spare: max_workers, ..rest }
-            }
+            Scaling::Ondemand => Headcount { workers: 0, min_workers: 0, max_workers, max_spare: max_workers, ..rest },
         }
     }
 

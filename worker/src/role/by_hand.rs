@@ -57,7 +57,7 @@ fn begin<A: App>() -> Result<Server<A>> {
         limits: Limits::default(),
         max_requests: None,
         scoreboard,
-        listeners: vec![listener.into()],
+        listeners: vec![(0, listener.into())],
         inbox: None,
         terminate: listen_for_term()?,
     };

@@ -39,7 +39,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, max_requests } = seat;
-    let Charter { pool, generation, limits, .. } = loaded.charter;
+    let Charter { pool, generation, listeners, limits, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     // 3. A name of its own, in `ps` and in every line of the log.
@@ -63,7 +63,7 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             limits,
             max_requests,
             scoreboard: loaded.scoreboard,
-            listeners: loaded.listeners,
+            listeners: listeners.into_iter().zip(loaded.listeners).collect(),
             inbox: Some(loaded.inbox),
             terminate,
         };

@@ -111,6 +111,7 @@ impl<A: App> Server<A> {
         let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
         if !sends {
             self.held = None;
+            self.ready.extend(self.postponed.drain(..));
             self.now = clock::now();
             self.end_request();
         }

@@ -37,7 +37,7 @@ use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::{Engines, Woken};
 use self::inlets::{Door, Inlets, Tokens};
-use self::pace::Pace;
+use self::pace::{Pace, SLOW};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
@@ -68,7 +68,8 @@ pub(crate) struct Post {
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
     pub(crate) scoreboard: Shared<Scoreboard>,
-    pub(crate) listeners: Vec<OwnedFd>,
+    /// With their places in the scoreboard.
+    pub(crate) listeners: Vec<(u32, OwnedFd)>,
     /// Where siblings leave and take connections, if there can be siblings.
     pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
@@ -134,6 +135,8 @@ pub(crate) struct Server<A> {
     crowd: Crowd,
     /// Connections that can go on.
     ready: VecDeque<usize>,
+    /// Connections that could go on if a response did not hold this worker: they are left to the siblings.
+    postponed: Vec<usize>,
     /// Whole requests that wait for the worker to be free.
     waiting: VecDeque<(usize, u32, Box<Request>)>,
     /// The response that the application itself is still producing.
@@ -192,6 +195,7 @@ impl<A: App> Server<A> {
             gives_again: None,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
+            postponed: Vec::new(),
             waiting: VecDeque::new(),
             held: None,
             stage: Stage::Serving,
@@ -257,7 +261,7 @@ impl<A: App> Server<A> {
             CHANNEL => self.obey(),
             TERMINATE => self.depart_on_signal(),
             INBOX => self.take_over(),
-            token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as usize),
+            token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as u32),
             token => {
                 let flags = event.events();
                 let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
@@ -281,6 +285,7 @@ impl<A: App> Server<A> {
             match channel.try_receive() {
                 Received::Message(Order::Drain, _) => self.leave(Door::Quota),
                 Received::Message(Order::Retire, _) => self.retire(),
+                Received::Message(Order::Close { listener }, _) => self.inlets.close(listener),
                 Received::Message(order, _) => {
                     tracing::error!(?order, "this order is not for a worker")
                 }
@@ -379,7 +384,11 @@ impl<A: App> Server<A> {
         if self.is_full() {
             until = until.min(self.relieves_again);
         }
-        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline)).min(self.gives_again.unwrap_or(u64::MAX));
+        if let Some(Held { since, deadline, .. }) = self.held {
+            let gives = Some(since.saturating_add(SLOW)).filter(|gives| self.has_siblings() && now < *gives);
+            until = until.min(deadline).min(gives.unwrap_or(u64::MAX));
+        }
+        until = until.min(self.gives_again.unwrap_or(u64::MAX)).min(self.inlets.looks_again(now));
         if until == u64::MAX {
             return EpollTimeout::NONE;
         }
