@@ -37,6 +37,7 @@ pub mod channel;
 #[doc(hidden)]
 pub mod clock;
 mod error;
+mod last_words;
 #[doc(hidden)]
 pub mod log;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::log;
+use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
 pub const VERSION: u32 = 1;
@@ -36,6 +37,15 @@ pub enum Order {
         slot: u32,
         /// Its life, already written in the slot's cell.
         life: u64,
+    },
+    /// To a template: have somebody who shares your layout name the addresses in a worker's last words, and log them.
+    Name {
+        /// The worker's place.
+        slot: u32,
+        /// Its process, which may be dead.
+        pid: i32,
+        /// What it said.
+        words: LastWords,
     },
     /// To a worker: serve what you hold and what is queued for you, then leave.
     Drain,
@@ -77,6 +87,8 @@ pub enum Report {
     },
     /// A worker takes requests.
     Ready,
+    /// A worker's request has run beyond its deadline, and its last words are in its cell. Sent from a signal handler.
+    Overran,
     /// A worker was asked by a signal to leave, and will.
     Leaving,
 }

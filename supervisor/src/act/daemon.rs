@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use ratoon_worker::clock;
 
 use super::notify::Manager;
-use super::pool::{Pool, Template, Worker};
+use super::pool::{Pool, SOFT_STEP, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
 use crate::config::Config;
@@ -94,6 +94,7 @@ impl Daemon {
             for event in &found[..count] {
                 self.translate(Token::unpack(event.data()));
             }
+            self.ask_for_last_words();
             self.find_overdue();
             if self.deciding.wake_at().is_some_and(|wanted| wanted <= now()) {
                 self.events.push_back(Event::Ticked);
@@ -142,8 +143,10 @@ impl Daemon {
         let now = now();
         let known = self.pressed().map(|(_, _, deadline)| deadline);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
-        let possible = possible.map(|pool| now.after(pool.config.request_timeout).after(pool.config.kill_grace));
-        let Some(until) = known.chain(possible).chain(self.deciding.wake_at()).min() else {
+        let possible =
+            possible.map(|pool| now.after(pool.config.request_timeout).after(pool.config.kill_grace.min(SOFT_STEP)));
+        let soft = self.pools.iter().flat_map(|pool| pool.workers.values().map(|worker| pool.soft_deadline(worker)));
+        let Some(until) = known.chain(soft.flatten()).chain(possible).chain(self.deciding.wake_at()).min() else {
             return EpollTimeout::NONE;
         };
         let millis = until.since(now).as_nanos().div_ceil(1_000_000);

@@ -14,12 +14,15 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::protocol::{CHANNEL, Charter, Limits, Order, VERSION};
-use ratoon_worker::scoreboard::{Scoreboard, State};
+use ratoon_worker::scoreboard::{Cell, Scoreboard, State};
 use ratoon_worker::sys::shared::Shared;
 
 use super::listener::Listener;
 use crate::config;
 use crate::decide::event::{Generation, TemplateRef, Time, WorkerRef};
+
+/// How long after its deadline a worker is asked for its last words.
+pub(super) const SOFT_STEP: Duration = Duration::from_millis(250);
 
 /// A pool's sockets, scoreboard and processes.
 pub(super) struct Pool {
@@ -49,6 +52,8 @@ pub(super) struct Worker {
     pub(super) channel: Option<Channel>,
     /// `None` until the template has announced it, and again once it is reaped.
     pub(super) process: Option<Pid>,
+    /// The deadline that it has been told has passed; 0 if none.
+    pub(super) told_overdue: u64,
 }
 
 impl Pool {
@@ -133,7 +138,7 @@ impl Pool {
         if let Some(cell) = self.scoreboard.cell(who.slot) {
             cell.assign(who.life, deadline.0);
         }
-        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None });
+        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None, told_overdue: 0 });
         let template = self.template.as_ref().and_then(|template| template.channel.as_ref());
         let channel = template.ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life };
@@ -143,6 +148,26 @@ impl Pool {
     /// The worker that has this life, if it is the present one of its slot.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
         self.workers.get_mut(&who.slot).filter(|worker| worker.who == who)
+    }
+
+    /// When this worker is asked for its last words: a moment after the deadline of a request, for whoever waits for a
+    /// database until that very deadline. `None` if it has been asked, or if nothing presses.
+    pub(super) fn soft_deadline(&self, worker: &Worker) -> Option<Time> {
+        let cell = self.scoreboard.cell(worker.who.slot).filter(|cell| cell.life() == worker.who.life)?;
+        let deadline = cell.deadline();
+        let is_news = deadline != 0 && deadline != worker.told_overdue && cell.state() == State::Busy;
+        (is_news && worker.process.is_some()).then(|| Time(deadline).after(SOFT_STEP))
+    }
+
+    /// Has the template turn a worker's last words into a line of the log; where there is none, they are logged as they
+    /// are.
+    pub(super) fn order_names(&self, slot: u32, pid: Pid) {
+        let Some(words) = self.scoreboard.cell(slot).and_then(Cell::last_words) else { return };
+        let channel = self.template.as_ref().and_then(|template| template.channel.as_ref());
+        let order = Order::Name { slot, pid: pid.as_raw(), words };
+        if !channel.is_some_and(|channel| channel.send(&order, &[]).is_ok()) {
+            tracing::error!(pool = %self.config.name, worker = slot, pid = pid.as_raw(), ?order, "last words");
+        }
     }
 
     /// Nothing is left of this worker: its slot is clear.

@@ -2,5 +2,6 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod inherited;
+pub(crate) mod overdue;
 pub(crate) mod queue;
 pub(crate) mod wait;

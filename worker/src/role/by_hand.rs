@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
@@ -53,7 +54,7 @@ fn begin<A: App>() -> Result<Server<A>> {
         slots: 1,
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
-        scoreboard: Shared::create("ratoon-by-hand")?,
+        scoreboard: Rc::new(Shared::create("ratoon-by-hand")?),
         listeners: vec![listener.into()],
         terminate: listen_for_term()?,
     };

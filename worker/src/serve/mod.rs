@@ -36,10 +36,10 @@ use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
 use crate::channel::{Channel, Received};
-use crate::clock;
 use crate::protocol::{Limits, Order, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
+use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
@@ -58,7 +58,7 @@ pub(crate) struct Post {
     pub(crate) worker: Worker,
     pub(crate) slots: u32,
     pub(crate) limits: Limits,
-    pub(crate) scoreboard: Shared<Scoreboard>,
+    pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
     pub(crate) listeners: Vec<OwnedFd>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
@@ -122,7 +122,7 @@ impl<A: App> Server<A> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
-        let scoreboard = Rc::new(post.scoreboard);
+        let scoreboard = post.scoreboard;
         let disk =
             Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, slots: post.slots, bound: limits.body_disk };
         let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
@@ -174,6 +174,7 @@ impl<A: App> Server<A> {
     pub(crate) fn report_for_duty(&mut self, channel: Channel) -> std::io::Result<()> {
         self.epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         channel.send(&Report::Ready, &[])?;
+        last_words::report_to(Some(&channel));
         self.channel = Some(channel);
         Ok(())
     }
@@ -264,6 +265,7 @@ impl<A: App> Server<A> {
     }
 
     fn hang_up(&mut self) {
+        last_words::report_to(None::<&Channel>);
         self.channel = None;
         self.leave(Door::Shut);
         if let Stage::Leaving { until, .. } = &mut self.stage {

@@ -5,10 +5,13 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod accept;
+pub(crate) mod alternate_stack;
+pub(crate) mod caught;
 pub(crate) mod descriptor;
 pub(crate) mod environment;
 pub(crate) mod fork;
 pub mod shared;
 pub(crate) mod signal;
 pub(crate) mod title;
+pub(crate) mod trace;
 pub(crate) mod unsent;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use ratoon_worker::channel::Received;
 use ratoon_worker::protocol::{Report, VERSION};
+use ratoon_worker::scoreboard::Cell;
 
 use super::{Daemon, now};
 use crate::act::pool::{Pool, Worker};
@@ -16,6 +17,7 @@ use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
 use crate::decide::event::{self, Event, Exit, PoolId, Stop, WorkerRef};
 use crate::decide::lifecycle::State;
+use crate::sys;
 use crate::sys::wait;
 
 /// How many messages of one process are read before everybody else has had a turn.
@@ -78,7 +80,14 @@ impl Daemon {
     }
 
     fn lose_worker(&mut self, id: PoolId, slot: u32, exit: Exit) {
-        if let Some(worker) = self.pools.get_mut(id.0 as usize).and_then(|pool| pool.workers.get_mut(&slot)) {
+        let Some(pool) = self.pools.get_mut(id.0 as usize) else { return };
+        let words = pool.scoreboard.cell(slot).and_then(Cell::last_words);
+        if let Some(pid) = pool.workers.get(&slot).and_then(|worker| worker.process)
+            && words.is_some_and(|words| words.why.is_fatal())
+        {
+            pool.order_names(slot, pid);
+        }
+        if let Some(worker) = pool.workers.get_mut(&slot) {
             worker.process = None;
             self.events.push_back(Event::WorkerDied(worker.who, exit));
         }
@@ -125,7 +134,7 @@ impl Daemon {
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
                     self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: id, slot, life }, reason));
                 }
-                Received::Message(report @ (Report::Ready | Report::Leaving), _) => {
+                Received::Message(report @ (Report::Ready | Report::Leaving | Report::Overran), _) => {
                     tracing::warn!(pool = %self.name(id), ?report, "this report is not a template's");
                 }
                 Received::Nothing => return,
@@ -192,6 +201,13 @@ impl Daemon {
             let who = worker.who;
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
+                Received::Message(Report::Overran, _) => {
+                    if let Some(pid) = worker.process
+                        && let Some(pool) = self.pools.get(id.0 as usize)
+                    {
+                        pool.order_names(slot, pid);
+                    }
+                }
                 Received::Message(Report::Leaving, _) => self.events.push_back(Event::WorkerLeaving(who)),
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
@@ -210,6 +226,23 @@ impl Daemon {
                         worker.channel = None;
                     }
                     return;
+                }
+            }
+        }
+    }
+
+    /// Tells the workers whose request is overdue.
+    pub(super) fn ask_for_last_words(&mut self) {
+        let now = now();
+        for pool in &mut self.pools {
+            let is_due = |worker: &&Worker| pool.soft_deadline(worker).is_some_and(|moment| moment <= now);
+            let due: Vec<u32> = pool.workers.values().filter(is_due).map(|worker| worker.who.slot).collect();
+            for slot in due {
+                let deadline = pool.scoreboard.cell(slot).map_or(0, Cell::deadline);
+                if let Some(worker) = pool.workers.get_mut(&slot) {
+                    worker.told_overdue = deadline;
+                    // One that cannot be told is dying, and its death is.
+                    let _ = worker.process.map(sys::overdue::tell);
                 }
             }
         }
