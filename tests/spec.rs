@@ -8,6 +8,7 @@ mod browser;
 mod configuration;
 mod fuzz;
 mod http;
+mod last_words;
 mod limits;
 mod listeners;
 mod load;

@@ -4,7 +4,6 @@
 //! What the worker loaded after its own fork is not known here: then the address stands for itself.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use backtrace::Symbol;
 use nix::sys::resource::{Resource, setrlimit};
@@ -28,7 +27,7 @@ pub(crate) fn limit() {
 
 /// Writes the line.
 pub(crate) fn log(words: &LastWords) {
-    let running = words.request.as_ref().map(|_| format!("{:?}", Duration::from_millis(words.running)));
+    let running = words.request.as_ref().map(|_| format!("{:.3}s", words.running as f64 / 1000.0));
     let request = words.request.as_deref();
     let (why, fault, backtrace) = (words.why.to_string(), words.why.detail(), backtrace(words));
     tracing::error!(request, running, why, fault, backtrace, "last words");
