@@ -52,8 +52,25 @@ pub(super) struct Worker {
     pub(super) channel: Option<Channel>,
     /// `None` until the template has announced it, and again once it is reaped.
     pub(super) process: Option<Pid>,
-    /// The deadline that it has been told has passed; 0 if none.
-    pub(super) told_overdue: u64,
+    pub(super) asked: Asked,
+}
+
+/// Whether a worker has been asked for its last words, and about which deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Never,
+    Lately(u64),
+    /// And has spoken: once for each time it was asked.
+    Answered(u64),
+}
+
+impl Asked {
+    fn about(self) -> Option<u64> {
+        match self {
+            Asked::Never => None,
+            Asked::Lately(deadline) | Asked::Answered(deadline) => Some(deadline),
+        }
+    }
 }
 
 impl Pool {
@@ -138,7 +155,7 @@ impl Pool {
         if let Some(cell) = self.scoreboard.cell(who.slot) {
             cell.assign(who.life, deadline.0);
         }
-        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None, told_overdue: 0 });
+        self.workers.insert(who.slot, Worker { who, channel: Some(ours), process: None, asked: Asked::Never });
         let template = self.template.as_ref().and_then(|template| template.channel.as_ref());
         let channel = template.ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life };
@@ -155,7 +172,7 @@ impl Pool {
     pub(super) fn soft_deadline(&self, worker: &Worker) -> Option<Time> {
         let cell = self.scoreboard.cell(worker.who.slot).filter(|cell| cell.life() == worker.who.life)?;
         let deadline = cell.deadline();
-        let is_news = deadline != 0 && deadline != worker.told_overdue && cell.state() == State::Busy;
+        let is_news = deadline != 0 && worker.asked.about() != Some(deadline) && cell.state() == State::Busy;
         (is_news && worker.process.is_some()).then(|| Time(deadline).after(SOFT_STEP))
     }
 

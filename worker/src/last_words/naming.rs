@@ -3,7 +3,9 @@
 //!
 //! What the worker loaded after its own fork is not known here: then the address stands for itself.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use backtrace::Symbol;
 use nix::sys::resource::{Resource, setrlimit};
@@ -19,6 +21,38 @@ const SHOWN: (usize, usize) = (20, 10);
 const MACHINERY: [&str; 8] =
     ["ratoon_worker::", "<ratoon_worker::", "std::", "core::", "<core::", "<alloc::", "__rust", "_start"];
 
+/// How many namings there may be in how long: each takes up to a second of a CPU, and crashes can come with every
+/// request.
+const BUDGET: (usize, Duration) = (10, Duration::from_secs(10));
+
+/// The namings of late, as the template remembers them.
+#[derive(Debug, Default)]
+pub(crate) struct Budget(VecDeque<Instant>);
+
+/// What is to be done about addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Say what is there.
+    Sought,
+    /// Print them: there have been too many.
+    Spared,
+}
+
+impl Budget {
+    /// What is to be done about the next ones.
+    pub(crate) fn spend(&mut self, now: Instant) -> Names {
+        let (most, within) = BUDGET;
+        while self.0.front().is_some_and(|earlier| now.duration_since(*earlier) >= within) {
+            self.0.pop_front();
+        }
+        if self.0.len() >= most {
+            return Names::Spared;
+        }
+        self.0.push_back(now);
+        Names::Sought
+    }
+}
+
 /// Sees to it that this process ends, whatever it meets.
 pub(crate) fn limit() {
     alarm::set(LONGEST);
@@ -26,21 +60,23 @@ pub(crate) fn limit() {
 }
 
 /// Writes the line.
-pub(crate) fn log(words: &LastWords) {
+pub(crate) fn log(words: &LastWords, names: Names) {
     let running = words.request.as_ref().map(|_| format!("{:.3}s", words.running as f64 / 1000.0));
     let request = words.request.as_deref();
-    let (why, fault, backtrace) = (words.why.to_string(), words.why.detail(), backtrace(words));
+    let (why, fault, backtrace) = (words.why.to_string(), words.why.detail(), backtrace(words, names));
     tracing::error!(request, running, why, fault, backtrace, "last words");
 }
 
 /// `0: innermost (file.rs:12) < 1: its caller (file.rs:34) < …`
-fn backtrace(words: &LastWords) -> String {
+fn backtrace(words: &LastWords, sought: Names) -> String {
     let mut names: Vec<String> = Vec::new();
     for (place, address) in words.addresses.iter().enumerate() {
         // All but the first are places to return to, one beyond the call: `resolve` takes that into account.
         let address = if place == 0 { address.saturating_add(1) } else { *address };
         let before = names.len();
-        backtrace::resolve(std::ptr::without_provenance_mut(address as usize), |symbol| names.push(name(symbol)));
+        if sought == Names::Sought {
+            backtrace::resolve(std::ptr::without_provenance_mut(address as usize), |symbol| names.push(name(symbol)));
+        }
         if names.len() == before {
             names.push(format!("{:#x}", words.addresses[place]));
         }
@@ -92,6 +128,15 @@ fn list(names: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_sought_for_a_burst_and_again_when_time_has_passed() {
+        let (mut budget, begin) = (Budget::default(), Instant::now());
+        let (most, within) = BUDGET;
+        assert!((0..most).all(|_| budget.spend(begin) == Names::Sought));
+        assert_eq!(budget.spend(begin + within / 2), Names::Spared);
+        assert_eq!(budget.spend(begin + within), Names::Sought);
+    }
 
     #[test]
     fn a_list_says_once_what_calls_itself_and_leaves_out_the_middle_of_what_is_too_long() {

@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,9 +17,9 @@ use nix::unistd::{Pid, pipe2};
 use super::worker::{self, Loaded};
 use crate::app::{App, Settings};
 use crate::channel::{Channel, Received};
-use crate::last_words::naming;
+use crate::last_words::naming::{self, Budget};
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
-use crate::scoreboard::{LastWords, Scoreboard};
+use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
 use crate::sys::shared::Shared;
 use crate::sys::{descriptor, environment, signal, title};
@@ -144,6 +145,7 @@ type Template<A> = Option<(Loaded<A>, Channel)>;
 
 /// Forks on order until the supervisor hangs up.
 fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
+    let mut budget = Budget::default();
     loop {
         let Some((_, channel)) = template else {
             return Ok(());
@@ -169,7 +171,9 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
             Received::Message(Order::Name { slot, pid, words }, _) => {
                 let proof = prove_single()?;
                 flush();
-                if let Err(error) = fork_namer(&proof, template, slot, pid, &words) {
+                let names = budget.spend(Instant::now());
+                let log = || naming::log(&words, names);
+                if let Err(error) = fork_namer(&proof, template, slot, pid, log) {
                     tracing::error!(worker = slot, %error, ?words, "nobody could be forked to name addresses");
                 }
             }
@@ -227,7 +231,7 @@ fn fork_namer<A: App>(
     template: &mut Template<A>,
     slot: u32,
     pid: i32,
-    words: &LastWords,
+    log: impl FnOnce(),
 ) -> std::result::Result<(), Errno> {
     let middle = child(proof, || {
         let namer = child(proof, || {
@@ -239,7 +243,7 @@ fn fork_namer<A: App>(
                 title::set(proof, &format!("ratoon: {} namer", charter.pool));
                 log::speak_as(worker::speaker(&charter.pool, slot, charter.generation, pid));
             }
-            naming::log(words);
+            log();
             0
         });
         namer.map_or_else(|errno| errno as i32, |_| 0)

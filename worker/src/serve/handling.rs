@@ -30,8 +30,8 @@ impl<A: App> Server<A> {
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
-        let wire = connection.wire.clone();
-        let answer = catch_unwind(AssertUnwindSafe(|| ask(&mut self.app, request, &mut context, &wire)));
+        let client = &connection.wire;
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(&mut self.app, request, &mut context, client)));
         let told = last_words::end();
         let response = presentable(answer, connection.line());
         self.now = clock::now();

@@ -12,7 +12,7 @@ use ratoon_worker::protocol::{Report, VERSION};
 use ratoon_worker::scoreboard::Cell;
 
 use super::{Daemon, now};
-use crate::act::pool::{Pool, Worker};
+use crate::act::pool::{Asked, Pool, Worker};
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
 use crate::decide::event::{self, Event, Exit, PoolId, Stop, WorkerRef};
@@ -202,10 +202,11 @@ impl Daemon {
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
                 Received::Message(Report::Overran, _) => {
-                    if let Some(pid) = worker.process
-                        && let Some(pool) = self.pools.get(id.0 as usize)
-                    {
-                        pool.order_names(slot, pid);
+                    if let (Asked::Lately(deadline), Some(pid)) = (worker.asked, worker.process) {
+                        worker.asked = Asked::Answered(deadline);
+                        if let Some(pool) = self.pools.get(id.0 as usize) {
+                            pool.order_names(slot, pid);
+                        }
                     }
                 }
                 Received::Message(Report::Leaving, _) => self.events.push_back(Event::WorkerLeaving(who)),
@@ -240,7 +241,7 @@ impl Daemon {
             for slot in due {
                 let deadline = pool.scoreboard.cell(slot).map_or(0, Cell::deadline);
                 if let Some(worker) = pool.workers.get_mut(&slot) {
-                    worker.told_overdue = deadline;
+                    worker.asked = Asked::Lately(deadline);
                     // One that cannot be told is dying, and its death is.
                     let _ = worker.process.map(sys::overdue::tell);
                 }
