@@ -182,7 +182,7 @@ impl Pool {
         let Some(words) = self.scoreboard.cell(slot).and_then(Cell::last_words) else { return };
         let channel = self.template.as_ref().and_then(|template| template.channel.as_ref());
         let order = Order::Name { slot, pid: pid.as_raw(), words };
-        if !channel.is_some_and(|channel| channel.send(&order, &[]).is_ok()) {
+        if channel.is_none_or(|channel| channel.send(&order, &[]).is_err()) {
             tracing::error!(pool = %self.config.name, worker = slot, pid = pid.as_raw(), ?order, "last words");
         }
     }

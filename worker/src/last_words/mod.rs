@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::AcqRel, Ord
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
-use nix::unistd::getpid;
+use nix::unistd::{getpid, write};
 
 use crate::clock;
 use crate::scoreboard::{Cell, Scoreboard, State, Why};
@@ -112,7 +112,13 @@ pub(crate) fn on_overdue(caught: Caught) {
 
 /// In a signal handler: this process is about to die of the signal.
 pub(crate) fn on_crash(caught: Caught) {
-    let Some(Speaker { cell, .. }) = Speaker::present() else { return };
+    let Some(Speaker { cell, .. }) = Speaker::present() else {
+        if caught.is_stack_overflow() {
+            // What a template's `load` would otherwise die of without a reason.
+            let _ = write(std::io::stderr(), b"ratoon-worker: the stack is used up\n");
+        }
+        return;
+    };
     let signal = caught.signal;
     let why = match caught.fault {
         _ if caught.is_stack_overflow() => Why::StackOverflow(signal),
@@ -159,6 +165,7 @@ fn stand(caught: Caught, add: &dyn Fn(usize)) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::protocol::Report;
