@@ -10,6 +10,7 @@ mod control;
 mod fuzz;
 mod handover;
 mod http;
+mod last_words;
 mod limits;
 mod listeners;
 mod load;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::log;
+use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
 pub const VERSION: u32 = 1;
@@ -38,6 +39,15 @@ pub enum Order {
         life: u64,
         /// How many requests it may serve, at least 1; `None`: any number.
         max_requests: Option<u64>,
+    },
+    /// To a template: have somebody who shares your layout name the addresses in a worker's last words, and log them.
+    Name {
+        /// The worker's place.
+        slot: u32,
+        /// Its process, which may be dead.
+        pid: i32,
+        /// What it said.
+        words: LastWords,
     },
     /// To a worker: the pool stops. Serve what you hold, what is queued for you and what is in the inbox, then leave.
     Drain,
@@ -87,6 +97,8 @@ pub enum Report {
     },
     /// A worker takes requests.
     Ready,
+    /// A worker's request has run beyond its deadline, and its last words are in its cell. Sent from a signal handler.
+    Overran,
     /// A worker takes nothing more and leaves, without having been ordered to.
     Leaving {
         /// Why.

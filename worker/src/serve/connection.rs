@@ -191,6 +191,11 @@ impl Connection {
         }
     }
 
+    /// The client has been answered by others, and waits for nothing more.
+    pub(super) fn hang_up(&mut self, now: u64) {
+        self.begin_to_linger(now);
+    }
+
     /// Its deadline has passed.
     pub(super) fn expire(&mut self, now: u64) -> Wish {
         let slow = |why| Refusal::new(http::StatusCode::REQUEST_TIMEOUT, why);

@@ -42,11 +42,11 @@ use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
 use crate::channel::{Channel, Received};
-use crate::clock;
 use crate::inbox::Inbox;
 use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Order, Report, Why};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
+use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
@@ -67,7 +67,7 @@ pub(crate) struct Post {
     pub(crate) limits: Limits,
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
-    pub(crate) scoreboard: Shared<Scoreboard>,
+    pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
     /// With their places in the scoreboard.
     pub(crate) listeners: Vec<(u32, OwnedFd)>,
     /// Where siblings leave and take connections, if there can be siblings.
@@ -149,7 +149,7 @@ impl<A: App> Server<A> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
-        let scoreboard = Rc::new(post.scoreboard);
+        let scoreboard = post.scoreboard;
         let disk = Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, bound: limits.body_disk };
         let descriptors = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.0).unwrap_or(usize::MAX);
         let tokens = Tokens { first_listener: FIRST_LISTENER, inbox: INBOX };
@@ -209,6 +209,7 @@ impl<A: App> Server<A> {
     pub(crate) fn report_for_duty(&mut self, channel: Channel) -> std::io::Result<()> {
         self.epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         channel.send(&Report::Ready, &[])?;
+        last_words::report_to(Some(&channel));
         self.channel = Some(channel);
         Ok(())
     }
@@ -303,6 +304,7 @@ impl<A: App> Server<A> {
     }
 
     fn hang_up(&mut self) {
+        last_words::report_to(None::<&Channel>);
         self.channel = None;
         self.leave(Door::Shut);
         if let Stage::Leaving { until, .. } = &mut self.stage {

@@ -111,6 +111,9 @@ impl Daemon {
 
     fn lose_worker(&mut self, who: WorkerRef, exit: Exit) {
         let exit = self.exit_of(exit);
+        if let Some(pool) = self.pool(who.pool) {
+            pool.name_fatal_words(who);
+        }
         if let Some(worker) = self.worker(who) {
             worker.process = None;
             self.events.push_back(Event::WorkerDied(who, exit));
@@ -168,7 +171,10 @@ impl Daemon {
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
                     self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: who.pool, slot, life }, reason));
                 }
-                Received::Message(report @ (Report::Ready | Report::Leaving { .. } | Report::Draining), _) => {
+                Received::Message(
+                    report @ (Report::Ready | Report::Overran | Report::Leaving { .. } | Report::Draining),
+                    _,
+                ) => {
                     tracing::warn!(pool = %self.name(who.pool), ?report, "this report is not a template's");
                 }
                 Received::Nothing => return,
@@ -241,6 +247,11 @@ impl Daemon {
             };
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
+                Received::Message(Report::Overran, _) => {
+                    if let Some(pool) = self.pool(who.pool) {
+                        pool.name_last_words(who);
+                    }
+                }
                 Received::Message(Report::Leaving { why }, _) => {
                     let why = match why {
                         Why::Requests => Farewell::Requests,
