@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::log;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
