@@ -1,9 +1,10 @@
 //! `max_requests`: no worker serves more, and nobody notices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use super::{ask_over_new_connections, ask_over_one_connection, counted, server_of};
@@ -83,6 +84,27 @@ fn a_worker_whose_last_request_is_an_upload_under_way_gives_its_other_connection
     uploads[0].send(b"world");
     assert_eq!(uploads[0].response().text(), "helloworld");
     assert_eq!(uploads[0].get("/hello").status, 200);
+}
+
+/// More requests arrive at the same time than their worker may serve: it takes up none too many.
+#[test]
+fn uploads_that_arrive_at_the_same_time_are_counted_in_when_their_heads_are_read() {
+    let (ratoon, door) = Door::tcp("workers = 1\nmax_requests = 2\n");
+    let worker = ratoon.ready_workers("web", 1)[0];
+    let mut clients: Vec<Client> = (0..6).map(|_| door.connect().unwrap()).collect();
+    eventually("it has them all", SOON, || (counted(&ratoon, |cell| cell.connections.into()) == 6).then_some(()));
+    kill(worker, Signal::SIGSTOP).unwrap();
+    for client in &mut clients {
+        client.send(b"GET /whoami HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
+    }
+    kill(worker, Signal::SIGCONT).unwrap();
+    eventually("it gives the others away", SOON, || (counted(&ratoon, |cell| cell.handed_over) == 4).then_some(()));
+    clients.iter_mut().for_each(|client| client.send(b"world"));
+    let mut shares = BTreeMap::<i32, u32>::new();
+    for client in &mut clients {
+        *shares.entry(super::pid_in(client.try_response()).unwrap().as_raw()).or_default() += 1;
+    }
+    assert_eq!(shares.into_values().collect::<Vec<_>>(), [2, 2, 2]);
 }
 
 /// A request that was counted in and never came does not count.

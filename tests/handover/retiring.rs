@@ -120,7 +120,7 @@ fn an_upload_under_way_is_served_by_the_worker_that_leaves_and_its_connection_go
 
 #[test]
 fn a_response_that_is_leaving_keeps_only_its_own_connection() {
-    let (ratoon, door) = Door::tcp("workers = 2\nsend_timeout = \"1h\"\n");
+    let (ratoon, door) = Door::tcp("workers = 2\nsend_timeout = \"1h\"\n[log]\nlevel = \"debug\"\n");
     let mut slow = door.connect().unwrap();
     let old = server_of(&mut slow);
     slow.send(b"GET /bytes?n=50000000 HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -130,6 +130,7 @@ fn a_response_that_is_leaving_keeps_only_its_own_connection() {
         assert_ne!(server_of(&mut door.connect().unwrap()), old);
     }
     assert!(process::is_alive(old), "its client still reads");
+    ratoon.logged("only responses are left to be sent", &[]);
     assert_eq!(slow.response().body.len(), 50_000_000);
     assert_ne!(server_of(&mut slow), old);
     ratoon.logged("gone", &[("pid", old.as_raw().into()), ("cause", "retired".into())]);

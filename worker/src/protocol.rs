@@ -11,7 +11,7 @@ use crate::log;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -54,6 +54,8 @@ pub enum Order {
     /// To a worker: your siblings go on. Finish the requests you have, give them every connection that is between
     /// requests, then leave.
     Retire,
+    /// To a template or a worker: from now on standard error is the file that this brings.
+    Reopen,
     /// To a worker: this listener is given up. Serve what the scoreboard's quota says is queued there, then close it.
     Close {
         /// Its place.

@@ -136,7 +136,7 @@ impl Pool {
             self.editions.retain(|each, _| *each == edition);
             let closed = self.sockets.conclude(&self.config, &self.scoreboard);
             for place in closed {
-                self.tell_workers(&Order::Close { listener: place });
+                self.tell_workers(&Order::Close { listener: place }, &[]);
             }
         }
     }
@@ -191,13 +191,21 @@ impl Pool {
         self.sockets.stop_listening(&self.config.name, &self.scoreboard);
     }
 
-    fn tell_workers(&self, order: &Order) {
-        for worker in self.workers.values() {
-            if let Some(channel) = &worker.channel
-                && let Err(error) = channel.send(order, &[])
-            {
-                tracing::warn!(pool = %self.config.name, worker = worker.who.slot, %error, "cannot tell a worker: {order:?}");
-            }
+    /// Tells every template and every worker.
+    pub(super) fn tell_everybody(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        let templates = self.templates.values().filter_map(|template| template.channel.as_ref());
+        templates.for_each(|channel| self.tell(channel, order, descriptors));
+        self.tell_workers(order, descriptors);
+    }
+
+    fn tell_workers(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        let workers = self.workers.values().filter_map(|worker| worker.channel.as_ref());
+        workers.for_each(|channel| self.tell(channel, order, descriptors));
+    }
+
+    fn tell(&self, channel: &Channel, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        if let Err(error) = channel.send(order, descriptors) {
+            tracing::warn!(pool = %self.config.name, %error, ?order, "somebody cannot be told");
         }
     }
 }

@@ -183,6 +183,7 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                     tracing::error!(worker = slot, %error, ?words, "nobody could be forked to name addresses");
                 }
             }
+            Received::Message(Order::Reopen, descriptors) => log::file::adopt(descriptors),
             Received::End => return Ok(()),
             other => {
                 return Err(Error::msg(format!("a template takes orders to fork and to name, and this was {other:?}")));

@@ -70,8 +70,8 @@ impl<A: App> Server<A> {
         };
         if connection.is_forsaken(&self.rules) {
             tracing::debug!(request = %String::from_utf8_lossy(connection.line()), "not run: its client has gone");
-            self.close(key);
             self.note_in_cell(Cell::was_gone);
+            self.close(key);
             return true;
         }
         let is_late = connection.is_late(&self.rules, self.now);

@@ -1,4 +1,4 @@
-//! A worker's loop: waits, takes connections in, runs one request at a time, lets the rest drain, and leaves when told.
+//! A worker's loop: waits, takes connections in, runs one request at a time, lets the rest drain, and leaves in time.
 //!
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
@@ -13,6 +13,7 @@ mod handling;
 mod handover;
 mod head;
 mod inlets;
+mod leaving;
 mod pace;
 mod refusal;
 mod turns;
@@ -20,7 +21,6 @@ mod upload;
 mod wire;
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,23 +36,21 @@ use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::{Engines, Woken};
-use self::inlets::{Door, Inlets, Tokens};
+use self::inlets::{Inlets, Tokens};
+use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
-use crate::channel::{Channel, Received};
+use crate::channel::Channel;
 use crate::inbox::Inbox;
-use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Order, Report, Why};
+use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
 use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
-/// How long a draining worker keeps idle connections, in nanoseconds: a request may be on its way over one of them.
-const LAST_CHANCE: u64 = 200_000_000;
-
 /// Connections have tokens below this: serial number and place.
 const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
@@ -278,77 +276,6 @@ impl<A: App> Server<A> {
                 }
             }
         }
-    }
-
-    fn obey(&mut self) {
-        loop {
-            let Some(channel) = &self.channel else { return };
-            match channel.try_receive() {
-                Received::Message(Order::Drain, _) => self.leave(Door::Quota),
-                Received::Message(Order::Retire, _) => self.retire(),
-                Received::Message(Order::Close { listener }, _) => self.inlets.close(listener),
-                Received::Message(order, _) => {
-                    tracing::error!(?order, "this order is not for a worker")
-                }
-                Received::Nothing => return,
-                Received::Nonsense(what) => {
-                    tracing::error!(what, "the supervisor does not make sense: serving what is here, then leaving");
-                    self.hang_up();
-                }
-                Received::End => {
-                    tracing::warn!("the supervisor is gone: serving what is here, then leaving");
-                    self.hang_up();
-                }
-            }
-        }
-    }
-
-    fn hang_up(&mut self) {
-        last_words::report_to(None::<&Channel>);
-        self.channel = None;
-        self.leave(Door::Shut);
-        if let Stage::Leaving { until, .. } = &mut self.stage {
-            *until = self.now.saturating_add(self.request_timeout);
-        }
-    }
-
-    fn depart_on_signal(&mut self) {
-        let mut bytes = [0; 16];
-        while matches!((&self.terminate).read(&mut bytes), Ok(length) if length > 0) {}
-        if self.stage == Stage::Serving {
-            self.retire_because(Why::Signal);
-        }
-    }
-
-    fn report(&self, report: &Report) {
-        if let Some(channel) = &self.channel
-            && let Err(error) = channel.send(report, &[])
-        {
-            tracing::error!(%error, ?report, "cannot tell the supervisor how far this worker is");
-        }
-    }
-
-    fn leave(&mut self, door: Door) {
-        self.inlets.set_door(door, &self.epoll);
-        if !matches!(self.stage, Stage::Leaving { .. }) {
-            self.stage = Stage::Leaving { since: self.now, until: u64::MAX };
-        }
-        if self.held.is_none() {
-            self.settle();
-        }
-    }
-
-    fn may_leave(&self) -> bool {
-        let is_in_peace = match self.stage {
-            Stage::Serving => false,
-            Stage::Retiring { .. } => self.crowd.between_requests().is_empty(),
-            Stage::Leaving { until, .. } if self.now >= until => return true,
-            Stage::Leaving { since, .. } => {
-                let was_last_chance = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
-                was_last_chance && (self.rules.budget.is_over() || !self.inlets.may_yield())
-            }
-        };
-        is_in_peace && self.is_free() && self.waiting.is_empty() && !self.crowd.is_engaged()
     }
 
     fn is_free(&self) -> bool {

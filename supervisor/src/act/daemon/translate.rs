@@ -57,10 +57,9 @@ impl Daemon {
                 // Where there is a terminal, every change of its size sends it.
                 Signal::SIGWINCH if has_terminal() => {}
                 Signal::SIGWINCH => self.events.push_back(Event::WorkersUnwanted),
+                Signal::SIGUSR1 => self.events.push_back(Event::LogMoved),
                 Signal::SIGUSR2 => self.events.push_back(Event::UpgradeWanted),
-                other => {
-                    tracing::warn!(signal = %other, "this version does nothing on this signal")
-                }
+                other => tracing::debug!(signal = %other, "nobody knows what this signal means"),
             }
         }
     }
