@@ -1,8 +1,5 @@
 //! Promised: "what was accepted or queued when it is told to stop is served; then it is gone".
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,38 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use serde_json::Value;
 
-use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
+use crate::harness::{Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
 
 const NOBODY: [Value; 0] = [];
-
-/// How clients reach a supervisor.
-enum Door {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl Door {
-    fn connect(&self) -> io::Result<Client> {
-        match self {
-            Door::Tcp(address) => Client::try_connect(*address),
-            Door::Unix(path) => Client::connect_unix(path),
-        }
-    }
-}
-
-/// A supervisor of the sample application, reached over TCP.
-fn over_tcp(lines: &str) -> (Ratoon, Door) {
-    let ratoon = Ratoon::serving(&format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{lines}"));
-    let door = Door::Tcp(ratoon.address());
-    (ratoon, door)
-}
-
-/// The same over a Unix socket.
-fn over_unix(lines: &str) -> (Ratoon, Door) {
-    let ratoon = Ratoon::serving(&format!("[pool.web]\nlisten = [\"unix:DIR/web\"]\n{lines}"));
-    let door = Door::Unix(ratoon.directory().join("web"));
-    (ratoon, door)
-}
 
 /// Twenty requests that take `millis` each wait for two workers when the signal comes.
 #[track_caller]
@@ -68,16 +36,16 @@ fn assert_all_twenty_are_answered((mut ratoon, door): (Ratoon, Door), signal: Si
 fn after_term_twenty_queued_requests_are_answered_over_tcp_and_over_a_unix_socket() {
     let lines = "workers = 2\nstop_timeout = \"30s\"\n";
     std::thread::scope(|scope| {
-        scope.spawn(|| assert_all_twenty_are_answered(over_tcp(lines), Signal::SIGTERM, 1000));
-        scope.spawn(|| assert_all_twenty_are_answered(over_unix(lines), Signal::SIGTERM, 1000));
+        scope.spawn(|| assert_all_twenty_are_answered(Door::tcp(lines), Signal::SIGTERM, 1000));
+        scope.spawn(|| assert_all_twenty_are_answered(Door::unix(lines), Signal::SIGTERM, 1000));
     });
 }
 
 /// "QUIT is the same."
 #[test]
 fn after_quit_twenty_queued_requests_are_answered_as_well() {
-    assert_all_twenty_are_answered(over_tcp("workers = 2\n"), Signal::SIGQUIT, 50);
-    assert_all_twenty_are_answered(over_unix("workers = 2\n"), Signal::SIGQUIT, 50);
+    assert_all_twenty_are_answered(Door::tcp("workers = 2\n"), Signal::SIGQUIT, 50);
+    assert_all_twenty_are_answered(Door::unix("workers = 2\n"), Signal::SIGQUIT, 50);
 }
 
 /// What one connection came to: when its request was sent, if it could be, and all that came back.
@@ -133,12 +101,12 @@ fn keep_connecting(door: &Door, over: &AtomicBool, outcomes: &Mutex<Vec<Outcome>
 
 #[test]
 fn clients_that_keep_connecting_over_tcp_do_not_delay_the_end() {
-    assert_newcomers_do_not_delay_the_end(over_tcp);
+    assert_newcomers_do_not_delay_the_end(Door::tcp);
 }
 
 #[test]
 fn clients_that_keep_connecting_over_a_unix_socket_do_not_delay_the_end() {
-    assert_newcomers_do_not_delay_the_end(over_unix);
+    assert_newcomers_do_not_delay_the_end(Door::unix);
 }
 
 /// A supervisor whose only other worker is in a request, to be ended by making the file `go`.
@@ -277,7 +245,7 @@ fn a_worker_that_is_killed_during_a_stop_is_not_replaced() {
 /// "A Unix socket is removed at the end."
 #[test]
 fn the_file_of_a_unix_socket_goes_with_the_supervisor() {
-    let (mut ratoon, _) = over_unix("workers = 1\n");
+    let (mut ratoon, _) = Door::unix("workers = 1\n");
     let path = ratoon.directory().join("web");
     assert!(path.exists());
     ratoon.signal(Signal::SIGTERM);

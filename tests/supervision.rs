@@ -219,14 +219,16 @@ fn every_line_about_a_worker_names_pool_slot_generation_and_pid() {
     let ratoon = Ratoon::serving(&format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{keys}"));
     ratoon.ready_workers("web", 3);
     assert_eq!(get(ratoon.address(), "/panic").status, 500);
-    for fatal in ["/crash?how=abort", "/sleep?ms=3600000"] {
-        assert!(Client::connect(ratoon.address()).try_get(fatal).is_err());
+    for (fatal, told) in [("/crash?how=abort", Some(500)), ("/sleep?ms=3600000", None)] {
+        let answer = Client::connect(ratoon.address()).try_get(fatal);
+        assert_eq!(answer.ok().map(|answer| answer.status), told);
         ratoon.logged("died", &[("request", format!("GET {fatal} HTTP/1.1").into())]);
     }
     kill(ratoon.ready_workers("web", 3)[0], Signal::SIGTERM).unwrap();
     ratoon.logged("gone", &[]);
     ratoon.ready_workers("web", 3);
-    let about_workers = ["ready", "killing", "died", "gone", "begins", "the handler panicked"];
+    ratoon.logged("last words", &[]);
+    let about_workers = ["ready", "killing", "died", "gone", "begins", "the handler panicked", "last words"];
     let lines = ratoon.lines();
     for line in &lines {
         let about_one = !line["worker"].is_null() || about_workers.iter().any(|message| line["message"] == *message);

@@ -147,7 +147,7 @@ fn crash(how: &str) -> Result<Response> {
         "exit" => std::process::exit(3),
         "stack" => answer(TEXT, exhaust_the_stack(0).to_string()),
         "segfault" => {
-            // The signal of a wild pointer, without one. The first finds the handler that Rust has for stack
+            // The signal of a wild pointer, without one. By hand, the first finds the handler that Rust has for stack
             // overflows, which looks, and lets the next one through.
             for _ in 0..2 {
                 raise(Signal::SIGSEGV)?;

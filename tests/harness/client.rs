@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// How long a client waits for the next byte.
@@ -176,6 +177,21 @@ impl Client {
                 Err(_) => return Some(std::mem::take(&mut self.arrived)),
             }
         }
+    }
+
+    /// Ends the connection without a farewell: over TCP it is reset.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        }
+    }
+
+    /// Waits until a response has begun to arrive.
+    #[track_caller]
+    pub fn await_response(&mut self) {
+        let mut byte = [0];
+        assert_eq!(self.read(&mut byte).unwrap(), 1);
+        self.put_back(&byte);
     }
 
     /// Whether the server closes the connection, with nothing unread, before our patience is over.

@@ -3,6 +3,7 @@
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
 pub mod client;
+pub mod door;
 pub mod fixture;
 pub mod process;
 
@@ -23,6 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
+pub use door::Door;
 
 /// The program under test.
 pub const RATOON: &str = env!("CARGO_BIN_EXE_ratoon");

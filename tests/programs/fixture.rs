@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode, exit, id};
 use std::thread::{panicking, sleep, spawn};
 use std::time::Duration;
 
+use nix::sys::signal::SigSet;
 use ratoon_worker::http::header::CONTENT_LENGTH;
 use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settings, Worker};
 use serde::Deserialize;
@@ -91,7 +92,7 @@ impl App for Fixture {
             return echo(request, context);
         }
         tracing::info!(word, "begins");
-        match answer(&word)? {
+        match answer(&word, context)? {
             Some(response) => Ok(response),
             None => self.act(&word).map(|outcome| Response::new(outcome.into())),
         }
@@ -122,7 +123,7 @@ fn echo(mut request: Request, context: &Context) -> Result<Response> {
 }
 
 /// The answer a word asks for, if it asks for one.
-fn answer(word: &str) -> Result<Option<Response>> {
+fn answer(word: &str, context: &mut Context) -> Result<Option<Response>> {
     Ok(match word.split(':').collect::<Vec<_>>()[..] {
         // No body, and the length that one would have had.
         ["unsent", status, length] => {
@@ -133,6 +134,15 @@ fn answer(word: &str) -> Result<Option<Response>> {
         }
         // So many bytes, from a reader that panics when it is dropped.
         ["brittle", length] => Some(Response::new(Body::reader(Brittle { left: length.parse()? }))),
+        // A megabyte, so that something of it leaves, and then what this word leads to.
+        ["then", deed] => Some(Response::new(Body::reader(Then { deed: deed.into(), left: 1 << 20 }))),
+        // So many milliseconds of sleep, allowed for beforehand.
+        ["extended", time] => {
+            let time = Duration::from_millis(time.parse()?);
+            context.extend_deadline(time * 4);
+            sleep(time);
+            Some(Response::new("extended".into()))
+        }
         _ => None,
     })
 }
@@ -156,6 +166,63 @@ impl Drop for Brittle {
     }
 }
 
+struct Then {
+    deed: String,
+    left: usize,
+}
+
+impl Read for Then {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            ruin(&self.deed);
+        }
+        let length = buffer.len().min(self.left);
+        buffer[..length].fill(b't');
+        self.left -= length;
+        Ok(length)
+    }
+}
+
+/// What ends a worker, if it is the end of one.
+fn ruin(word: &str) {
+    match word {
+        "abort" => std::process::abort(),
+        "spin" => spin_for_ever(),
+        "segfault" => drop(wild::follow_a_wild_pointer()),
+        "overflow" => drop(exhaust_the_stack(0)),
+        "deaf" => {
+            SigSet::all().thread_block().expect("every signal can be blocked");
+            spin_for_ever();
+        }
+        _ => {}
+    }
+}
+
+#[inline(never)]
+fn spin_for_ever() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[allow(unconditional_recursion)]
+#[inline(never)]
+fn exhaust_the_stack(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 128]);
+    exhaust_the_stack(frame[0] + 1) + frame[127]
+}
+
+#[allow(unsafe_code)]
+mod wild {
+    /// A crash like that of a program that is wrong, and not like one that was sent a signal.
+    #[inline(never)]
+    pub(super) fn follow_a_wild_pointer() -> u8 {
+        let pointer = std::hint::black_box(16 as *const u8);
+        // SAFETY: there is none: nothing is ever mapped there, and this is the end of the process.
+        unsafe { pointer.read_volatile() }
+    }
+}
+
 impl Fixture {
     fn act(&mut self, word: &str) -> Result<String> {
         let (verb, argument) = word.split_once(':').unwrap_or((word, ""));
@@ -164,6 +231,7 @@ impl Fixture {
             "ok" => {}
             "error" => return Err(Error::msg(format!("the fixture fails: {argument}"))),
             "panic" => panic!("the fixture panics"),
+            "abort" | "spin" | "segfault" | "overflow" | "deaf" => ruin(verb),
             "exit" => exit(i32::try_from(number())?),
             "hang" => sleep(Duration::from_secs(3600)),
             "sleep" => sleep(Duration::from_millis(number())),

@@ -1,9 +1,12 @@
 //! What an application is, and what it is told: the trait it implements and the values it is given.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::body::Body;
+use crate::clock;
 use crate::error::{Error, Result};
+use crate::scoreboard::Cell;
 
 /// A request, its body complete: bytes or a file, to be read or sought.
 pub type Request = http::Request<Body>;
@@ -102,6 +105,7 @@ pub struct Context<'a> {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) served: u64,
     pub(crate) id: crate::log::RequestId,
+    pub(crate) cell: Option<&'a Cell>,
 }
 
 impl Context<'_> {
@@ -118,6 +122,16 @@ impl Context<'_> {
     /// How many requests this process has served before this one.
     pub fn served(&self) -> u64 {
         self.served
+    }
+
+    /// Moves the deadline of this request to `time` from now, if that is later than it is; at first it is
+    /// `request_timeout` from the request's beginning. There is no bound: what is extended again and again is never
+    /// ended. Costs no system call, so it may stand in a loop.
+    pub fn extend_deadline(&mut self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(cell) = self.cell {
+            cell.extend(clock::now().saturating_add(time));
+        }
     }
 
     /// The id under which this request stands in the log: the client's `X-Request-Id` if it sent one of at most 128

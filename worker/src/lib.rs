@@ -28,7 +28,9 @@
 //!
 //! What a handler may count on: its request's body is complete; it has the process to itself, so it may block, and
 //! `&mut self` needs no lock; a panic or an error is answered with 500 and logged, never shown. What bounds it:
-//! `request_timeout`, after which the supervisor kills the process and forks another.
+//! `request_timeout`, after which the client is told 504, and the supervisor, a little later, kills the process and forks
+//! another. For that a signal (SIGURG) is sent into the handler: what it waits for may be interrupted, and is taken up
+//! again where the system does so.
 
 mod app;
 mod body;
@@ -39,6 +41,7 @@ pub mod clock;
 mod error;
 #[doc(hidden)]
 pub mod inbox;
+mod last_words;
 #[doc(hidden)]
 pub mod log;
 #[doc(hidden)]

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::log;
+use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -39,12 +40,23 @@ pub enum Order {
         /// How many requests it may serve, at least 1; `None`: any number.
         max_requests: Option<u64>,
     },
+    /// To a template: have somebody who shares your layout name the addresses in a worker's last words, and log them.
+    Name {
+        /// The worker's place.
+        slot: u32,
+        /// Its process, which may be dead.
+        pid: i32,
+        /// What it said.
+        words: LastWords,
+    },
     /// To a worker: the pool stops. Serve what you hold, what is queued for you and what is in the inbox, then leave.
     Drain,
     /// To a worker: your siblings go on. Finish the requests you have, give them every connection that is between
     /// requests, then leave.
     Retire,
-    /// To a worker: this listener, by its place, is given up. Serve what the scoreboard's quota says is queued there.
+    /// To a template or a worker: from now on standard error is the file that this brings.
+    Reopen,
+    /// To a worker: this listener is given up. Serve what the scoreboard's quota says is queued there, then close it.
     Close {
         /// Its place.
         listener: u32,
@@ -87,6 +99,8 @@ pub enum Report {
     },
     /// A worker takes requests.
     Ready,
+    /// A worker's request has run beyond its deadline, and its last words are in its cell. Sent from a signal handler.
+    Overran,
     /// A worker takes nothing more and leaves, without having been ordered to.
     Leaving {
         /// Why.
@@ -122,7 +136,7 @@ pub struct Charter {
     pub pool: String,
     /// The generation's number.
     pub generation: u32,
-    /// The places of the listeners, in the order in which they come with Load.
+    /// The places of the listeners, by which the scoreboard knows them, in the order in which they come with Load.
     pub listeners: Vec<u32>,
     /// `[pool.NAME.settings]`.
     pub settings: serde_json::Value,

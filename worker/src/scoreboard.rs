@@ -6,7 +6,13 @@
 //! harm. Counters belong to the slot and outlive its workers; the rest belongs to the worker whose `life` stands
 //! in the cell.
 
+mod words;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
+
+pub(crate) use self::words::INNERMOST;
+use self::words::Words;
+pub use self::words::{LastWords, Why};
 
 /// How many slots a pool can have: what `workers` may be, and room for replacements beside them.
 pub const SLOTS: usize = 2048;
@@ -70,9 +76,46 @@ pub struct Cell {
     received: AtomicU64,
     sent: AtomicU64,
     body_disk: AtomicU64,
-    line_length: AtomicU64,
-    line: [AtomicU64; LINE / 8],
+    line: Line,
     latency: [AtomicU64; BUCKETS],
+    words: Words,
+}
+
+/// The first bytes of a request line.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Line {
+    length: AtomicU64,
+    bytes: [AtomicU64; LINE / 8],
+}
+
+impl Line {
+    fn write(&self, line: &[u8]) {
+        let shown = line.len().min(LINE);
+        for (word, bytes) in self.bytes.iter().zip(line[..shown].chunks(8)) {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(padded), Relaxed);
+        }
+        self.length.store(shown as u64, Relaxed);
+    }
+
+    fn copy(&self, other: &Line) {
+        for (word, its) in self.bytes.iter().zip(&other.bytes) {
+            word.store(its.load(Relaxed), Relaxed);
+        }
+        self.length.store(other.length.load(Relaxed), Relaxed);
+    }
+
+    fn clear(&self) {
+        self.length.store(0, Relaxed);
+    }
+
+    fn read(&self) -> Vec<u8> {
+        let mut line: Vec<u8> = self.bytes.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        line.truncate(self.length.load(Relaxed).min(LINE as u64) as usize);
+        line
+    }
 }
 
 /// What a cell says at one moment; each number is true by itself, not all of the same instant.
@@ -193,7 +236,8 @@ impl Cell {
         self.busy_since.store(0, Relaxed);
         self.connections.store(0, Relaxed);
         self.body_disk.store(0, SeqCst);
-        self.line_length.store(0, Relaxed);
+        self.line.clear();
+        self.words.forget();
     }
 }
 
@@ -201,13 +245,7 @@ impl Cell {
 impl Cell {
     /// A request begins: from now on the supervisor may kill this worker once `deadline` and the grace have passed.
     pub fn begin(&self, now: u64, deadline: u64, line: &[u8]) {
-        let shown = line.len().min(LINE);
-        for (word, bytes) in self.line.iter().zip(line[..shown].chunks(8)) {
-            let mut padded = [0; 8];
-            padded[..bytes.len()].copy_from_slice(bytes);
-            word.store(u64::from_ne_bytes(padded), Relaxed);
-        }
-        self.line_length.store(shown as u64, Relaxed);
+        self.line.write(line);
         add(&self.requests, 1);
         self.busy_since.store(now, Relaxed);
         self.state.store(State::Busy as u32, Relaxed);
@@ -222,6 +260,26 @@ impl Cell {
         add(&self.latency[bucket.min(BUCKETS - 1)], 1);
         self.busy_since.store(0, Relaxed);
         self.state.store(then as u32, Release);
+    }
+
+    /// The request in hand may take until `deadline`, if that is later than what it had.
+    pub fn extend(&self, deadline: u64) {
+        self.deadline.store(self.deadline().max(deadline), Release);
+    }
+
+    /// The worker's last words, in a signal handler: `walk` is given what takes one address after the other. Makes no
+    /// system call and allocates nothing.
+    pub(crate) fn speak(&self, now: u64, why: Why, walk: impl FnOnce(&dyn Fn(usize))) {
+        let since = self.busy_since.load(Relaxed);
+        let line = (since != 0).then_some(&self.line);
+        self.words.begin(line, line.map_or(0, |_| now.saturating_sub(since)));
+        walk(&|address| self.words.add(address as u64));
+        self.words.finish(why);
+    }
+
+    /// Whether the present request line begins with these bytes, at most eight.
+    pub(crate) fn line_begins_with(&self, bytes: &[u8]) -> bool {
+        self.line.bytes[0].load(Relaxed).to_ne_bytes().starts_with(bytes)
     }
 
     /// Not in a request: what the worker does now. Nothing presses any more.
@@ -274,15 +332,12 @@ impl Cell {
 impl Cell {
     /// What the cell says now.
     pub fn read(&self) -> Reading {
-        let shown = self.line_length.load(Relaxed).min(LINE as u64) as usize;
-        let mut line: Vec<u8> = self.line.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
-        line.truncate(shown);
         Reading {
             life: self.life.load(Relaxed),
             state: self.state(),
             deadline: self.deadline(),
             busy_since: self.busy_since.load(Relaxed),
-            line,
+            line: self.line.read(),
             requests: self.requests.load(Relaxed),
             connections: self.connections.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
@@ -290,6 +345,11 @@ impl Cell {
             late: self.late.load(Relaxed),
             gone: self.gone.load(Relaxed),
         }
+    }
+
+    /// What the worker said when it was overdue or dying, if it was; of several the last.
+    pub fn last_words(&self) -> Option<LastWords> {
+        self.words.read()
     }
 
     /// Whose cell this is; 0 if nobody's.

@@ -18,7 +18,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
-use ratoon_worker::clock;
+use ratoon_worker::{clock, log};
 
 use self::configuration::Draft;
 use super::clock::Clock;
@@ -50,6 +50,8 @@ pub struct Daemon {
     /// This program, by its path: of a pool that names none, and of our successor.
     program: PathBuf,
     rehearsal: Option<Rehearsal>,
+    /// What standard error is, if it is a file.
+    log_file: Option<PathBuf>,
     clock: Clock,
     killings: Killings,
     signals: Signals,
@@ -110,6 +112,7 @@ impl Daemon {
             draft: None,
             program,
             rehearsal: None,
+            log_file: log::file::find(),
             clock,
             killings: Killings::begin(),
             signals,

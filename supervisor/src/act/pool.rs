@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::inbox::Inbox;
 use ratoon_worker::protocol::Order;
-use ratoon_worker::scoreboard::Scoreboard;
+use ratoon_worker::scoreboard::{Cell, Scoreboard};
 use ratoon_worker::sys::shared::Shared;
 
 use crate::config;
@@ -57,6 +57,8 @@ pub(super) struct Template {
 /// A worker process, or the order to fork one.
 pub(super) struct Worker {
     pub(super) who: WorkerRef,
+    /// The template that forked it, or was told to.
+    pub(super) template: u64,
     /// When it was ordered, as the cells' clock has it.
     pub(super) ordered: u64,
     /// `None` once it has hung up, or talked nonsense.
@@ -134,7 +136,7 @@ impl Pool {
             self.editions.retain(|each, _| *each == edition);
             let closed = self.sockets.conclude(&self.config, &self.scoreboard);
             for place in closed {
-                self.tell_workers(&Order::Close { listener: place });
+                self.tell_workers(&Order::Close { listener: place }, &[]);
             }
         }
     }
@@ -146,6 +148,27 @@ impl Pool {
         let workers = self.workers.iter().filter(|(_, worker)| worker.process.is_some());
         let all = templates.chain(workers.map(|(life, worker)| (*life, worker.channel.as_ref())));
         all.filter_map(|(life, channel)| Some((life, channel?.as_fd())))
+    }
+
+    /// Has a worker's last words turned into a line of the log: by its template, which shares its layout, so that addresses
+    /// become names; where that is gone, as they are.
+    pub(super) fn name_last_words(&self, who: WorkerRef) {
+        let Some(worker) = self.workers.get(&who.life) else { return };
+        let words = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life).and_then(Cell::last_words);
+        let (Some(words), Some(pid)) = (words, worker.process) else { return };
+        let channel = self.templates.get(&worker.template).and_then(|template| template.channel.as_ref());
+        let order = Order::Name { slot: who.slot, pid: pid.as_raw(), words };
+        if !channel.is_some_and(|channel| channel.send(&order, &[]).is_ok()) {
+            tracing::error!(pool = %self.config.name, worker = who.slot, pid = pid.as_raw(), ?order, "last words");
+        }
+    }
+
+    /// What a worker that has just died has left to say, if it crashed.
+    pub(super) fn name_fatal_words(&self, who: WorkerRef) {
+        let words = self.scoreboard.cell(who.slot).and_then(Cell::last_words);
+        if words.is_some_and(|words| words.why.is_fatal()) {
+            self.name_last_words(who);
+        }
     }
 
     /// The worker that has this life.
@@ -168,13 +191,21 @@ impl Pool {
         self.sockets.stop_listening(&self.config.name, &self.scoreboard);
     }
 
-    fn tell_workers(&self, order: &Order) {
-        for worker in self.workers.values() {
-            if let Some(channel) = &worker.channel
-                && let Err(error) = channel.send(order, &[])
-            {
-                tracing::warn!(pool = %self.config.name, worker = worker.who.slot, %error, "cannot tell a worker: {order:?}");
-            }
+    /// Tells every template and every worker.
+    pub(super) fn tell_everybody(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        let templates = self.templates.values().filter_map(|template| template.channel.as_ref());
+        templates.for_each(|channel| self.tell(channel, order, descriptors));
+        self.tell_workers(order, descriptors);
+    }
+
+    fn tell_workers(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        let workers = self.workers.values().filter_map(|worker| worker.channel.as_ref());
+        workers.for_each(|channel| self.tell(channel, order, descriptors));
+    }
+
+    fn tell(&self, channel: &Channel, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        if let Err(error) = channel.send(order, descriptors) {
+            tracing::warn!(pool = %self.config.name, %error, ?order, "somebody cannot be told");
         }
     }
 }

@@ -75,8 +75,8 @@ pub struct Pool {
     /// middle between `min_spare` and `max_spare`.
     #[serde(with = "Given::<Count<1, 1000>>")]
     pub workers: Option<u32>,
-    /// The fewest workers of a dynamic or ondemand pool, 0 to 1000; default 1 of a dynamic one, 0 of an ondemand one.
-    #[serde(with = "Given::<Count<0, 1000>>")]
+    /// The fewest workers of a dynamic pool, 1 to 1000; default 1.
+    #[serde(with = "Given::<Count<1, 1000>>")]
     pub min_workers: Option<u32>,
     /// The most workers of a dynamic or ondemand pool, 1 to 1000; default four times what `workers` is or would be of a
     /// static pool.

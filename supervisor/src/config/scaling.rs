@@ -86,10 +86,7 @@ impl Pool {
                 let workers = self.workers.unwrap_or(middle);
                 Headcount { workers, min_workers, max_workers, min_spare, max_spare, ..rest }
             }
-            Scaling::Ondemand => {
-                let min_workers = self.min_workers.unwrap_or(0);
-                Headcount { workers: min_workers, min_workers, max_workers, max_spare: max_workers, ..rest }
-            }
+            Scaling::Ondemand => Headcount { workers: 0, min_workers: 0, max_workers, max_spare: max_workers, ..rest },
         }
     }
 
@@ -113,7 +110,7 @@ impl Pool {
         let mine = self.scaling;
         let keys: [(&str, bool, &[Scaling]); 7] = [
             ("workers", self.workers.is_some(), &[Static, Dynamic]),
-            ("min_workers", self.min_workers.is_some(), &[Dynamic, Ondemand]),
+            ("min_workers", self.min_workers.is_some(), &[Dynamic]),
             ("max_workers", self.max_workers.is_some(), &[Dynamic, Ondemand]),
             ("min_spare", self.min_spare.is_some(), &[Dynamic]),
             ("max_spare", self.max_spare.is_some(), &[Dynamic]),
@@ -178,10 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn an_ondemand_pool_starts_with_its_least_which_is_none() {
+    fn an_ondemand_pool_starts_with_none() {
         let pool = Pool { scaling: Scaling::Ondemand, max_workers: Some(5), ..Pool::default() };
         assert_eq!(numbers(&pool), [0, 0, 5, 0, 5]);
-        assert_eq!(numbers(&Pool { min_workers: Some(2), ..pool }), [2, 2, 5, 0, 5]);
     }
 
     #[test]
@@ -210,7 +206,7 @@ mod tests {
                 name: "web".into(),
                 scaling: Scaling::Dynamic,
                 workers: some(1),
-                min_workers: some(0),
+                min_workers: some(1),
                 max_workers: some(1),
                 min_spare: some(1),
                 max_spare: some(1),

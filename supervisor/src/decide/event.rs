@@ -160,6 +160,8 @@ pub enum Event {
     ConfigurationRead(Edition, Result<Proposal, String>),
     /// The command that prepares a pool's edition has ended; or why it failed.
     Prepared(PoolId, Edition, Result<(), String>),
+    /// Somebody has moved the log away.
+    LogMoved,
     /// Somebody wants this program replaced by what now stands at its path.
     UpgradeWanted,
     /// The new program has looked at the state it would be handed; or why it cannot take it over.
@@ -225,6 +227,8 @@ pub enum Action {
     Answer(Vec<Asker>, Outcome),
     /// Nothing is left of this pool: close all it had.
     Close(PoolId),
+    /// Open the log anew, here and in every process.
+    ReopenLog,
     /// Have the new program look at the state it would be handed.
     Rehearse,
     /// Kill it: it takes too long.

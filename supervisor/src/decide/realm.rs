@@ -75,6 +75,7 @@ impl Realm {
             Event::ReloadWanted(scope, asker) => self.want_reload(scope, asker, turn),
             Event::ConfigurationRead(edition, read) => self.configuration_read(edition, read, turn),
             Event::Prepared(id, edition, outcome) => self.with(id, |pool| pool.prepared(edition, outcome, turn)),
+            Event::LogMoved => turn.push(Action::ReopenLog),
             Event::UpgradeWanted => self.want_upgrade(turn),
             Event::Rehearsed(outcome) => self.rehearsed(outcome, turn),
             Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),

@@ -3,6 +3,7 @@
 //! Owns the tracing subscriber and the identity that stands in every line. Never waits for whoever reads the log: a
 //! line that cannot be taken at once is dropped and counted.
 
+pub mod file;
 mod format;
 mod sink;
 

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
@@ -56,8 +57,8 @@ fn begin<A: App>() -> Result<Server<A>> {
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
         max_requests: None,
-        scoreboard,
-        listeners: vec![listener.into()],
+        scoreboard: Rc::new(scoreboard),
+        listeners: vec![(0, listener.into())],
         inbox: None,
         terminate: listen_for_term()?,
     };

@@ -5,24 +5,26 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::waitpid;
-use nix::unistd::pipe2;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
 
 use super::worker::{self, Loaded, Seat};
 use crate::app::{App, Settings};
 use crate::channel::{Channel, Received};
 use crate::inbox::Inbox;
+use crate::last_words::naming::{self, Budget};
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
 use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
 use crate::sys::shared::Shared;
 use crate::sys::{descriptor, environment, signal, title};
-use crate::{Error, Result, log};
+use crate::{Error, Result, last_words, log};
 
 pub(super) fn main<A: App>() -> ExitCode {
     let Ok(proof) = SingleThreaded::prove() else {
@@ -33,6 +35,9 @@ pub(super) fn main<A: App>() -> ExitCode {
     if let Err(error) = signal::ignore(&IGNORED).and_then(|()| SigSet::empty().thread_set_mask()) {
         say(&format!("cannot ignore what is meant for the supervisor: {error}"));
         return ExitCode::FAILURE;
+    }
+    if let Err(error) = last_words::prepare() {
+        say(&format!("a worker that crashes will have no last words: {error}"));
     }
     // Without a supervisor there is nobody to fork for, however long `load` still takes.
     let _ = set_pdeathsig(Signal::SIGKILL);
@@ -146,6 +151,7 @@ type Template<A> = Option<(Loaded<A>, Channel)>;
 
 /// Forks on order until the supervisor hangs up.
 fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
+    let mut budget = Budget::default();
     loop {
         let Some((_, channel)) = template else {
             return Ok(());
@@ -168,9 +174,19 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                     }
                 }
             }
+            Received::Message(Order::Name { slot, pid, words }, _) => {
+                let proof = prove_single()?;
+                flush();
+                let names = budget.spend(Instant::now());
+                let log = || naming::log(&words, names);
+                if let Err(error) = fork_namer(&proof, template, slot, pid, log) {
+                    tracing::error!(worker = slot, %error, ?words, "nobody could be forked to name addresses");
+                }
+            }
+            Received::Message(Order::Reopen, descriptors) => log::file::adopt(descriptors),
             Received::End => return Ok(()),
             other => {
-                return Err(Error::msg(format!("a template takes orders to fork, and this was {other:?}")));
+                return Err(Error::msg(format!("a template takes orders to fork and to name, and this was {other:?}")));
             }
         }
     }
@@ -206,13 +222,53 @@ fn fork_worker<A: App>(
         0
     })?;
     drop(question);
-    while waitpid(middle, None) == Err(Errno::EINTR) {}
+    let _ = wait_for(middle);
     let mut said = [0; 4];
     let mut answer = std::fs::File::from(answer.ok_or(Errno::EBADF)?);
     answer.read_exact(&mut said).map_err(|_| Errno::ECHILD)?;
     match i32::from_ne_bytes(said) {
         pid if pid > 0 => Ok(pid),
         errno => Err(Errno::from_raw(-errno)),
+    }
+}
+
+/// Forks twice, so that nobody here waits for the naming: the supervisor buries whoever does it.
+fn fork_namer<A: App>(
+    proof: &SingleThreaded,
+    template: &mut Template<A>,
+    slot: u32,
+    pid: i32,
+    log: impl FnOnce(),
+) -> std::result::Result<(), Errno> {
+    let middle = child(proof, || {
+        let namer = child(proof, || {
+            naming::limit();
+            if let Some((Loaded { app, charter, listeners, .. }, channel)) = template.take() {
+                // The application is the template's to end, the sockets are not ours to keep open.
+                std::mem::forget(app);
+                drop((listeners, channel));
+                title::set(proof, &format!("ratoon: {} namer", charter.pool));
+                log::speak_as(worker::speaker(&charter.pool, slot, charter.generation, pid));
+            }
+            log();
+            0
+        });
+        namer.map_or_else(|errno| errno as i32, |_| 0)
+    })?;
+    match wait_for(middle) {
+        Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+        Ok(WaitStatus::Exited(_, errno)) => Err(Errno::from_raw(errno)),
+        Ok(_) => Err(Errno::ECHILD),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn wait_for(child: Pid) -> std::result::Result<WaitStatus, Errno> {
+    loop {
+        match waitpid(child, None) {
+            Err(Errno::EINTR) => {}
+            ended => return ended,
+        }
     }
 }
 

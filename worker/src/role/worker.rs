@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 
@@ -16,7 +17,7 @@ use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
 use crate::sys::shared::Shared;
 use crate::sys::title;
-use crate::{Error, Result, log};
+use crate::{Error, Result, last_words, log};
 
 /// What a template has loaded, and every worker gets.
 pub(super) struct Loaded<A> {
@@ -39,19 +40,16 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, max_requests } = seat;
-    let Charter { pool, generation, limits, .. } = loaded.charter;
+    let Charter { pool, generation, listeners, limits, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
+    let scoreboard = Rc::new(loaded.scoreboard);
+    last_words::introduce(&scoreboard, slot);
     // 3. A name of its own, in `ps` and in every line of the log.
     if let Ok(proof) = SingleThreaded::prove() {
         title::set(&proof, &format!("ratoon: {pool} worker {slot}"));
     }
-    log::speak_as(log::Speaker(vec![
-        ("pool", pool.clone().into()),
-        ("worker", slot.into()),
-        ("gen", generation.into()),
-        ("pid", pid.into()),
-    ]));
+    log::speak_as(speaker(&pool, slot, generation, pid));
     let worker = Worker { pool, slot, generation, pid };
     // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.
     let begun = listen_for_term().and_then(|terminate| {
@@ -62,8 +60,8 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             worker,
             limits,
             max_requests,
-            scoreboard: loaded.scoreboard,
-            listeners: loaded.listeners,
+            scoreboard,
+            listeners: listeners.into_iter().zip(loaded.listeners).collect(),
             inbox: Some(loaded.inbox),
             terminate,
         };
@@ -85,6 +83,11 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             1
         }
     }
+}
+
+/// As whom a worker speaks in the log.
+pub(super) fn speaker(pool: &str, slot: u32, generation: u32, pid: impl Into<serde_json::Value>) -> log::Speaker {
+    log::Speaker(vec![("pool", pool.into()), ("worker", slot.into()), ("gen", generation.into()), ("pid", pid.into())])
 }
 
 /// Serves to the end; the status to leave with.

@@ -48,6 +48,9 @@ pub(super) struct Connection {
     pub(super) quiet_since: u64,
     /// When the last of what has arrived did.
     pub(super) arrived: u64,
+    /// Since when its next request can have waited for a worker, and not for the answer to the one before it; 0 if there
+    /// was none.
+    pub(super) unanswered_since: u64,
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
     stage: Stage,
@@ -87,6 +90,7 @@ impl Connection {
             queued: false,
             quiet_since: now,
             arrived: now,
+            unanswered_since: 0,
             deadline: now.saturating_add(rules.header_timeout),
             stage: Stage::Head { reader: HeadReader::default(), timed: true, rested: None },
         }
@@ -100,9 +104,18 @@ impl Connection {
             None => quiet_since.saturating_add(rules.keep_alive_timeout),
         };
         let stage = Stage::Head { reader: HeadReader::default(), timed: label.head_by.is_some(), rested: None };
-        let wire = Rc::new(wire);
-        let (registered, queued, arrived) = (false, false, quiet_since);
-        Connection { wire, peer: label.peer, serial, registered, queued, quiet_since, arrived, deadline, stage }
+        Connection {
+            wire: Rc::new(wire),
+            peer: label.peer,
+            serial,
+            registered: false,
+            queued: false,
+            quiet_since,
+            arrived: quiet_since,
+            unanswered_since: quiet_since,
+            deadline,
+            stage,
+        }
     }
 
     /// What another worker must know to go on with it; `None` unless it is between requests.
@@ -149,7 +162,8 @@ impl Connection {
     /// knows, in the queue, in the inbox or beside a busy worker before that.
     pub(super) fn is_late(&self, rules: &Rules, now: u64) -> bool {
         rules.queue_timeout.is_some_and(|most| {
-            now.saturating_sub(self.arrived) > most || (self.peer.is_some() && self.wire.silence() > most)
+            let outside = || self.wire.silence().min(now.saturating_sub(self.unanswered_since));
+            now.saturating_sub(self.arrived) > most || (self.peer.is_some() && outside() > most)
         })
     }
 
@@ -189,6 +203,11 @@ impl Connection {
             exchange.respond(response, leaving);
             self.deadline = now.saturating_add(rules.send_timeout);
         }
+    }
+
+    /// The client has been answered by others, and waits for nothing more.
+    pub(super) fn hang_up(&mut self, now: u64) {
+        self.begin_to_linger(now);
     }
 
     /// Its deadline has passed.
@@ -280,6 +299,7 @@ impl Connection {
                     *rested = rules.engines.keep(engine);
                 }
                 self.quiet_since = now;
+                self.unanswered_since = now;
                 self.arrived = now;
                 self.deadline = now.saturating_add(rules.keep_alive_timeout);
                 let more = self.wire.may_have_more();

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
+use super::wire::Wire;
 use super::{Held, Server, Stage};
 use crate::app::{App, Context, Request, Response};
 use crate::body::Body;
-use crate::clock;
 use crate::log::{RequestId, speak_of};
 use crate::protocol::Why;
 use crate::scoreboard::Cell;
+use crate::{clock, last_words};
 
 impl<A: App> Server<A> {
     /// Runs the application on one request.
@@ -26,18 +27,30 @@ impl<A: App> Server<A> {
             return;
         };
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
-        let mut context = Context { worker: &self.worker, peer: connection.peer, served: self.served, id: id.clone() };
+        let cell = self.scoreboard.cell(self.worker.slot);
+        let (worker, peer, served) = (&self.worker, connection.peer, self.served);
+        let mut context = Context { worker, peer, served, id: id.clone(), cell };
         self.served += 1;
         let begun = self.now;
-        if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
+        if let Some(cell) = cell {
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
-        let answer = catch_unwind(AssertUnwindSafe(|| self.app.handle(request, &mut context)));
+        let client = &connection.wire;
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(&mut self.app, request, &mut context, client)));
+        let told = last_words::end();
         let response = presentable(answer, connection.line());
         self.now = clock::now();
         self.pace.took(self.now.saturating_sub(begun));
-        let deadline = begun.saturating_add(self.request_timeout);
+        if told {
+            tracing::warn!(request = %String::from_utf8_lossy(connection.line()), "the handler has returned, too late: its client was told 504");
+            connection.hang_up(self.now);
+            self.end_request();
+            self.turn(key);
+            return;
+        }
+        // The application may have moved it.
+        let deadline = cell.map_or(u64::MAX, Cell::deadline);
         let held = Held { key, serial: connection.serial, since: begun, deadline };
         let held = response.body().needs_the_application().then_some(held);
         let leaving = matches!(self.stage, Stage::Leaving { .. });
@@ -57,8 +70,8 @@ impl<A: App> Server<A> {
         };
         if connection.is_forsaken(&self.rules) {
             tracing::debug!(request = %String::from_utf8_lossy(connection.line()), "not run: its client has gone");
-            self.close(key);
             self.note_in_cell(Cell::was_gone);
+            self.close(key);
             return true;
         }
         let is_late = connection.is_late(&self.rules, self.now);
@@ -111,6 +124,7 @@ impl<A: App> Server<A> {
         let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
         if !sends {
             self.held = None;
+            self.ready.extend(self.postponed.drain(..));
             self.now = clock::now();
             self.end_request();
         }
@@ -122,6 +136,14 @@ impl<A: App> Server<A> {
         }
         speak_of(None);
     }
+}
+
+/// Calls the application, and has the frames of the stack below this one known as its own.
+#[inline(never)]
+fn ask<A: App>(app: &mut A, request: Request, context: &mut Context, client: &Wire) -> crate::Result<Response> {
+    let floor = 0;
+    last_words::begin(client, &raw const floor);
+    app.handle(request, context)
 }
 
 /// The handler's response, or what stands in for one it did not give.

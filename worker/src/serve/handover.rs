@@ -7,48 +7,24 @@
 use std::os::fd::AsFd;
 
 use super::connection::Connection;
-use super::inlets::Door;
 use super::pace::SLOW;
 use super::wire::Wire;
 use super::{Server, Stage};
 use crate::app::App;
 use crate::inbox::Parcel;
-use crate::protocol::{Report, Why};
+use crate::protocol::Report;
 
 /// How soon it is tried again, in nanoseconds, when the inbox has no room.
 const AGAIN: u64 = 20_000_000;
 
 impl<A: App> Server<A> {
-    /// Leaves, unasked, for this reason.
-    pub(super) fn retire_because(&mut self, why: Why) {
-        self.report(&Report::Leaving { why });
-        self.retire();
-    }
-
-    /// The siblings go on with what can be handed over. Where there are none to be had, all of it ends here.
-    pub(super) fn retire(&mut self) {
-        if self.stage != Stage::Serving {
-            return;
-        }
-        if !self.inlets.has_inbox() {
-            self.leave(Door::Shut);
-            return;
-        }
-        self.inlets.set_door(Door::Shut, &self.epoll);
-        self.stage = Stage::Retiring { only_sends: false };
-        if self.is_free() {
-            self.settle();
-        }
-        self.hand_over();
-    }
-
     /// Gives away what this worker is not to keep, if there is such, and says so once nothing but responses is left.
     pub(super) fn hand_over(&mut self) {
         let is_retiring = matches!(self.stage, Stage::Retiring { .. });
         let is_out = self.rules.budget.has_refused() || self.rules.budget.is_used_up();
         let is_blocked = self.held.is_some_and(|held| self.now >= held.since.saturating_add(SLOW));
         let wanted = is_retiring || is_out || (is_blocked && self.has_siblings()) || self.gives_again.is_some();
-        if wanted && self.gives_again.is_none_or(|again| self.now >= again) {
+        if wanted && self.channel.is_some() && self.gives_again.is_none_or(|again| self.now >= again) {
             self.gives_again = None;
             if !self.give_away() {
                 self.gives_again = Some(self.now + AGAIN);
@@ -116,9 +92,9 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// Whether anybody else could go on with a connection.
+    /// Whether anybody else could go on with a connection. Without a supervisor all leave.
     pub(super) fn has_siblings(&self) -> bool {
-        self.scoreboard.slots() > 1
+        self.channel.is_some() && self.scoreboard.slots() > 1
     }
 
     fn only_sends(&self) -> bool {

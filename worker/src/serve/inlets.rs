@@ -32,8 +32,17 @@ pub(super) enum Door {
     Shut,
 }
 
+/// A listener.
+struct Inlet {
+    /// By which the scoreboard and the events know it.
+    place: u32,
+    socket: OwnedFd,
+    /// Whether it is given up: then only the quota is taken from it.
+    is_closing: bool,
+}
+
 pub(super) struct Inlets {
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Inlet>,
     inbox: Option<Inbox>,
     door: Door,
     /// Whether the kernel tells us of the listeners.
@@ -52,7 +61,7 @@ pub(super) struct Inlets {
 /// What the events carry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tokens {
-    /// Those of listener `n`: this and `n`.
+    /// Those of the listener at place `n`: this and `n`.
     pub(super) first_listener: u64,
     pub(super) inbox: u64,
 }
@@ -67,13 +76,14 @@ pub(super) enum Arrival {
 
 impl Inlets {
     pub(super) fn new(
-        listeners: Vec<OwnedFd>,
+        listeners: Vec<(u32, OwnedFd)>,
         inbox: Option<Inbox>,
         scoreboard: Rc<Shared<Scoreboard>>,
         tokens: Tokens,
     ) -> Inlets {
+        let open = |(place, socket)| Inlet { place, socket, is_closing: false };
         Inlets {
-            listeners,
+            listeners: listeners.into_iter().map(open).collect(),
             inbox_empty: inbox.is_none(),
             inbox,
             door: Door::Open,
@@ -86,8 +96,35 @@ impl Inlets {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.listeners.len()
+    /// The places of the listeners.
+    pub(super) fn places(&self) -> Vec<u32> {
+        self.listeners.iter().map(|listener| listener.place).collect()
+    }
+
+    /// Gives a listener up: it is closed when nothing of its quota is left.
+    pub(super) fn close(&mut self, place: u32) {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.place == place) {
+            listener.is_closing = true;
+        }
+    }
+
+    /// When it must be looked again whether a listener that is given up can be closed.
+    pub(super) fn looks_again(&self, now: u64) -> u64 {
+        let is_closing = self.listeners.iter().any(|listener| listener.is_closing);
+        if is_closing { now.saturating_add(REST) } else { u64::MAX }
+    }
+
+    /// Closes the listeners that are given up and have nothing left for us.
+    fn close_empty(&mut self, epoll: &Epoll) {
+        let (scoreboard, tokens, waiting) = (&self.scoreboard, self.tokens, self.waiting);
+        self.listeners.retain(|listener| {
+            let is_over = listener.is_closing && scoreboard.quota(listener.place as usize) == 0;
+            if is_over && waiting {
+                // Others have the same socket, so closing ours would not end its events.
+                watch(listener.socket.as_fd(), tokens.first_listener + u64::from(listener.place), false, epoll);
+            }
+            !is_over
+        });
     }
 
     pub(super) fn set_door(&mut self, door: Door, epoll: &Epoll) {
@@ -141,7 +178,7 @@ impl Inlets {
     /// Whether anybody waits to be taken in.
     pub(super) fn somebody_waits(&self) -> bool {
         let mut looked_at: Vec<PollFd> =
-            self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)).collect();
+            self.listeners.iter().map(|listener| PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)).collect();
         poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|waiting| waiting > 0)
     }
 
@@ -149,19 +186,26 @@ impl Inlets {
     pub(super) fn may_yield(&self) -> bool {
         match self.door {
             Door::Open => true,
-            Door::Quota => !self.inbox_empty || (0..self.listeners.len()).any(|index| self.scoreboard.quota(index) > 0),
+            Door::Quota => {
+                let has_quota = |listener: &Inlet| self.scoreboard.quota(listener.place as usize) > 0;
+                !self.inbox_empty || self.listeners.iter().any(has_quota)
+            }
             Door::Shut => false,
         }
     }
 
     /// Waits for connections if `free`, and not otherwise. A draining worker does not wait for listeners, it asks.
     pub(super) fn wait_if(&mut self, free: bool, epoll: &Epoll, now: u64) {
+        if self.listeners.iter().any(|listener| listener.is_closing) {
+            self.close_empty(epoll);
+        }
         let free = free && now >= self.rests_until;
         let mut done = true;
         let wanted = free && self.door == Door::Open;
         if wanted != self.waiting {
-            for (listener, token) in self.listeners.iter().zip(self.tokens.first_listener..) {
-                done &= watch(listener.as_fd(), token, wanted, epoll);
+            for listener in &self.listeners {
+                let token = self.tokens.first_listener + u64::from(listener.place);
+                done &= watch(listener.socket.as_fd(), token, wanted, epoll);
             }
             self.waiting = if done { wanted } else { self.waiting };
         }
@@ -198,35 +242,35 @@ impl Inlets {
         self.rests_until = 0;
     }
 
-    /// The next connection of a listener.
-    pub(super) fn take(&mut self, index: usize, now: u64) -> Arrival {
-        let Some(listener) = self.listeners.get(index) else {
+    /// The next connection of the listener at this place.
+    pub(super) fn take(&mut self, place: u32, now: u64) -> Arrival {
+        let Some(listener) = self.listeners.iter().find(|listener| listener.place == place) else {
             return Arrival::Nobody;
         };
+        let by_quota = self.door == Door::Quota || listener.is_closing;
         let allowed = match self.door {
             _ if now < self.rests_until => false,
-            Door::Open => true,
-            Door::Quota => self.scoreboard.take_quota(index),
             Door::Shut => false,
+            Door::Open | Door::Quota => !by_quota || self.scoreboard.take_quota(place as usize),
         };
         if !allowed {
             return Arrival::Nobody;
         }
-        match accept(listener) {
+        match accept(&listener.socket) {
             Ok((socket, peer)) => Arrival::Connection(socket, peer),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
                 self.rests_until = now + REST;
-                self.give_quota_back(index);
+                self.give_back(by_quota, place);
                 Arrival::NoRoom
             }
             Err(Errno::EAGAIN) => {
-                if self.door == Door::Quota {
-                    self.scoreboard.set_quota(index, 0);
+                if by_quota {
+                    self.scoreboard.set_quota(place as usize, 0);
                 }
                 Arrival::Nobody
             }
             Err(Errno::EINTR) => {
-                self.give_quota_back(index);
+                self.give_back(by_quota, place);
                 Arrival::Nobody
             }
             // A client that gave up, or a firewall's veto: it has left the queue, and the next one may be well.
@@ -235,9 +279,9 @@ impl Inlets {
     }
 
     /// Who was to be taken still stands in the queue.
-    fn give_quota_back(&self, index: usize) {
-        if self.door == Door::Quota {
-            self.scoreboard.return_quota(index);
+    fn give_back(&self, by_quota: bool, place: u32) {
+        if by_quota {
+            self.scoreboard.return_quota(place as usize);
         }
     }
 }

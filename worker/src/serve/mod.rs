@@ -1,4 +1,4 @@
-//! A worker's loop: waits, takes connections in, runs one request at a time, lets the rest drain, and leaves when told.
+//! A worker's loop: waits, takes connections in, runs one request at a time, lets the rest drain, and leaves in time.
 //!
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
@@ -13,6 +13,7 @@ mod handling;
 mod handover;
 mod head;
 mod inlets;
+mod leaving;
 mod pace;
 mod refusal;
 mod turns;
@@ -20,7 +21,6 @@ mod upload;
 mod wire;
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,23 +36,21 @@ use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::{Engines, Woken};
-use self::inlets::{Door, Inlets, Tokens};
-use self::pace::Pace;
+use self::inlets::{Inlets, Tokens};
+use self::leaving::LAST_CHANCE;
+use self::pace::{Pace, SLOW};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
-use crate::channel::{Channel, Received};
-use crate::clock;
+use crate::channel::Channel;
 use crate::inbox::Inbox;
-use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Order, Report, Why};
+use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
+use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
-/// How long a draining worker keeps idle connections, in nanoseconds: a request may be on its way over one of them.
-const LAST_CHANCE: u64 = 200_000_000;
-
 /// Connections have tokens below this: serial number and place.
 const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
@@ -67,8 +65,9 @@ pub(crate) struct Post {
     pub(crate) limits: Limits,
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
-    pub(crate) scoreboard: Shared<Scoreboard>,
-    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
+    /// With their places in the scoreboard.
+    pub(crate) listeners: Vec<(u32, OwnedFd)>,
     /// Where siblings leave and take connections, if there can be siblings.
     pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
@@ -134,6 +133,8 @@ pub(crate) struct Server<A> {
     crowd: Crowd,
     /// Connections that can go on.
     ready: VecDeque<usize>,
+    /// Connections that could go on if a response did not hold this worker: they are left to the siblings.
+    postponed: Vec<usize>,
     /// Whole requests that wait for the worker to be free.
     waiting: VecDeque<(usize, u32, Box<Request>)>,
     /// The response that the application itself is still producing.
@@ -146,7 +147,7 @@ impl<A: App> Server<A> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
         let limits = post.limits;
-        let scoreboard = Rc::new(post.scoreboard);
+        let scoreboard = post.scoreboard;
         let disk = Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, bound: limits.body_disk };
         let descriptors = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.0).unwrap_or(usize::MAX);
         let tokens = Tokens { first_listener: FIRST_LISTENER, inbox: INBOX };
@@ -192,6 +193,7 @@ impl<A: App> Server<A> {
             gives_again: None,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
+            postponed: Vec::new(),
             waiting: VecDeque::new(),
             held: None,
             stage: Stage::Serving,
@@ -205,6 +207,7 @@ impl<A: App> Server<A> {
     pub(crate) fn report_for_duty(&mut self, channel: Channel) -> std::io::Result<()> {
         self.epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         channel.send(&Report::Ready, &[])?;
+        last_words::report_to(Some(&channel));
         self.channel = Some(channel);
         Ok(())
     }
@@ -257,7 +260,7 @@ impl<A: App> Server<A> {
             CHANNEL => self.obey(),
             TERMINATE => self.depart_on_signal(),
             INBOX => self.take_over(),
-            token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as usize),
+            token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as u32),
             token => {
                 let flags = event.events();
                 let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
@@ -273,75 +276,6 @@ impl<A: App> Server<A> {
                 }
             }
         }
-    }
-
-    fn obey(&mut self) {
-        loop {
-            let Some(channel) = &self.channel else { return };
-            match channel.try_receive() {
-                Received::Message(Order::Drain, _) => self.leave(Door::Quota),
-                Received::Message(Order::Retire, _) => self.retire(),
-                Received::Message(order, _) => {
-                    tracing::error!(?order, "this order is not for a worker")
-                }
-                Received::Nothing => return,
-                Received::Nonsense(what) => {
-                    tracing::error!(what, "the supervisor does not make sense: serving what is here, then leaving");
-                    self.hang_up();
-                }
-                Received::End => {
-                    tracing::warn!("the supervisor is gone: serving what is here, then leaving");
-                    self.hang_up();
-                }
-            }
-        }
-    }
-
-    fn hang_up(&mut self) {
-        self.channel = None;
-        self.leave(Door::Shut);
-        if let Stage::Leaving { until, .. } = &mut self.stage {
-            *until = self.now.saturating_add(self.request_timeout);
-        }
-    }
-
-    fn depart_on_signal(&mut self) {
-        let mut bytes = [0; 16];
-        while matches!((&self.terminate).read(&mut bytes), Ok(length) if length > 0) {}
-        if self.stage == Stage::Serving {
-            self.retire_because(Why::Signal);
-        }
-    }
-
-    fn report(&self, report: &Report) {
-        if let Some(channel) = &self.channel
-            && let Err(error) = channel.send(report, &[])
-        {
-            tracing::error!(%error, ?report, "cannot tell the supervisor how far this worker is");
-        }
-    }
-
-    fn leave(&mut self, door: Door) {
-        self.inlets.set_door(door, &self.epoll);
-        if !matches!(self.stage, Stage::Leaving { .. }) {
-            self.stage = Stage::Leaving { since: self.now, until: u64::MAX };
-        }
-        if self.held.is_none() {
-            self.settle();
-        }
-    }
-
-    fn may_leave(&self) -> bool {
-        let is_in_peace = match self.stage {
-            Stage::Serving => false,
-            Stage::Retiring { .. } => self.crowd.between_requests().is_empty(),
-            Stage::Leaving { until, .. } if self.now >= until => return true,
-            Stage::Leaving { since, .. } => {
-                let was_last_chance = self.crowd.len() == 0 || self.now >= since + LAST_CHANCE;
-                was_last_chance && (self.rules.budget.is_over() || !self.inlets.may_yield())
-            }
-        };
-        is_in_peace && self.is_free() && self.waiting.is_empty() && !self.crowd.is_engaged()
     }
 
     fn is_free(&self) -> bool {
@@ -379,7 +313,11 @@ impl<A: App> Server<A> {
         if self.is_full() {
             until = until.min(self.relieves_again);
         }
-        until = until.min(self.held.map_or(u64::MAX, |held| held.deadline)).min(self.gives_again.unwrap_or(u64::MAX));
+        if let Some(Held { since, deadline, .. }) = self.held {
+            let gives = Some(since.saturating_add(SLOW)).filter(|gives| self.has_siblings() && now < *gives);
+            until = until.min(deadline).min(gives.unwrap_or(u64::MAX));
+        }
+        until = until.min(self.gives_again.unwrap_or(u64::MAX)).min(self.inlets.looks_again(now));
         if until == u64::MAX {
             return EpollTimeout::NONE;
         }

@@ -12,7 +12,7 @@ const COMPLAINT: u64 = 10_000_000_000;
 const RELIEF: u64 = 500_000_000;
 
 impl<A: App> Server<A> {
-    pub(super) fn take_in(&mut self, listener: usize) {
+    pub(super) fn take_in(&mut self, listener: u32) {
         if !self.may_take() {
             return;
         }
@@ -45,7 +45,7 @@ impl<A: App> Server<A> {
         if !self.has_room() {
             self.make_room();
         }
-        for listener in 0..self.inlets.len() {
+        for listener in self.inlets.places() {
             self.take_in(listener);
         }
         self.take_over();
@@ -90,10 +90,17 @@ impl<A: App> Server<A> {
             let Some(key) = self.ready.pop_front() else {
                 break;
             };
-            if let Some(connection) = self.crowd.get_mut(key) {
-                connection.queued = false;
-                self.turn(key);
+            let is_held = self.held.is_some() && self.has_siblings();
+            let Some(connection) = self.crowd.get_mut(key) else {
+                continue;
+            };
+            if is_held && connection.is_between_requests() {
+                // A request that is read here is served here, however long that takes.
+                self.postponed.push(key);
+                continue;
             }
+            connection.queued = false;
+            self.turn(key);
         }
         self.let_go_if_sent();
         while self.is_free() {

@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod accept;
+pub(crate) mod alternate_stack;
+pub(crate) mod caught;
 pub(crate) mod descriptor;
 pub(crate) mod environment;
 pub(crate) mod fork;
@@ -12,4 +14,5 @@ pub mod shared;
 pub(crate) mod signal;
 pub(crate) mod silence;
 pub(crate) mod title;
+pub(crate) mod trace;
 pub(crate) mod unsent;

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use ratoon_worker::log;
 use ratoon_worker::protocol::Order;
 
 use super::Daemon;
@@ -38,6 +39,7 @@ impl Daemon {
             Action::Conclude(edition) => self.conclude(edition),
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
             Action::Close(id) => self.pools.retain(|pool| pool.id != id),
+            Action::ReopenLog => self.reopen_log(),
             Action::Rehearse => self.rehearse(),
             Action::AbandonRehearsal => {
                 if let Some(rehearsal) = self.rehearsal.take() {
@@ -122,6 +124,22 @@ impl Daemon {
         self.obituaries.record(note);
         notes::write(note, |id| self.name(id), self.last_request(note));
         self.report_progress(note);
+    }
+
+    fn reopen_log(&mut self) {
+        let Some(path) = &self.log_file else {
+            tracing::info!("standard error is no file: there is nothing to open anew");
+            return;
+        };
+        match log::file::reopen(path) {
+            Ok(file) => {
+                tracing::info!(path = %path.display(), "the log is opened anew");
+                for pool in &self.pools {
+                    pool.tell_everybody(&Order::Reopen, &[file.as_fd()]);
+                }
+            }
+            Err(error) => tracing::error!(path = %path.display(), %error, "cannot open the log anew"),
+        }
     }
 
     fn order(&mut self, who: WorkerRef, order: &Order) {

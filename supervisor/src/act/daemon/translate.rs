@@ -57,10 +57,9 @@ impl Daemon {
                 // Where there is a terminal, every change of its size sends it.
                 Signal::SIGWINCH if has_terminal() => {}
                 Signal::SIGWINCH => self.events.push_back(Event::WorkersUnwanted),
+                Signal::SIGUSR1 => self.events.push_back(Event::LogMoved),
                 Signal::SIGUSR2 => self.events.push_back(Event::UpgradeWanted),
-                other => {
-                    tracing::warn!(signal = %other, "this version does nothing on this signal")
-                }
+                other => tracing::debug!(signal = %other, "nobody knows what this signal means"),
             }
         }
     }
@@ -111,6 +110,9 @@ impl Daemon {
 
     fn lose_worker(&mut self, who: WorkerRef, exit: Exit) {
         let exit = self.exit_of(exit);
+        if let Some(pool) = self.pool(who.pool) {
+            pool.name_fatal_words(who);
+        }
         if let Some(worker) = self.worker(who) {
             worker.process = None;
             self.events.push_back(Event::WorkerDied(who, exit));
@@ -168,7 +170,10 @@ impl Daemon {
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
                     self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: who.pool, slot, life }, reason));
                 }
-                Received::Message(report @ (Report::Ready | Report::Leaving { .. } | Report::Draining), _) => {
+                Received::Message(
+                    report @ (Report::Ready | Report::Overran | Report::Leaving { .. } | Report::Draining),
+                    _,
+                ) => {
                     tracing::warn!(pool = %self.name(who.pool), ?report, "this report is not a template's");
                 }
                 Received::Nothing => return,
@@ -241,6 +246,11 @@ impl Daemon {
             };
             match channel.try_receive() {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
+                Received::Message(Report::Overran, _) => {
+                    if let Some(pool) = self.pool(who.pool) {
+                        pool.name_last_words(who);
+                    }
+                }
                 Received::Message(Report::Leaving { why }, _) => {
                     let why = match why {
                         Why::Requests => Farewell::Requests,

@@ -45,6 +45,7 @@ struct TemplateEstate {
 #[derive(Debug, Serialize, Deserialize)]
 struct WorkerEstate {
     who: WorkerRef,
+    template: u64,
     ordered: u64,
     channel: Option<RawFd>,
     process: Option<i32>,
@@ -63,6 +64,7 @@ impl Pool {
         let templates = templates.collect();
         let workers = self.workers.values().map(|worker| WorkerEstate {
             who: worker.who,
+            template: worker.template,
             ordered: worker.ordered,
             channel: worker.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             process: worker.process.map(Pid::as_raw),
@@ -99,7 +101,8 @@ impl Pool {
         let mut workers = BTreeMap::new();
         for each in estate.workers {
             let (channel, process) = (channel(each.channel)?, each.process.map(Pid::from_raw));
-            workers.insert(each.who.life, Worker { who: each.who, ordered: each.ordered, channel, process });
+            let WorkerEstate { who, template, ordered, .. } = each;
+            workers.insert(who.life, Worker { who, template, ordered, channel, process });
         }
         let named = config.pool(&estate.name).cloned();
         let own = named.unwrap_or_else(|| crate::config::Pool { name: estate.name.clone(), ..Default::default() });

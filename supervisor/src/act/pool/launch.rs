@@ -84,8 +84,9 @@ impl Pool {
         if let Some(cell) = self.scoreboard.cell(who.slot) {
             cell.assign(who.life, deadline);
         }
-        let template = self.templates.get(&template.life);
-        self.workers.insert(who.life, Worker { who, ordered, channel: Some(ours), process: None });
+        let forker = template.life;
+        let template = self.templates.get(&forker);
+        self.workers.insert(who.life, Worker { who, template: forker, ordered, channel: Some(ours), process: None });
         let channel = template.and_then(|template| template.channel.as_ref()).ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life, max_requests };
         channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))

@@ -45,6 +45,7 @@ pub(in crate::act) struct Content {
     pub(in crate::act) config: Config,
     pub(in crate::act) origin: Origin,
     pub(in crate::act) program: PathBuf,
+    pub(in crate::act) log_file: Option<PathBuf>,
     pub(in crate::act) newest: PoolId,
     pub(in crate::act) clock: Clock,
     pub(in crate::act) obituaries: Obituaries,

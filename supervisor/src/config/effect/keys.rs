@@ -26,7 +26,7 @@ pub const KEYS: &[Key] = &[
 
     key("pool.NAME.scaling", "static", Live, "the supervisor counts workers"),
     key("pool.NAME.workers", "static: twice the CPUs, at least 4; dynamic: between min_spare and max_spare", Live, "the supervisor counts workers"),
-    key("pool.NAME.min_workers", "dynamic: 1; ondemand: 0", Live, "the supervisor counts workers"),
+    key("pool.NAME.min_workers", "dynamic: 1", Live, "the supervisor counts workers"),
     key("pool.NAME.max_workers", "four times workers, or what a static pool would have", Live, "the supervisor counts workers"),
     key("pool.NAME.min_spare", "an eighth of max_workers, at least 1", Live, "the supervisor counts idle workers"),
     key("pool.NAME.max_spare", "twice min_spare", Live, "the supervisor counts idle workers"),

@@ -127,7 +127,7 @@ fn numbers_of_workers_that_contradict_each_other_are_named() {
         assert_eq!(pool_complaints(&format!("scaling = \"dynamic\"\n{keys}")), format!("config.toml:{line}"));
     }
     assert_eq!(pool_complaints("scaling = \"dynamic\"\nmin_workers = 4\nworkers = 4\nmax_workers = 4"), "");
-    assert_eq!(pool_complaints("scaling = \"ondemand\"\nmin_workers = 1\nidle_timeout = \"1s\""), "");
+    assert_eq!(pool_complaints("scaling = \"ondemand\"\nidle_timeout = \"1s\""), "");
 }
 
 #[test]
