@@ -181,7 +181,7 @@ fn a_worker_that_is_sent_term_finishes_its_request_retires_and_is_replaced() {
     std::fs::write(file, "").unwrap();
     let answer = client.response();
     assert_eq!((answer.status, answer.text()), (200, "0 MiB".into()));
-    let gone = ratoon.logged("gone", &[("pid", pid.as_raw().into()), ("cause", "retired".into())]);
+    let gone = ratoon.logged("gone", &[("pid", pid.as_raw().into()), ("cause", "retired by operator".into())]);
     assert!(gone["retry"].is_string());
     assert!(!ratoon.ready_workers("web", 1).contains(&pid));
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
@@ -199,9 +199,9 @@ fn signals_that_a_terminal_sends_to_everybody_harm_no_worker_and_no_template() {
             kill(*pid, signal).unwrap();
         }
     }
-    // The supervisor has a wish for this one, too: in this version, none.
-    killpg(ratoon.pid(), Signal::SIGHUP).unwrap();
-    ratoon.logged("this version does nothing on this signal", &[("signal", "SIGHUP".into())]);
+    // The supervisor has a use for this one, which is nobody else's.
+    killpg(ratoon.pid(), Signal::SIGUSR1).unwrap();
+    ratoon.logged("standard error is no file: there is nothing to open anew", &[]);
     let mut serving = std::collections::BTreeSet::new();
     eventually("both workers have answered", SOON, || {
         serving.insert(get(ratoon.address(), "/whoami").json()["pid"].as_i64().unwrap() as i32);
