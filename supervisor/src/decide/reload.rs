@@ -124,7 +124,7 @@ impl Realm {
             match self.pools.get_mut(&plan.pool) {
                 Some(pool) => pool.begin_trial(plan, edition),
                 None => {
-                    let turnover = Turnover::Trial { edition, failed: None };
+                    let turnover = Turnover::Trial { edition, so_far: Trial::Open };
                     self.pools.insert(plan.pool, Pool::new(plan, edition, turnover, turn.now));
                 }
             }
@@ -140,7 +140,8 @@ impl Realm {
         let pools: Vec<PoolId> = reload.pools.clone();
         let mut proven = true;
         for id in &pools {
-            match self.pool(*id).map_or(Trial::Open, |pool| pool.trial(turn.now)) {
+            let gone = || Trial::Failed("the pool has ended".into());
+            match self.pool(*id).map_or_else(gone, |pool| pool.trial(turn.now)) {
                 Trial::Proven => {}
                 Trial::Open => proven = false,
                 Trial::Failed(reason) => {
@@ -154,7 +155,7 @@ impl Realm {
             Stage::Trying if proven => {
                 turn.note(Note::Rolling(edition));
                 turn.push(Action::Adopt(edition));
-                self.for_each(&pools, |pool| pool.adopt(turn.now));
+                self.for_each(&pools, |pool| pool.adopt(turn));
                 Stage::Rolling
             }
             Stage::Rolling if proven => {
