@@ -105,6 +105,8 @@ impl Pool {
     /// Everything that is due now, whatever was reported last.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
         self.hurry_stocks(turn);
+        // Before anything is attempted: those who are stopped here make room for others.
+        self.clear_out(turn);
         match self.rung {
             Rung::Open => {
                 self.end_leaving(turn);
@@ -115,7 +117,6 @@ impl Pool {
             }
             Rung::Draining { .. } | Rung::Killing => self.wind_down(turn),
         }
-        self.clear_out(turn);
     }
 
     /// When something will be due if nothing is reported before.
