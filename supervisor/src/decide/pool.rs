@@ -9,6 +9,8 @@ mod attempt;
 mod burial;
 mod ending;
 mod measure;
+#[cfg(test)]
+mod tests;
 mod turnover;
 
 use super::Turn;

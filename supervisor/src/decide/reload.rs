@@ -254,3 +254,37 @@ impl Realm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PoolId = PoolId(1);
+    const B: PoolId = PoolId(2);
+
+    #[test]
+    fn two_wishes_for_some_pools_are_one_for_all_of_these_and_everything_takes_in_every_other() {
+        let some = |pools: &[PoolId]| Scope::Pools(pools.to_vec());
+        assert_eq!(join(some(&[B]), some(&[A, B])), some(&[A, B]));
+        assert_eq!(join(some(&[]), some(&[])), some(&[]));
+        assert_eq!(join(Scope::Everything, some(&[A])), Scope::Everything);
+        assert_eq!(join(some(&[A]), Scope::Everything), Scope::Everything);
+    }
+
+    #[test]
+    fn one_wish_is_remembered_for_everybody_who_has_it() {
+        let mut reloads = Reloads::new();
+        for (asker, pool) in [(1, B), (2, A), (3, B)] {
+            reloads.remember(Scope::Pools(vec![pool]), Asker(asker));
+        }
+        let remembered = (Scope::Pools(vec![A, B]), vec![Asker(1), Asker(2), Asker(3)]);
+        assert_eq!(reloads.remembered, Some(remembered));
+    }
+
+    #[test]
+    fn editions_are_counted_from_the_one_the_daemon_began_with() {
+        let mut reloads = Reloads::new();
+        let begun = [1, 2].map(|asker| reloads.begin(Scope::Everything, vec![Asker(asker)]));
+        assert_eq!(begun, [Edition(2), Edition(3)]);
+    }
+}
