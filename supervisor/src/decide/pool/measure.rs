@@ -30,8 +30,18 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(super) struct Schedule {
     measure: Time,
     count: Time,
-    /// Whether the pool waits for somebody to connect.
-    awaits_knock: bool,
+    knock: Knock,
+}
+
+/// How far a pool without workers is with whoever connects first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Knock {
+    /// Nobody has been told that it waits for one.
+    #[default]
+    Unasked,
+    Awaited,
+    /// It came: until the pool has been counted there is nothing to wait for.
+    Heard,
 }
 
 impl Pool {
@@ -83,19 +93,28 @@ impl Pool {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        let State::Serving { ready, .. } = worker.state else {
-            return;
+        let (ready, stays) = match worker.state {
+            State::Serving { ready, .. } => (ready, true),
+            State::Leaving { ready, .. } | State::Trailing { ready, .. } | State::Draining { ready, .. } => (ready, false),
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => return,
         };
         if hard.is_some_and(|most| bytes > most) {
             self.tell_worker(who, Input::Kill(Cause::Memory), turn);
-        } else if soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
+        } else if stays && soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
             worker.due.get_or_insert(Cause::Recycled(Limit::Memory));
         }
     }
 
-    /// The pool was counted.
-    pub(in crate::decide) fn counted(&mut self, census: Census, turn: &mut Turn<'_>) {
+    /// The pool was counted. Whoever has knocked waits, also if the queues do not tell.
+    pub(in crate::decide) fn counted(&mut self, mut census: Census, turn: &mut Turn<'_>) {
+        if self.schedule.knock == Knock::Heard {
+            self.schedule.knock = Knock::Unasked;
+            census.waiting = census.waiting.max(1);
+        }
         let outcome = self.scaler.observe(census, turn.now);
+        if let Some(tick) = self.scaler.tick() {
+            self.schedule.count = turn.now.after(tick);
+        }
         if outcome == Outcome::MaxChildrenReached {
             turn.note(Note::MaxChildrenReached { pool: self.id, most: self.scaler.wanted() });
         }
@@ -103,8 +122,15 @@ impl Pool {
 
     /// Somebody has connected while there was no worker.
     pub(in crate::decide) fn knocked(&mut self, turn: &mut Turn<'_>) {
-        self.schedule.awaits_knock = false;
-        turn.push(Action::Count(self.id));
+        if self.schedule.knock == Knock::Awaited {
+            self.schedule.knock = Knock::Heard;
+            turn.push(Action::Count(self.id));
+        }
+    }
+
+    /// Other listeners may be knocked at than before.
+    pub(super) fn listen_anew(&mut self) {
+        self.schedule.knock = Knock::Unasked;
     }
 
     /// Somebody wants the pool larger or smaller.
@@ -148,8 +174,8 @@ impl Pool {
 
     /// A pool that is to have no worker needs to hear of the first who connects.
     pub(super) fn await_knock(&mut self, turn: &mut Turn<'_>) {
-        if self.scaler.wanted() == 0 && !self.unwanted && !self.schedule.awaits_knock {
-            self.schedule.awaits_knock = true;
+        if self.scaler.wanted() == 0 && !self.unwanted && self.schedule.knock == Knock::Unasked {
+            self.schedule.knock = Knock::Awaited;
             turn.push(Action::AwaitKnock(self.id));
         }
     }
