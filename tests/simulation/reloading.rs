@@ -1,5 +1,6 @@
 //! Reloads, one story each: what fails on the way takes everything back, and what succeeds loses nobody.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ratoon::decide::event::{Action, Asker, Edition, Event, Note, Outcome, PoolId, Scope, Stop};
@@ -275,4 +276,24 @@ fn serving(world: &World) -> Vec<u64> {
 fn assert_serves(world: &World, edition: Edition, count: usize) {
     let editions: Vec<_> = world.serving(POOL).map(|worker| worker.edition).collect();
     assert_eq!(editions, vec![edition; count]);
+}
+
+/// "Nothing happens if the check fails", and a good one is done once the reload is over that was under way.
+#[test]
+fn an_upgrade_waits_for_a_reload_and_is_not_done_where_the_new_program_objects_or_says_nothing() {
+    let mut upgrades = BTreeSet::new();
+    for seed in 0..20 {
+        let mut world = World::new(vec![limits(4)], vec![Mood::CALM], seed);
+        world.run_for(Duration::from_secs(20));
+        let before: Vec<_> = world.supervisor.workers().map(|(who, ..)| who).collect();
+        let asker = world.reload(Scope::Everything);
+        assert!(!world.deliver(Event::UpgradeWanted).contains(&Action::Rehearse), "rehearsed during a reload");
+        world.finish_reload(asker);
+        world.run_for(Duration::from_secs(70));
+        let failed = world.notes(|note| matches!(note, Note::UpgradeFailed(_)));
+        assert_eq!(world.upgrades + failed, 1);
+        assert!(world.supervisor.workers().all(|(who, ..)| !before.contains(&who)), "the reload was not finished");
+        upgrades.insert(world.upgrades);
+    }
+    assert_eq!(upgrades, BTreeSet::from([0, 1]), "every one ended alike");
 }

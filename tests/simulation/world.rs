@@ -9,6 +9,7 @@ mod facts;
 mod numbers;
 mod promises;
 mod rolling;
+mod succession;
 mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -71,6 +72,11 @@ pub(super) struct World {
     askers: u64,
     /// What the file says, if somebody has written one.
     pub(super) file: Option<Result<File, String>>,
+    /// Whether a new program looks at the state, and since when.
+    rehearses: bool,
+    rehearsal: Time,
+    /// How often the supervisor has become its own successor.
+    pub(super) upgrades: usize,
     /// How many workers each pool wanted before the event that is being answered.
     wanted: BTreeMap<PoolId, usize>,
 }
@@ -95,6 +101,8 @@ pub(super) enum Plan {
     Read(Edition, Scope),
     /// A command that prepares has ended so.
     Prepared(PoolId, Edition, Result<(), String>),
+    /// The new program has looked at the state that was written down then.
+    Rehearsed(Time, Result<(), String>),
     /// What was in the worker's hands until this deadline is done.
     Done(WorkerRef, Time),
     Measured(PoolId),
@@ -144,6 +152,9 @@ impl World {
             waiting: BTreeMap::new(),
             answers: BTreeMap::new(),
             askers: 0,
+            rehearses: false,
+            rehearsal: now,
+            upgrades: 0,
             file: None,
             wanted: BTreeMap::new(),
         };
@@ -336,6 +347,7 @@ impl World {
                 self.deliver(event);
             }
             Plan::Read(edition, scope) => self.read(edition, &scope),
+            Plan::Rehearsed(begun, outcome) => self.rehearsed(begun, outcome),
             Plan::Prepared(pool, edition, outcome) => self.end_preparation(pool, edition, outcome),
             Plan::Done(who, deadline) => {
                 if let Some(worker) = self.workers.get_mut(&who.life) {

@@ -186,6 +186,7 @@ impl Realm {
         };
         self.phase = Phase::Stopping(stop, verdict);
         turn.note(Note::Stopping(stop));
+        self.give_up_upgrade(turn);
         self.give_up_reloads(Outcome::Failed { pool: None, reason: "the daemon is stopping".into() }, turn);
         for pool in self.pools.values_mut() {
             pool.end(stop, turn);

@@ -40,6 +40,10 @@ impl World {
             Action::Forget(who) => self.forget(*who),
             Action::OrderRetire(who) => self.order_retire(*who),
             Action::OrderDrain(who) => self.order_drain(*who),
+            Action::ReopenLog => {}
+            Action::Rehearse => self.rehearse(),
+            Action::AbandonRehearsal => self.abandon_rehearsal(),
+            Action::Upgrade => self.upgrade(),
             Action::Interrupt(who) => {
                 let now = self.now;
                 let worker = self.workers.get_mut(&who.life).expect("a buried worker was interrupted");

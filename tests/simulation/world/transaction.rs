@@ -73,6 +73,9 @@ impl World {
             4 => {
                 self.reload(Scope::Pools(some));
             }
+            5 | 6 => {
+                self.deliver(Event::UpgradeWanted);
+            }
             _ => {
                 self.reload(Scope::Everything);
             }

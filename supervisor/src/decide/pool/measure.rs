@@ -34,7 +34,7 @@ pub(super) struct Schedule {
 }
 
 /// How far a pool without workers is with whoever connects first.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Knock {
     /// Nobody has been told that it waits for one.
     #[default]

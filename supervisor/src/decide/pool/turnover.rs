@@ -47,7 +47,7 @@ pub(in crate::decide) enum Turnover {
 }
 
 /// What is known of an edition that is tried or watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::decide) enum Trial {
     /// Nothing yet.
     Open,
