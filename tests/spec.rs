@@ -20,3 +20,4 @@ mod service_manager;
 mod simulation;
 mod stopping;
 mod supervision;
+mod upgrade;

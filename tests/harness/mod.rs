@@ -5,6 +5,8 @@
 pub mod client;
 pub mod fixture;
 pub mod process;
+pub mod status;
+pub mod traffic;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -23,6 +25,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
+pub use status::CONTROL;
+pub use traffic::{Door, Traffic};
 
 /// The program under test.
 pub const RATOON: &str = env!("CARGO_BIN_EXE_ratoon");
