@@ -14,6 +14,7 @@ mod listeners;
 mod load;
 mod orphans;
 mod outside;
+mod recycling;
 mod robustness;
 mod sample;
 mod service_manager;

@@ -12,11 +12,12 @@ use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
 use crate::decide::event::{Action, Note, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
-use crate::decide::scale::{Census, Outcome};
+use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
 
-/// How often the memory of the workers is measured, where it is limited.
-const MEASURE: Duration = Duration::from_secs(1);
+/// How often the memory of the workers is measured, where it is limited: with every other census, so that a pool in
+/// which nothing happens wakes the daemon for both at once.
+const MEASURE: Duration = QUIET_TICK.saturating_mul(2);
 
 /// How long a worker's memory is nobody's affair: a limit that is below what the program needs must not become a loop.
 const YOUTH: Duration = Duration::from_secs(10);
@@ -83,12 +84,15 @@ impl Pool {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        let State::Serving { ready, .. } = worker.state else {
-            return;
+        let is_grown = match worker.state {
+            State::Serving { ready, .. } => turn.now.since(ready) >= YOUTH,
+            // These are to leave anyway, but may be in their last request.
+            State::Leaving { .. } | State::Trailing { .. } | State::Draining { .. } => false,
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => return,
         };
         if hard.is_some_and(|most| bytes > most) {
             self.tell_worker(who, Input::Kill(Cause::Memory), turn);
-        } else if soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
+        } else if is_grown && soft.is_some_and(|most| bytes > most) {
             worker.due.get_or_insert(Cause::Recycled(Limit::Memory));
         }
     }
