@@ -17,6 +17,7 @@ mod outside;
 mod recycling;
 mod robustness;
 mod sample;
+mod scaling;
 mod service_manager;
 mod simulation;
 mod stopping;
