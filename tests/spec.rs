@@ -22,4 +22,5 @@ mod service_manager;
 mod simulation;
 mod stopping;
 mod supervision;
+mod suspension;
 mod upgrade;
