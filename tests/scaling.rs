@@ -203,3 +203,23 @@ fn a_pool_that_is_made_larger_and_smaller_under_load_loses_nothing() {
     assert_eq!(gone.len(), 12);
     assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
 }
+
+/// "Growth is gated on waiting", also where nobody connects: clients that keep their connections wait for the worker that
+/// holds them, and no queue tells of it. They come in bursts too short for the reserve to be missed.
+#[test]
+fn a_dynamic_pool_grows_for_clients_that_wait_on_kept_connections() {
+    let ratoon =
+        Ratoon::serving(&(CONTROL.to_owned() + &fixture::pool("web", &format!("{DYNAMIC}\nmax_workers = 12"))));
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(ratoon.address())).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/ok").status, 200));
+    assert_eq!(ratoon.ready_workers("web", 1).len(), 1);
+    eventually("three times as many workers", SOON, || {
+        for client in &mut clients {
+            client.send(b"GET /sleep:60 HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+        std::thread::sleep(Duration::from_millis(300));
+        (ratoon.workers("web").len() >= 3).then_some(())
+    });
+    assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
+}

@@ -1,5 +1,7 @@
 //! Numbers that the deciding half asks for, read off the scoreboard, the sockets and `/proc`.
 
+use std::time::Duration;
+
 use ratoon_worker::scoreboard;
 
 use super::{Daemon, Token};
@@ -64,6 +66,7 @@ impl Daemon {
                 continue;
             };
             let reading = cell.read();
+            census.waited = census.waited.max(Duration::from_nanos(cell.take_waited()));
             census.held = census.held.saturating_add(reading.connections);
             match reading.state {
                 scoreboard::State::Busy => census.busy += 1,
