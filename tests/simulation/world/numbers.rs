@@ -37,6 +37,7 @@ impl World {
             idle: (serving - busy) as u32,
             busy: busy as u32,
             waiting: if waits { self.rng.u32(0..4) } else { 0 },
+            held: busy as u32,
             waited: if waits { up_to(400, &mut self.rng) } else { Duration::ZERO },
             requests: u64::from(farm.traffic > 0.0),
         };

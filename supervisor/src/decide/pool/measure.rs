@@ -12,11 +12,12 @@ use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
 use crate::decide::event::{Action, Note, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
-use crate::decide::scale::{Census, Outcome};
+use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
 
-/// How often the memory of the workers is measured, where it is limited.
-const MEASURE: Duration = Duration::from_secs(1);
+/// How often the memory of the workers is measured, where it is limited: with every other census, so that a pool in
+/// which nothing happens wakes the daemon for both at once.
+const MEASURE: Duration = QUIET_TICK.saturating_mul(2);
 
 /// How long a worker's memory is nobody's affair: a limit that is below what the program needs must not become a loop.
 const YOUTH: Duration = Duration::from_secs(10);
@@ -95,7 +96,9 @@ impl Pool {
         };
         let (ready, stays) = match worker.state {
             State::Serving { ready, .. } => (ready, true),
-            State::Leaving { ready, .. } | State::Trailing { ready, .. } | State::Draining { ready, .. } => (ready, false),
+            State::Leaving { ready, .. } | State::Trailing { ready, .. } | State::Draining { ready, .. } => {
+                (ready, false)
+            }
             State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => return,
         };
         if hard.is_some_and(|most| bytes > most) {
