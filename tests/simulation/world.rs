@@ -367,9 +367,7 @@ impl World {
     /// What the acting half reads in the cells.
     fn next_due(&self) -> Option<(Time, WorkerRef, Time)> {
         let with_deadline = self.workers.values().filter_map(|worker| Some((worker.who, worker.deadline?)));
-        with_deadline
-            .filter_map(|(who, deadline)| Some((self.supervisor.due(who, deadline)?, who, deadline)))
-            .min()
+        with_deadline.filter_map(|(who, deadline)| Some((self.supervisor.due(who, deadline)?, who, deadline))).min()
     }
 
     fn murder_somebody(&mut self, pool: PoolId) {

@@ -245,7 +245,9 @@ pub fn step(state: &State, input: Input, now: Time, stop_timeout: Duration) -> N
         (S::Leaving { pid, ready, .. }, I::Overdue) => doom(*pid, Some(*ready), Cause::RequestTimeout),
         (S::Leaving { ready, cause, .. }, I::Died(exit)) => gone(cause_of_retiree(exit, cause), Some(*ready)),
         // From here on the stop's deadline is its own.
-        (S::Leaving { pid, ready, .. }, I::Drain) => Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true }),
+        (S::Leaving { pid, ready, .. }, I::Drain) => {
+            Become(S::Draining { pid: *pid, ready: *ready, was_leaving: true })
+        }
         (S::Leaving { pid, ready, .. }, I::Kill(cause)) => doom(*pid, Some(*ready), cause),
 
         (S::Trailing { .. }, I::Forked(_) | I::Ready | I::Leaving(_) | I::Trailing | I::Retire(_)) => Repeat,

@@ -261,9 +261,7 @@ impl Pool {
 
     /// Workers a template was told to fork and has not answered for.
     fn open_orders(&self, template: u64) -> impl Iterator<Item = WorkerRef> {
-        let open = move |state: &lifecycle::State| {
-            matches!(state, lifecycle::State::Ordered { template: told, .. } if *told == template)
-        };
+        let open = move |state: &lifecycle::State| matches!(state, lifecycle::State::Ordered { template: told, .. } if *told == template);
         self.roster.workers().filter(move |(_, worker)| open(&worker.state)).map(|(who, _)| who)
     }
 

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{
-    Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef,
-};
+use super::event::{Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
 use super::pool::{Pool, Turnover};
 use super::reload::Reloads;
 use super::{Turn, cause_of_farewell, lifecycle, template};

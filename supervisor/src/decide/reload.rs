@@ -27,7 +27,6 @@ pub(super) struct Reloads {
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) edition: Edition,
-    pub(super) scope: Scope,
     pub(super) askers: Vec<Asker>,
     pub(super) stage: Stage,
     /// The pools that get a new generation.
@@ -63,11 +62,10 @@ impl Reloads {
     }
 
     /// Begins one; returns its edition.
-    pub(super) fn begin(&mut self, scope: Scope, askers: Vec<Asker>) -> Edition {
+    pub(super) fn begin(&mut self, askers: Vec<Asker>) -> Edition {
         self.newest = Edition(self.newest.0.saturating_add(1));
         let (pools, removed) = (Vec::new(), Vec::new());
-        self.running =
-            Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
+        self.running = Some(Reload { edition: self.newest, askers, stage: Stage::Reading, pools, removed });
         self.newest
     }
 }
@@ -101,12 +99,7 @@ impl Realm {
     }
 
     /// The file was read, and what it names is open; or not.
-    pub(super) fn configuration_read(
-        &mut self,
-        edition: Edition,
-        read: Result<Proposal, String>,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn configuration_read(&mut self, edition: Edition, read: Result<Proposal, String>, turn: &mut Turn<'_>) {
         let Some(reload) = &mut self.reloads.running else {
             return;
         };
@@ -203,7 +196,7 @@ impl Realm {
     }
 
     fn begin_reload(&mut self, scope: Scope, askers: Vec<Asker>, turn: &mut Turn<'_>) {
-        let edition = self.reloads.begin(scope.clone(), askers);
+        let edition = self.reloads.begin(askers);
         turn.note(Note::Reloading(edition));
         turn.push(Action::ReadConfiguration(edition, scope));
     }
@@ -284,7 +277,7 @@ mod tests {
     #[test]
     fn editions_are_counted_from_the_one_the_daemon_began_with() {
         let mut reloads = Reloads::new();
-        let begun = [1, 2].map(|asker| reloads.begin(Scope::Everything, vec![Asker(asker)]));
+        let begun = [1, 2].map(|asker| reloads.begin(vec![Asker(asker)]));
         assert_eq!(begun, [Edition(2), Edition(3)]);
     }
 }

@@ -131,9 +131,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Loaded { .. }, I::NotStarted(_)) => Mistake("it had loaded, and was then said never to have been started"),
         (S::Loaded { since }, I::Died(exit)) => gone(cause_of(exit), Some(*since)),
         (S::Loaded { .. }, I::Overdue) => Mistake("it had loaded, and has no deadline"),
-        (S::Loaded { since }, I::Dismiss(wish)) => {
-            Become(S::Dismissed { wish, loaded: Some(*since), deadline })
-        },
+        (S::Loaded { since }, I::Dismiss(wish)) => Become(S::Dismissed { wish, loaded: Some(*since), deadline }),
         (S::Loaded { since }, I::Kill(cause)) => doom(Some(*since), cause),
 
         // Already leaving: hanging up on it adds nothing.
@@ -150,7 +148,7 @@ pub fn step(state: &State, input: Input, now: Time) -> Next {
         (S::Dismissed { loaded, .. }, I::NotStarted(reason)) => gone(Cause::NotStarted(reason), *loaded),
         (S::Dismissed { wish, loaded, .. }, I::Died(exit)) => {
             gone(cause_of_retiree(exit, &Cause::Retired(*wish)), *loaded)
-        },
+        }
         (S::Dismissed { loaded, .. }, I::Overdue) => doom(*loaded, Cause::StopTimeout),
         (S::Dismissed { .. }, I::Dismiss(_)) => Repeat,
         (S::Dismissed { loaded, .. }, I::Kill(cause)) => doom(*loaded, cause),

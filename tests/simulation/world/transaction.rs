@@ -189,9 +189,7 @@ impl World {
     pub(super) fn abandon_preparation(&mut self, pool: PoolId, edition: Edition) {
         let farm = self.pools.get_mut(&pool).expect("an unknown pool's preparation was abandoned");
         assert!(farm.preparing.remove(&edition), "a preparation that does not run was abandoned");
-        self.agenda.retain(
-            |_, plan| !matches!(plan, Plan::Prepared(of, which, _) if (*of, *which) == (pool, edition)),
-        );
+        self.agenda.retain(|_, plan| !matches!(plan, Plan::Prepared(of, which, _) if (*of, *which) == (pool, edition)));
     }
 
     pub(super) fn adopt(&mut self, edition: Edition) {

@@ -23,8 +23,7 @@ impl Pool {
         let (pid, generation, edition) = (worker.state.pid(), worker.generation, worker.edition);
         let lived = turn.now.since(worker.ordered);
         // What does not serve, or not any more, is no fault of the slot: the next one in it is of another make.
-        let meaning =
-            if edition == self.serving { restart::meaning(&death, turn.now) } else { Meaning::NoFault };
+        let meaning = if edition == self.serving { restart::meaning(&death, turn.now) } else { Meaning::NoFault };
         let retry_at = seat.vacate(meaning, turn.now, &mut turn.source.rng);
         self.blame(edition, &death.cause);
         if death.cause.is_fault() {

@@ -89,8 +89,7 @@ impl Pool {
         let from = Some(self.serving).filter(|from| *from != edition);
         let before = from.and_then(|from| self.stock(from)).map_or(0, |stock| stock.faults.count(turn.now));
         let usual = before as f64 / WINDOW.as_secs_f64();
-        self.turnover =
-            Turnover::Watch { from, since: turn.now, ready: 1, faults: 0, last: String::new(), usual };
+        self.turnover = Turnover::Watch { from, since: turn.now, ready: 1, faults: 0, last: String::new(), usual };
         if self.has_failed() {
             turn.note(Note::PoolRecovered(self.id));
         }
@@ -171,9 +170,8 @@ impl Pool {
     /// Retires who is not needed: the unfit when there are enough others, then whoever is too many.
     pub(super) fn replace(&mut self, turn: &mut Turn<'_>) {
         // One on trial is not judged, and neither does it replace anybody.
-        let judged = |worker: &Worker| {
-            matches!(worker.state, State::Serving { .. }) && !self.is_on_trial(worker.edition)
-        };
+        let judged =
+            |worker: &Worker| matches!(worker.state, State::Serving { .. }) && !self.is_on_trial(worker.edition);
         let mut unfit: Vec<(Time, WorkerRef, Cause)> = Vec::new();
         let mut fit: Vec<WorkerRef> = Vec::new();
         for (who, worker) in self.roster.workers().filter(|(_, worker)| judged(worker)) {
