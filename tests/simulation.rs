@@ -210,7 +210,8 @@ fn what_is_missing(world: &World) -> Option<String> {
         if farm.ending.is_some() || (fits, workers.count(), templates) != (view.wanted, view.wanted, 1) {
             return Some(format!("{pool:?}: {fits} of {view:?}, {templates} templates"));
         }
-        if view.health != Health::Sound {
+        // One that wants nobody has had nobody to show that it can start.
+        if view.health != Health::Sound && view.wanted > 0 {
             return Some(format!("{pool:?} has failed"));
         }
     }

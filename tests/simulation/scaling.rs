@@ -63,6 +63,18 @@ fn once_somebody_is_busy_the_next_census_comes_soon() {
     assert!(world.supervisor().wake_at().is_some_and(|at| at <= now.after(Duration::from_millis(100))));
 }
 
+#[test]
+fn nothing_is_measured_where_there_is_nobody() {
+    let scaling = Scaling::OnDemand { max: 4, idle_timeout: SECOND, spawn_rate: 4 };
+    let limits = Limits { scaling, max_memory: Some(100), ..limits(1) };
+    let mut world = World::new(vec![limits], vec![Mood::CALM], 7);
+    world.run_for(20 * SECOND);
+    assert_eq!(world.supervisor().wake_at(), None);
+    world.deliver(Event::Knocked(POOL));
+    world.run_for(SECOND);
+    assert!(world.supervisor().wake_at().is_some());
+}
+
 /// One pool of this kind that serves.
 fn settled(scaling: Scaling) -> World {
     let mut world = World::new(vec![Limits { scaling, ..limits(1) }], vec![Mood::CALM], 7);

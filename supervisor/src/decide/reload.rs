@@ -29,7 +29,6 @@ pub(super) struct Reloads {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reload {
     pub(super) edition: Edition,
-    pub(super) scope: Scope,
     pub(super) askers: Vec<Asker>,
     pub(super) stage: Stage,
     /// The pools that get a new generation.
@@ -65,10 +64,10 @@ impl Reloads {
     }
 
     /// Begins one; returns its edition.
-    pub(super) fn begin(&mut self, scope: Scope, askers: Vec<Asker>) -> Edition {
+    pub(super) fn begin(&mut self, askers: Vec<Asker>) -> Edition {
         self.newest = Edition(self.newest.0.saturating_add(1));
         let (pools, removed) = (Vec::new(), Vec::new());
-        self.running = Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
+        self.running = Some(Reload { edition: self.newest, askers, stage: Stage::Reading, pools, removed });
         self.newest
     }
 }
@@ -199,7 +198,7 @@ impl Realm {
     }
 
     fn begin_reload(&mut self, scope: Scope, askers: Vec<Asker>, turn: &mut Turn<'_>) {
-        let edition = self.reloads.begin(scope.clone(), askers);
+        let edition = self.reloads.begin(askers);
         turn.note(Note::Reloading(edition));
         turn.push(Action::ReadConfiguration(edition, scope));
     }
@@ -280,7 +279,7 @@ mod tests {
     #[test]
     fn editions_are_counted_from_the_one_the_daemon_began_with() {
         let mut reloads = Reloads::new();
-        let begun = [1, 2].map(|asker| reloads.begin(Scope::Everything, vec![Asker(asker)]));
+        let begun = [1, 2].map(|asker| reloads.begin(vec![Asker(asker)]));
         assert_eq!(begun, [Edition(2), Edition(3)]);
     }
 }

@@ -183,9 +183,15 @@ impl Pool {
         }
     }
 
+    /// Whether there is anything to measure, and a limit to measure it against.
     fn measures(&self) -> bool {
         let limits = self.limits();
-        limits.max_memory.is_some() || limits.max_memory_hard.is_some()
+        let is_ready = |state: &State| match state {
+            State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } => true,
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } => false,
+            State::Draining { .. } | State::Doomed { .. } => false,
+        };
+        (limits.max_memory.is_some() || limits.max_memory_hard.is_some()) && self.roster.states().any(is_ready)
     }
 }
 

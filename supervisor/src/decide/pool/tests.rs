@@ -1,5 +1,7 @@
 //! One pool by hand: how an edition on trial, or watched, is judged.
 
+#![allow(clippy::expect_used)]
+
 use std::time::Duration;
 
 use super::*;
