@@ -342,3 +342,65 @@ fn workers_that_die_during_upgrades_are_all_buried() {
     eventually("nobody is left unburied", SOON, || process::zombies(ratoon.pid()).is_empty().then_some(()));
     ratoon.ready_workers("web", 6);
 }
+
+/// "State handed over": every key that can be written, as the next reload finds by comparing.
+#[test]
+fn the_configuration_survives_an_upgrade_to_the_last_key() {
+    let keys = r#"
+        listen = [{ address = "127.0.0.1:0", backlog = 64 }, { address = "unix:DIR/web", mode = "0600", owner = "0" }]
+        prepare = ["/bin/true", "twice"]
+        scaling = "dynamic"
+        workers = 2
+        min_workers = 2
+        max_workers = 5
+        min_spare = 1
+        max_spare = 3
+        spawn_rate = 7
+        max_requests = 100000
+        max_requests_jitter = "3%"
+        max_age = "1h30m"
+        max_age_jitter = "4%"
+        max_memory = "256MiB"
+        max_memory_hard = "1GiB"
+        surge = "50%"
+        settle = "100ms"
+        on_failure = "exit"
+        boot_timeout = "33s"
+        request_timeout = "11s"
+        kill_grace = "0s"
+        stop_timeout = "12s"
+        queue_timeout = "20s"
+        half_close = "gone"
+        max_body = "0B"
+        body_dir = "DIR"
+        nice = 3
+        oom_score_adj = 150
+        rlimits = { nofile = 500, core = "unlimited", cpu = "1m" }
+        settings = { load = "ok", start = "sleep:1" }
+    "#;
+    let program = fixture::program();
+    let log = "[log]\nlevel = \"debug\"\nformat = \"json\"";
+    let config = format!("{log}\n{CONTROL}[pool.web]\nprogram = [{program:?}, \"--verbose\"]\n{keys}\n");
+    let ratoon = Upgradable::serving(&config);
+    ratoon.ready_workers("web", 2);
+    ratoon.upgrade();
+    ratoon.upgrade();
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged("reloaded", &[]);
+    ratoon.logged("configuration: nothing changed", &[]);
+    assert_eq!(ratoon.all_logged("died", &[]), [] as [Value; 0]);
+}
+
+/// "Signals are blocked until the new program listens to them": none is lost, and none does what it does to others.
+#[test]
+fn a_signal_that_comes_while_the_program_is_being_executed_is_heard_by_the_new_one() {
+    let mut ratoon = Upgradable::serving(&config("workers = 2"));
+    let (mut client, _) = ratoon.engage(ratoon.address(), "await:go");
+    ratoon.install_script("[ $1 = check ] || kill -TERM $$\nexec @ratoon@ \"$@\"");
+    ratoon.upgrade();
+    ratoon.logged("stopping: what was accepted or queued is served", &[]);
+    std::fs::write(ratoon.directory().join("go"), "").unwrap();
+    assert_eq!(client.response().status, 200);
+    ratoon.ratoon.leaves_in_peace();
+    assert_eq!(ratoon.all_logged("died", &[]), [] as [Value; 0]);
+}

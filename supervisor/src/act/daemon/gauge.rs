@@ -73,16 +73,19 @@ impl Daemon {
                 _ => census.idle += 1,
             }
         }
+        let is_deserted = census.idle + census.busy == 0;
         for (address, queue) in pool.sockets.queues() {
             match queue {
                 Ok(queue) => census.waiting += queue.waiting,
-                Err(error) => tracing::debug!(pool = %pool.config.name, %error, "no length of the queue at {address}"),
+                Err(error) => {
+                    tracing::debug!(pool = %pool.config.name, %error, "no length of the queue at {address}");
+                    // It is counted because somebody has knocked, perhaps here.
+                    census.waiting += u32::from(is_deserted);
+                }
             }
         }
         // Where there are workers, they see to it themselves.
-        if census.idle + census.busy == 0 && pool.has_parcels() {
-            census.waiting += 1;
-        }
+        census.waiting += u32::from(is_deserted && pool.has_parcels());
         let begun = pool.scoreboard.requests();
         census.requests = begun.wrapping_sub(std::mem::replace(&mut pool.requests, begun));
         self.events.push_back(Event::Counted(id, census));
