@@ -39,6 +39,6 @@ fn what_a_full_inbox_does_not_take_is_served_by_the_worker_that_leaves() {
     let pids: Vec<Pid> = clients.iter_mut().map(|client| super::pid_in(client.try_response()).unwrap()).collect();
     let by_leaver = pids.iter().filter(|pid| **pid == workers[0]).count();
     assert!(by_leaver > 0 && by_leaver < MANY, "{by_leaver} of {MANY}");
-    ratoon.logged("gone", &[("pid", workers[0].as_raw().into()), ("cause", "retired".into())]);
+    ratoon.logged("gone", &[("pid", workers[0].as_raw().into()), ("cause", "retired by operator".into())]);
     assert!(clients.iter_mut().all(|client| server_of(client) != workers[0]));
 }

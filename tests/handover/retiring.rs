@@ -17,7 +17,7 @@ const NOBODY: [Value; 0] = [];
 #[track_caller]
 fn replace(ratoon: &Ratoon, worker: Pid, workers: usize) {
     kill(worker, Signal::SIGTERM).unwrap();
-    ratoon.logged("gone", &[("pid", worker.as_raw().into()), ("cause", "retired".into())]);
+    ratoon.logged("gone", &[("pid", worker.as_raw().into()), ("cause", "retired by operator".into())]);
     ratoon.ready_workers("web", workers);
 }
 
@@ -115,7 +115,7 @@ fn an_upload_under_way_is_served_by_the_worker_that_leaves_and_its_connection_go
     let answer = client.response();
     assert_eq!((answer.text(), answer.header("connection")), ("helloworld".into(), None));
     assert_ne!(server_of(&mut client), old);
-    ratoon.logged("gone", &[("pid", old.as_raw().into()), ("cause", "retired".into())]);
+    ratoon.logged("gone", &[("pid", old.as_raw().into()), ("cause", "retired by operator".into())]);
 }
 
 #[test]
@@ -130,10 +130,9 @@ fn a_response_that_is_leaving_keeps_only_its_own_connection() {
         assert_ne!(server_of(&mut door.connect().unwrap()), old);
     }
     assert!(process::is_alive(old), "its client still reads");
-    ratoon.logged("only responses are left to be sent", &[]);
     assert_eq!(slow.response().body.len(), 50_000_000);
     assert_ne!(server_of(&mut slow), old);
-    ratoon.logged("gone", &[("pid", old.as_raw().into()), ("cause", "retired".into())]);
+    ratoon.logged("gone", &[("pid", old.as_raw().into()), ("cause", "retired by operator".into())]);
 }
 
 /// Whoever gets it does not begin to count anew.

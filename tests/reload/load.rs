@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,25 +9,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{asked, generations, logged_times, reload_well, status};
+use crate::harness::door::Door;
 use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
 
 const CLIENTS: usize = 64;
 const RELOADS: i64 = 100;
-
-/// How clients reach the pool.
-enum Door {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl Door {
-    fn connect(&self) -> io::Result<Client> {
-        match self {
-            Door::Tcp(address) => Client::try_connect(*address),
-            Door::Unix(path) => Client::connect_unix(path),
-        }
-    }
-}
 
 /// What all clients together have seen.
 #[derive(Default)]

@@ -35,12 +35,12 @@ fn a_worker_killed_by_a_real_time_signal_is_buried_and_replaced_and_so_are_those
         is_buried_and_replaced(&ratoon, victim, &format!("signal {signal}"), 4);
     }
     kill(workers[2], Signal::SIGKILL).unwrap();
-    is_buried_and_replaced(&ratoon, workers[2], "signal SIGKILL", 4);
+    is_buried_and_replaced(&ratoon, workers[2], "killed from outside", 4);
     // One that nobody has heard of, too.
     let stranger = Pid::from_raw(get(ratoon.address(), "/orphan").text().parse().unwrap());
     kill_by_number(stranger, 34);
     kill(workers[3], Signal::SIGKILL).unwrap();
-    is_buried_and_replaced(&ratoon, workers[3], "signal SIGKILL", 4);
+    is_buried_and_replaced(&ratoon, workers[3], "killed from outside", 4);
     ratoon.signal(Signal::SIGTERM);
     ratoon.leaves_in_peace();
     assert_eq!(ratoon.all_logged("died", &[]).len(), 4);
@@ -96,7 +96,7 @@ fn an_application_that_panics_when_it_is_dropped_does_not_lead_its_worker_back_i
     let end = eventually("the worker has left", SOON, || {
         ends.iter().find_map(|end| ratoon.all_logged(end, &[("pid", pid.as_raw().into())]).pop())
     });
-    assert!(end["cause"] == "retired" || end["cause"] == "exited 101", "{end}");
+    assert!(end["cause"] == "retired by operator" || end["cause"] == "exited 101", "{end}");
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
     nobody_was_back_in_main(ratoon);
 }

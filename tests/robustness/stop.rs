@@ -103,7 +103,7 @@ fn a_worker_that_hangs_in_start_is_not_left_behind_when_the_others_leave() {
     });
     ratoon.signal(Signal::SIGTERM);
     ratoon.leaves_in_peace();
-    assert_eq!(ratoon.all_logged("gone", &[("cause", "retired".into())]).len(), 1);
+    assert_eq!(ratoon.all_logged("gone", &[("cause", "retired by stop".into())]).len(), 1);
 }
 
 /// The template was slow to follow an order that TERM made void: whoever comes of it has nobody who knows of it.

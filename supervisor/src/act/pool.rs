@@ -136,7 +136,11 @@ impl Pool {
             self.editions.retain(|each, _| *each == edition);
             let closed = self.sockets.conclude(&self.config, &self.scoreboard);
             for place in closed {
-                self.tell_workers(&Order::Close { listener: place }, &[]);
+                let order = Order::Close { listener: place };
+                self.tell_workers(&order, &[]);
+                self.templates.values().filter_map(|template| template.channel.as_ref()).for_each(|channel| {
+                    self.tell(channel, &order, &[]);
+                });
             }
         }
     }
