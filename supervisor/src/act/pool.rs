@@ -162,7 +162,7 @@ impl Pool {
         let (Some(words), Some(pid)) = (words, worker.process) else { return };
         let channel = self.templates.get(&worker.template).and_then(|template| template.channel.as_ref());
         let order = Order::Name { slot: who.slot, pid: pid.as_raw(), words };
-        if !channel.is_some_and(|channel| channel.send(&order, &[]).is_ok()) {
+        if channel.is_none_or(|channel| channel.send(&order, &[]).is_err()) {
             tracing::error!(pool = %self.config.name, worker = who.slot, pid = pid.as_raw(), ?order, "last words");
         }
     }

@@ -214,6 +214,12 @@ impl Pool {
         edition == self.serving || also == Some(edition)
     }
 
+    /// Whether a template of this edition that dies is followed by another.
+    pub(super) fn is_attempted(&self, edition: Edition) -> bool {
+        let on_trial = matches!(&self.turnover, Turnover::Trial { edition: tried, failed: None } if *tried == edition);
+        edition == self.serving || on_trial
+    }
+
     /// Why a worker is to be replaced. One on trial is not, and neither does it replace anybody.
     fn why_unfit(&self, worker: &Worker) -> Option<Cause> {
         let on_trial = matches!(&self.turnover, Turnover::Trial { edition, .. } if *edition == worker.edition);
