@@ -6,6 +6,7 @@ mod listeners;
 mod load;
 mod pools;
 mod release;
+mod scaling;
 mod signals;
 mod stop;
 mod template;

@@ -18,12 +18,10 @@ use crate::harness::{Ratoon, SOON, eventually, fixture};
 #[test]
 fn a_reload_that_fails_says_so_by_its_exit_status_and_its_last_line() {
     let ratoon = serving(&fixture::pool("web", "workers = 1"));
-    let config = ratoon.directory().join("config.toml");
-    std::fs::write(&config, "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = \"many\"\n").unwrap();
+    ratoon.configure(&fixture::pool("web", "workers = 1\nsettings = { load = \"error:no catalogue\" }"));
     let output = ask(&ratoon, &["reload", "web"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = said(&output);
-    assert!(said.starts_with(&format!("{}:3", config.display())) && said.lines().count() == 1, "{said}");
+    assert_eq!(said(&output), "pool web: boot failed: the fixture fails: no catalogue\n");
 }
 
 /// A supervisor made of canned lines: what the command makes of each outcome.

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use nix::unistd::Pid;
+
 use super::{FAILED, Outcome, generations, reload, reload_well, web};
 use crate::harness::{Ratoon, SOON, eventually, fixture, get, process};
 
@@ -134,12 +136,11 @@ fn a_preparation_that_does_not_end_changes_nothing_and_is_killed_with_what_it_st
     let prepare = "prepare = [\"/bin/sh\", \"-c\", \"sleep 3600 & sleep 3601\"]\nboot_timeout = \"1s\"";
     let ratoon = assert_changes_nothing(&web(prepare), "boot_timeout");
     eventually("all that the preparation started is gone", SOON, || {
-        let sleeps = process::all().filter(|pid| process::title(*pid).starts_with("sleep 360"));
-        let ours = |pid: &nix::unistd::Pid| {
-            let root = std::fs::read_link(format!("/proc/{pid}/cwd"));
-            root.is_ok_and(|root| root == ratoon.directory())
+        let is_there = |pid: &Pid| {
+            let place = std::fs::read_link(format!("/proc/{pid}/cwd"));
+            process::title(*pid).starts_with("sleep 360") && place.is_ok_and(|place| place == ratoon.directory())
         };
-        sleeps.filter(ours).next().is_none().then_some(())
+        (!process::all().any(|pid| is_there(&pid))).then_some(())
     });
 }
 

@@ -2,34 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::{asked, generations, logged_times, reload_well, status};
+use crate::harness::door::Door;
 use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
 
 const CLIENTS: usize = 64;
 const RELOADS: i64 = 100;
-
-/// How clients reach the pool.
-enum Door {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl Door {
-    fn connect(&self) -> io::Result<Client> {
-        match self {
-            Door::Tcp(address) => Client::try_connect(*address),
-            Door::Unix(path) => Client::connect_unix(path),
-        }
-    }
-}
 
 /// What all clients together have seen.
 #[derive(Default)]
@@ -124,6 +109,7 @@ fn config() -> String {
 fn a_hundred_reloads_under_load_lose_no_request_and_every_generation_serves() {
     let ratoon = Ratoon::serving(&config());
     ratoon.ready_workers("web", 6);
+    let descriptors = process::descriptors(ratoon.pid());
     assert_nothing_is_lost(&ratoon, |seen| {
         for reload in 1..=RELOADS {
             reload_well(&ratoon);
@@ -135,7 +121,14 @@ fn a_hundred_reloads_under_load_lose_no_request_and_every_generation_serves() {
         assert!((1..=RELOADS + 1).all(|generation| generations.contains(&generation)), "{generations:?}");
     });
     assert_eq!(generations(&ratoon, "web", 6), [RELOADS + 1; 6]);
-    assert_eq!(ratoon.all_logged("died", &[]), [] as [serde_json::Value; 0]);
+    assert_eq!(ratoon.all_logged("died", &[]), [] as [Value; 0]);
+    // It could go on for ever: neither slots nor descriptors pile up.
+    let slots: BTreeSet<_> =
+        ratoon.all_logged("ready", &[]).iter().filter_map(|line| line["worker"].as_u64()).collect();
+    assert!(slots.len() <= 12, "{slots:?}");
+    eventually("the supervisor has as few descriptors as at first", SOON, || {
+        (process::descriptors(ratoon.pid()) <= descriptors).then_some(())
+    });
 }
 
 /// "25 HUPs within 300 ms cause at most two loads and leave one generation."

@@ -68,3 +68,21 @@ fn the_serving_template_may_die_during_a_reload() {
     let newest = generations(&ratoon, "web", 2);
     assert!(newest.iter().all(|generation| *generation > 1), "{newest:?}");
 }
+
+/// Nor does it speak against a release that somebody kills its template.
+#[test]
+fn a_new_template_that_is_killed_from_outside_is_tried_again() {
+    let ratoon = Ratoon::serving(&web(""));
+    let before = process::children(ratoon.pid(), "ratoon: web template");
+    let file = ratoon.directory().join("go");
+    ratoon.configure(&web(&format!("settings = {{ load = \"{}\" }}", super::until(&file))));
+    let asking = super::reloading(&ratoon, &[]).spawn().unwrap();
+    let new = eventually("the new template loads", SOON, || {
+        process::children(ratoon.pid(), "ratoon: web template").into_iter().find(|pid| !before.contains(pid))
+    });
+    kill(new, Signal::SIGKILL).unwrap();
+    ratoon.logged("template died", &[("cause", "killed from outside".into())]);
+    std::fs::write(&file, "").unwrap();
+    let outcome = super::Outcome::of(&asking.wait_with_output().unwrap());
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+}

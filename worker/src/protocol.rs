@@ -56,7 +56,8 @@ pub enum Order {
     Retire,
     /// To a template or a worker: from now on standard error is the file that this brings.
     Reopen,
-    /// To a worker: this listener is given up. Serve what the scoreboard's quota says is queued there, then close it.
+    /// To a template or a worker: this listener is given up. A worker serves what the scoreboard's quota says is queued
+    /// there before it closes it.
     Close {
         /// Its place.
         listener: u32,

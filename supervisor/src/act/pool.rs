@@ -136,7 +136,11 @@ impl Pool {
             self.editions.retain(|each, _| *each == edition);
             let closed = self.sockets.conclude(&self.config, &self.scoreboard);
             for place in closed {
-                self.tell_workers(&Order::Close { listener: place }, &[]);
+                let order = Order::Close { listener: place };
+                self.tell_workers(&order, &[]);
+                self.templates.values().filter_map(|template| template.channel.as_ref()).for_each(|channel| {
+                    self.tell(channel, &order, &[]);
+                });
             }
         }
     }
@@ -158,7 +162,7 @@ impl Pool {
         let (Some(words), Some(pid)) = (words, worker.process) else { return };
         let channel = self.templates.get(&worker.template).and_then(|template| template.channel.as_ref());
         let order = Order::Name { slot: who.slot, pid: pid.as_raw(), words };
-        if !channel.is_some_and(|channel| channel.send(&order, &[]).is_ok()) {
+        if channel.is_none_or(|channel| channel.send(&order, &[]).is_err()) {
             tracing::error!(pool = %self.config.name, worker = who.slot, pid = pid.as_raw(), ?order, "last words");
         }
     }

@@ -105,6 +105,7 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;
     let SharedByAll { scoreboard, inbox, listeners } = shared;
+    let listeners = charter.listeners.iter().copied().zip(listeners).collect();
     Ok(Loaded { app, charter, scoreboard, inbox, listeners })
 }
 
@@ -172,6 +173,12 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
                         told => told?,
                     }
+                }
+            }
+            // As long as one copy is open its clients wait for nobody, and its address is not free.
+            Received::Message(Order::Close { listener }, _) => {
+                if let Some((loaded, _)) = template {
+                    loaded.listeners.retain(|(place, _)| *place != listener);
                 }
             }
             Received::Message(Order::Name { slot, pid, words }, _) => {

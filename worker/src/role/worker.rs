@@ -25,7 +25,8 @@ pub(super) struct Loaded<A> {
     pub(super) charter: Charter,
     pub(super) scoreboard: Shared<Scoreboard>,
     pub(super) inbox: Inbox,
-    pub(super) listeners: Vec<OwnedFd>,
+    /// Each with its place.
+    pub(super) listeners: Vec<(u32, OwnedFd)>,
 }
 
 /// What one worker gets that others do not.
@@ -40,7 +41,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, max_requests } = seat;
-    let Charter { pool, generation, listeners, limits, .. } = loaded.charter;
+    let Charter { pool, generation, limits, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     let scoreboard = Rc::new(loaded.scoreboard);
@@ -61,7 +62,7 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             limits,
             max_requests,
             scoreboard,
-            listeners: listeners.into_iter().zip(loaded.listeners).collect(),
+            listeners: loaded.listeners,
             inbox: Some(loaded.inbox),
             terminate,
         };

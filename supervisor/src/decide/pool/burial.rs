@@ -54,7 +54,7 @@ impl Pool {
         self.blame(edition, &death.cause);
         let change = self.account(edition, meaning, turn);
 
-        let retry = self.retry(retry_at, turn).filter(|_| edition == self.serving);
+        let retry = self.retry(retry_at, turn).filter(|_| self.is_attempted(edition));
         let (cause, failures) = (death.cause, self.budget.failures(turn.now));
         turn.note(Note::TemplateDied { template: who, generation, cause, retry, failures });
         for worker in lost {

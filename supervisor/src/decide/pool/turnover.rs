@@ -238,6 +238,12 @@ impl Pool {
         matches!(&self.turnover, Turnover::Trial { edition: tried, .. } if *tried == edition)
     }
 
+    /// Whether a template of this edition that dies is followed by another.
+    pub(super) fn is_attempted(&self, edition: Edition) -> bool {
+        let has_failed = matches!(&self.turnover, Turnover::Trial { so_far: Trial::Failed(_), .. });
+        edition == self.serving || (self.is_on_trial(edition) && !has_failed)
+    }
+
     /// Why a worker is to be replaced.
     fn why_unfit(&self, worker: &Worker) -> Option<Cause> {
         if worker.edition == self.serving { worker.due.clone() } else { Some(Cause::Retired(Wish::Reload)) }
