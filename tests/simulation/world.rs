@@ -51,7 +51,7 @@ pub(super) struct World {
     lives: BTreeSet<u64>,
     attempts: Vec<Attempt>,
     /// Attempts, by pool and slot, that no clean death has excused.
-    tried: BTreeMap<(PoolId, Option<u32>), Vec<(u64, Edition, Time)>>,
+    tried: BTreeMap<(PoolId, Option<u32>), Vec<Tried>>,
     announced: Vec<Action>,
     pub(super) notes: Vec<Note>,
     stop: Option<(Stop, Time)>,
@@ -74,6 +74,9 @@ pub(super) struct World {
     /// How many workers each pool wanted before the event that is being answered.
     wanted: BTreeMap<PoolId, usize>,
 }
+
+/// Whose life was tried, of which edition, and when.
+type Tried = (u64, Edition, Time);
 
 /// A template was started, or a worker ordered.
 #[derive(Debug)]
