@@ -83,7 +83,6 @@ impl World {
         assert!(self.supervisor.wake_at().is_none_or(|at| at > self.now), "it asks to be woken in the past");
         let running = self.running.as_ref().map(|running| (running.edition, running.adopted));
         assert_eq!(self.supervisor.reloading(), running, "it believes in another reload than there is");
-        self.check_calm_pool();
     }
 
     /// No slot, and no template, is tried without pause.
@@ -104,7 +103,7 @@ impl World {
     }
 
     /// One pool's trouble never touches another's.
-    fn check_calm_pool(&self) {
+    pub(super) fn check_calm_pool(&self) {
         if self.chaos && !self.wishes && self.stop.is_none() {
             assert!(self.attempts(CALM) <= 1 + 3, "the calm pool was touched");
         }
