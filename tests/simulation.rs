@@ -32,7 +32,7 @@ use world::World;
 const EVENTS: usize = 10_000;
 
 /// Runs of each random test.
-const RUNS: u64 = 4;
+const RUNS: u64 = 3;
 
 /// Long enough for every deadline to pass, every pause to end and a failed pool to be tried, one after the other.
 const QUIET: Duration = Duration::from_secs(120);

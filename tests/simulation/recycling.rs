@@ -24,7 +24,7 @@ fn a_pool_whose_workers_are_all_too_old_at_once_is_replaced_in_steps() {
     let mut most = 0;
     let all_gone = |world: &World| world.serving(POOL).all(|worker| !before.contains(&worker.who.life));
     for _ in 0..200 {
-        world.run_until(SECOND, &all_gone);
+        world.run_until(SECOND, all_gone);
         let leaving = world.workers.values().filter(|worker| worker.phase == Phase::Leaving).count();
         most = most.max(leaving);
         assert!(world.serving(POOL).count() >= 8);

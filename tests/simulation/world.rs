@@ -1,10 +1,11 @@
 //! The model world: its processes, its time, and what happens next in it.
 //!
-//! `facts` is what processes do, `answers` what they make of an action, `transaction` the configuration and those who
-//! wish for it to be read, `numbers` what is measured and counted, `promises` and `rolling` what is checked after each
-//! event.
+//! `course` takes it a step further; `facts` is what processes do, `answers` what they make of an action, `transaction`
+//! the configuration and those who wish for it to be read, `numbers` what is measured and counted, `promises` and
+//! `rolling` what is checked after each event.
 
 mod answers;
+mod course;
 mod facts;
 mod numbers;
 mod promises;
@@ -23,7 +24,7 @@ use ratoon::decide::limits::Limits;
 
 use super::farm::{Farm, Release, limits, random_limits};
 use super::mood::Mood;
-use super::process::{Phase, Template, Worker, up_to};
+use super::process::{Template, Worker, up_to};
 pub(super) use transaction::File;
 use transaction::Transaction;
 
@@ -52,7 +53,7 @@ pub(super) struct World {
     lives: BTreeSet<u64>,
     attempts: Vec<Attempt>,
     /// Attempts, by pool and slot, that no clean death has excused.
-    tried: BTreeMap<(PoolId, Option<u32>), Vec<(u64, Edition, Time)>>,
+    tried: BTreeMap<(PoolId, Option<u32>), Vec<Tried>>,
     announced: Vec<Action>,
     pub(super) notes: Vec<Note>,
     stop: Option<(Stop, Time)>,
@@ -80,6 +81,9 @@ pub(super) struct World {
     /// How many workers each pool wanted before the event that is being answered.
     wanted: BTreeMap<PoolId, usize>,
 }
+
+/// Whose life was tried, of which edition, and when.
+type Tried = (u64, Edition, Time);
 
 /// A template was started, or a worker ordered.
 #[derive(Debug)]
@@ -322,90 +326,6 @@ impl World {
 
     pub(super) fn murder_template(&mut self, who: TemplateRef) {
         self.fact(Event::TemplateDied(who, KILLED)).expect("it lives");
-    }
-
-    /// The next thing that happens: something planned, a deadline, or the alarm.
-    pub(super) fn step(&mut self) {
-        let at = self.next_at().expect("nothing will ever happen again");
-        self.at_once = if at > self.now { 0 } else { self.at_once + 1 };
-        assert!(self.at_once < MOST_EVENTS_AT_ONCE, "turns in a circle without time passing");
-        self.now = self.now.max(at);
-        if self.supervisor.wake_at() == Some(at) {
-            self.deliver(Event::Ticked);
-            return;
-        }
-        if let Some((_, who, deadline)) = self.next_due().filter(|(due, ..)| *due <= at) {
-            self.deliver(Event::WorkerOverdue(who, deadline));
-            return;
-        }
-        match self.agenda.pop_first().expect("it was just seen").1 {
-            Plan::Fact(event) => {
-                self.fact(event);
-            }
-            Plan::Fork(who) => self.fork(who),
-            Plan::Gossip(event) => {
-                self.deliver(event);
-            }
-            Plan::Read(edition, scope) => self.read(edition, &scope),
-            Plan::Rehearsed(begun, outcome) => self.rehearsed(begun, outcome),
-            Plan::Prepared(pool, edition, outcome) => self.end_preparation(pool, edition, outcome),
-            Plan::Done(who, deadline) => {
-                if let Some(worker) = self.workers.get_mut(&who.life) {
-                    worker.deadline.take_if(|stands| *stands == deadline);
-                }
-            }
-            Plan::Measured(pool) => self.measure(pool),
-            Plan::Counted(pool) => self.count(pool),
-            Plan::Knock(pool) => {
-                self.deliver(Event::Knocked(pool));
-            }
-            Plan::Weather(pool) => self.change_weather(pool),
-            Plan::Murder(pool) => {
-                self.murder_somebody(pool);
-                let next = Duration::from_millis(self.rng.u64(1..20_000));
-                self.plan(next, Plan::Murder(pool));
-            }
-            Plan::Wish if self.left => {}
-            Plan::Wish => self.wish(),
-        }
-    }
-
-    fn next_at(&self) -> Option<Time> {
-        let planned = self.agenda.keys().next().map(|(at, _)| *at);
-        let due = self.next_due().map(|(due, ..)| due.max(self.now));
-        self.supervisor.wake_at().into_iter().chain(planned).chain(due).min()
-    }
-
-    /// What the acting half reads in the cells.
-    fn next_due(&self) -> Option<(Time, WorkerRef, Time)> {
-        let with_deadline = self.workers.values().filter_map(|worker| Some((worker.who, worker.deadline?)));
-        with_deadline.filter_map(|(who, deadline)| Some((self.supervisor.due(who, deadline)?, who, deadline))).min()
-    }
-
-    fn murder_somebody(&mut self, pool: PoolId) {
-        let mut victims: Vec<_> = self
-            .workers
-            .values()
-            .filter(|worker| worker.who.pool == pool && worker.phase != Phase::Ordered)
-            .map(|worker| Event::WorkerDied(worker.who, KILLED))
-            .collect();
-        let templates = self.templates.values().filter(|template| template.who.pool == pool);
-        victims.extend(templates.map(|template| Event::TemplateDied(template.who, KILLED)));
-        if let Some(event) = self.rng.choice(victims) {
-            self.fact(event);
-        }
-    }
-
-    fn change_weather(&mut self, pool: PoolId) {
-        let (mood, traffic) = (Mood::random(&mut self.rng), self.rng.choice([0.0, 0.0, 0.3, 0.9, 1.0]));
-        if let Some(farm) = self.pools.get_mut(&pool) {
-            farm.traffic = traffic.unwrap_or(0.0);
-            for release in farm.releases.values_mut() {
-                release.mood = mood;
-            }
-            let next = Duration::from_secs(self.rng.u64(5..200));
-            self.plan(next, Plan::Weather(pool));
-        }
     }
 
     pub(super) fn deliver(&mut self, event: Event) -> Vec<Action> {

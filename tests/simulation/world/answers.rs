@@ -259,6 +259,7 @@ impl World {
         let tried = self.tried.entry((pool, slot)).or_default();
         tried.push((life, edition, self.now));
         self.check_attempts(pool, slot);
+        self.check_calm_pool();
     }
 
     /// The process exists. That is told a little later, and at the latest before its template's death.

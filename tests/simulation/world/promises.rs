@@ -66,6 +66,16 @@ impl World {
         for worker in self.workers.values().filter(|worker| self.has_overstayed(worker)) {
             assert!(worker.killed.is_some(), "{worker:?} keeps its slot for ever");
         }
+        for (pool, farm) in &self.pools {
+            let runs = |edition| farm.ending.is_none() && farm.wants(edition);
+            assert!(farm.preparing.iter().all(|edition| runs(*edition)), "{pool:?} prepares what nobody wants");
+            let mut starting = self.workers.values().filter(|worker| worker.who.pool == *pool);
+            let in_vain = starting.find(|worker| {
+                let starts = worker.phase == Phase::Starting && worker.killed.is_none();
+                starts && farm.ending.is_none() && !farm.wants(worker.edition)
+            });
+            assert!(in_vain.is_none(), "{in_vain:?} starts in vain");
+        }
         let believed: BTreeSet<_> = self.supervisor.workers().map(|(who, ..)| who.life).collect();
         assert!(believed.iter().eq(self.workers.keys()), "it believes in other workers than there are");
         let believed: BTreeSet<_> = self.supervisor.templates().map(|(who, ..)| who.life).collect();
@@ -73,7 +83,6 @@ impl World {
         assert!(self.supervisor.wake_at().is_none_or(|at| at > self.now), "it asks to be woken in the past");
         let running = self.running.as_ref().map(|running| (running.edition, running.adopted));
         assert_eq!(self.supervisor.reloading(), running, "it believes in another reload than there is");
-        self.check_calm_pool();
     }
 
     /// No slot, and no template, is tried without pause.
@@ -94,7 +103,7 @@ impl World {
     }
 
     /// One pool's trouble never touches another's.
-    fn check_calm_pool(&self) {
+    pub(super) fn check_calm_pool(&self) {
         if self.chaos && !self.wishes && self.stop.is_none() {
             assert!(self.attempts(CALM) <= 1 + 3, "the calm pool was touched");
         }
