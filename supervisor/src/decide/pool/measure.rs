@@ -116,7 +116,7 @@ impl Pool {
         }
         let outcome = self.scaler.observe(census, turn.now);
         if let Some(tick) = self.scaler.tick() {
-            self.schedule.count = turn.now.after(tick);
+            self.schedule.count = next_beat(turn.now, tick);
         }
         if outcome == Outcome::MaxChildrenReached {
             turn.note(Note::MaxChildrenReached { pool: self.id, most: self.scaler.wanted() });
