@@ -121,5 +121,6 @@ fn an_upload_that_is_broken_off_leaves_its_worker_as_many_requests_as_before() {
     }
     assert_eq!((server_of(&mut client), server_of(&mut client)), (first, first));
     assert_ne!(server_of(&mut client), first);
+    ratoon.logged("gone", &[("pid", first.as_raw().into()), ("cause", "recycled by requests".into())]);
     assert_eq!(ratoon.all_logged("gone", &[]).len(), 1);
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::{Client, Ratoon};
 
 /// One listener.
+#[derive(Debug, Clone)]
 pub enum Door {
     Tcp(SocketAddr),
     Unix(PathBuf),

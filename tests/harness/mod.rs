@@ -6,6 +6,8 @@ pub mod client;
 pub mod door;
 pub mod fixture;
 pub mod process;
+pub mod status;
+pub mod traffic;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
 pub use door::Door;
+pub use status::CONTROL;
+pub use traffic::Traffic;
 
 /// The program under test.
 pub const RATOON: &str = env!("CARGO_BIN_EXE_ratoon");

@@ -262,6 +262,11 @@ impl Fixture {
             }
             // So many MiB, touched.
             "memory" => self.memory = vec![1; usize::try_from(number())? << 20],
+            // As many, in a handler that keeps them and does not return.
+            "hoard" => {
+                self.memory = vec![1; usize::try_from(number())? << 20];
+                sleep(Duration::from_secs(3600));
+            }
             // A grandchild that nobody waits for; its pid.
             "orphan" => {
                 let left = Command::new("sh").args(["-c", "sleep 3600 >/dev/null 2>&1 & echo $!"]).output()?;

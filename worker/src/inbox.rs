@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair, sockopt,
@@ -101,6 +102,12 @@ impl Inbox {
     /// The ends, to be handed to another process: the one to give, the one to take.
     pub fn ends(&self) -> [BorrowedFd<'_>; 2] {
         [self.give.as_fd(), self.take.as_fd()]
+    }
+
+    /// Whether nothing is to be taken.
+    pub fn is_empty(&self) -> bool {
+        let mut ends = [PollFd::new(self.take.as_fd(), PollFlags::POLLIN)];
+        !poll(&mut ends, PollTimeout::ZERO).is_ok_and(|waiting| waiting > 0)
     }
 
     /// Gives as many of these as one message takes, from the first; at least one. How many it was.

@@ -73,6 +73,7 @@ pub struct Cell {
     handed_over: AtomicU64,
     late: AtomicU64,
     gone: AtomicU64,
+    waited: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     body_disk: AtomicU64,
@@ -218,7 +219,7 @@ impl Scoreboard {
     }
 }
 
-/// The supervisor's pen: only for slots without a worker.
+/// The supervisor's pen: only for slots without a worker, but for what it takes away once it has read it.
 impl Cell {
     /// Before the fork: the slot is now this life's, which must be ready by `deadline`.
     pub fn assign(&self, life: u64, deadline: u64) {
@@ -226,6 +227,11 @@ impl Cell {
         self.deadline.store(deadline, Relaxed);
         self.state.store(State::Starting as u32, Relaxed);
         self.life.store(life, Release);
+    }
+
+    /// The longest that a request has waited, in nanoseconds, of those that have begun since this was last asked.
+    pub fn take_waited(&self) -> u64 {
+        self.waited.swap(0, Relaxed)
     }
 
     /// After the burial: nothing presses, nothing is held. The counters stay.
@@ -310,6 +316,13 @@ impl Cell {
     pub fn handed_over(&self, received: u64, sent: u64) {
         add(&self.handed_over, 1);
         self.closed(received, sent);
+    }
+
+    /// A request that is about to begin has waited for so many nanoseconds.
+    pub fn has_waited(&self, nanos: u64) {
+        if nanos > self.waited.load(Relaxed) {
+            self.waited.store(nanos, Relaxed);
+        }
     }
 
     /// A request had waited for too long and was not run.

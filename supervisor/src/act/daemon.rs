@@ -142,14 +142,12 @@ impl Daemon {
             if let Some(verdict) = self.left {
                 return Ok(verdict);
             }
-            let (begun, patience) = (clock::now(), self.patience());
+            let patience = self.patience();
             let count = match self.epoll.wait(&mut found, timeout(patience)) {
                 Err(Errno::EINTR) => 0,
                 count => count?,
             };
-            if let Some(planned) = patience {
-                self.clock.woke(begun, planned);
-            }
+            self.clock.set(patience);
             for event in &found[..count] {
                 self.translate(Token::unpack(event.data()));
             }
@@ -193,7 +191,7 @@ impl Daemon {
         let possible = possible.map(|pool| now.after(pool.config.request_timeout));
         let control = self.control.as_ref().and_then(Control::wake_at);
         let until = known.chain(possible).chain(self.deciding.wake_at()).chain(control).min()?;
-        Some(until.since(now))
+        Some(self.clock.until(until))
     }
 
     fn pool(&mut self, id: PoolId) -> Option<&mut Pool> {

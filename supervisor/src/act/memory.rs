@@ -36,9 +36,8 @@ pub(super) struct Killings {
 impl Killings {
     /// Those from now on.
     pub(super) fn begin() -> Killings {
-        let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
-        let events = path.map(|path| format!("/sys/fs/cgroup{}/memory.events", path.trim_end_matches('/')));
+        let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let events = cgroups.lines().filter_map(events_of).find(|path| fs::exists(path).unwrap_or(false));
         let mut killings = Killings { events, seen: 0 };
         killings.seen = killings.count();
         killings
@@ -54,6 +53,18 @@ impl Killings {
     fn count(&self) -> u64 {
         let text = self.events.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Where the kernel counts for the cgroup in this line of `/proc/PID/cgroup`, in whichever version of the hierarchy;
+/// `None` if it is not about memory.
+fn events_of(line: &str) -> Option<String> {
+    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+    let path = path.trim_end_matches('/');
+    match controllers {
+        "" => Some(format!("/sys/fs/cgroup{path}/memory.events")),
+        "memory" => Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control")),
+        _ => None,
     }
 }
 

@@ -175,6 +175,17 @@ impl Pool {
         }
     }
 
+    /// Where those come in who find no worker: clients, and the connections of workers that have gone.
+    pub(super) fn entrances(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let [_, take] = self.inbox.ends();
+        self.sockets.all().map(|(_, socket)| socket).chain([take])
+    }
+
+    /// Whether connections are in the inbox.
+    pub(super) fn has_parcels(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     /// The worker that has this life.
     pub(super) fn worker(&mut self, who: WorkerRef) -> Option<&mut Worker> {
         self.workers.get_mut(&who.life).filter(|worker| worker.who == who)

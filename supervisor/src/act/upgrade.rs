@@ -15,11 +15,10 @@ use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::unistd::{Pid, execve};
 
 use self::estate::Estate;
-use super::children;
 use crate::sys::inherited::pass_on;
 
 /// The environment variable that tells the new program where its estate is: the number of a descriptor.
@@ -66,9 +65,9 @@ impl Rehearsal {
         String::from_utf8_lossy(&said).trim().replace('\n', "; ")
     }
 
-    /// It has had its time.
+    /// It has had its time, with whatever it has started.
     pub(super) fn abandon(&self) {
-        children::kill(self.pid);
+        let _ = killpg(self.pid, Signal::SIGKILL);
     }
 }
 

@@ -76,3 +76,59 @@ impl Bound<Duration> {
         self.most.mul_f64(1.0 - f64::from(self.jitter.min(100)) / 100.0 * rng.f64())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(surge: u32) -> Limits {
+        Limits {
+            scaling: Scaling::Static { workers: 1 },
+            boot_timeout: Duration::ZERO,
+            kill_grace: Duration::ZERO,
+            stop_timeout: Duration::ZERO,
+            surge,
+            settle: Duration::ZERO,
+            prepare: false,
+            max_requests: None,
+            max_age: None,
+            max_memory: None,
+            max_memory_hard: None,
+            on_failure: OnFailure::Stay,
+        }
+    }
+
+    #[test]
+    fn the_surge_is_a_share_rounded_up_and_never_nobody() {
+        let of = |percent, wanted| limits(percent).surge_of(wanted);
+        assert_eq!([of(25, 4), of(25, 5), of(25, 32), of(100, 7)], [1, 2, 8, 7]);
+        assert_eq!([of(25, 0), of(0, 8), of(1, 1)], [1, 1, 1]);
+        assert_eq!(of(u32::MAX, u32::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn nobody_goes_beyond_the_limit_nor_below_its_jitter_and_not_all_reach_it_at_once() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let requests = Bound { most: 1000, jitter: 10 };
+        let drawn: Vec<u64> = (0..1000).map(|_| requests.draw(&mut rng)).collect();
+        assert!(drawn.iter().all(|limit| (900..=1000).contains(limit)), "{drawn:?}");
+        assert!(drawn.iter().any(|limit| *limit != drawn[0]));
+        let age = Bound { most: Duration::from_secs(100), jitter: 10 };
+        for _ in 0..1000 {
+            let drawn = age.draw(&mut rng);
+            assert!((Duration::from_secs(90)..=age.most).contains(&drawn), "{drawn:?}");
+        }
+    }
+
+    #[test]
+    fn without_jitter_the_limit_is_exact_and_it_is_never_no_request_at_all() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for most in [1, 2, 50, u64::MAX] {
+            assert_eq!(Bound { most, jitter: 0 }.draw(&mut rng), most);
+        }
+        for jitter in [100, u32::MAX] {
+            assert!((0..100).all(|_| (1..=3).contains(&Bound { most: 3, jitter }.draw(&mut rng))));
+        }
+        assert_eq!(Bound { most: 0, jitter: 0 }.draw(&mut rng), 1);
+    }
+}

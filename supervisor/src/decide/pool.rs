@@ -9,6 +9,8 @@ mod attempt;
 mod burial;
 mod ending;
 mod measure;
+#[cfg(test)]
+mod tests;
 mod turnover;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ use super::cause::Cause;
 use super::event::{Action, Edition, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
 use super::lifecycle;
 use super::limits::Limits;
-use super::restart::{Budget, Change, Health, Recent};
+use super::restart::{Budget, Change, Health};
 use super::roster::Roster;
 use super::scale::Scaler;
 use super::shutdown::Rung;
@@ -42,8 +44,6 @@ pub(super) struct Pool {
     unwanted: bool,
     schedule: Schedule,
     budget: Budget,
-    /// Deaths of workers by a fault.
-    faults: Recent,
     rung: Rung,
     /// The newest generation that has loaded, 0 before the first.
     loaded: u32,
@@ -61,7 +61,6 @@ impl Pool {
             unwanted: false,
             schedule: Schedule::default(),
             budget: Budget::default(),
-            faults: Recent::default(),
             rung: Rung::Open,
             loaded: 0,
             first_ready: None,
@@ -110,6 +109,8 @@ impl Pool {
     /// Everything that is due now, whatever was reported last.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
         self.hurry_stocks(turn);
+        // Before anything is attempted: those who are stopped here make room for others.
+        self.clear_out(turn);
         match self.rung {
             Rung::Open => {
                 self.end_leaving(turn);
@@ -120,7 +121,6 @@ impl Pool {
             }
             Rung::Draining { .. } | Rung::Killing => self.wind_down(turn),
         }
-        self.clear_out(turn);
     }
 
     /// When something will be due if nothing is reported before.
@@ -128,7 +128,7 @@ impl Pool {
         let next = match self.rung {
             Rung::Open => {
                 let leaving = self.roster.states().filter_map(lifecycle::State::deadline);
-                let attempt = self.next_attempt().map(|(at, _)| at);
+                let attempt = self.next_attempt(Time::default()).map(|(at, _)| at);
                 attempt.into_iter().chain(leaving).chain(self.next_measure()).min()
             }
             Rung::Draining { .. } | Rung::Killing => self.end_of_patience(),
@@ -202,14 +202,15 @@ impl Pool {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        let generation = worker.generation;
+        let (generation, edition) = (worker.generation, worker.edition);
         match &worker.state {
             lifecycle::State::Serving { pid, ready } => {
                 worker.expires = max_age.map(|age| ready.after(age.draw(&mut turn.source.rng)));
                 let boot = ready.since(worker.ordered);
                 turn.note(Note::WorkerReady { worker: who, pid: *pid, generation, boot });
                 self.first_ready.get_or_insert(turn.now);
-                if self.budget.recover() == Change::Turned {
+                self.praise(edition);
+                if edition == self.serving && self.budget.recover() == Change::Turned {
                     turn.note(Note::PoolRecovered(self.id));
                 }
             }

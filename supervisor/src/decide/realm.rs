@@ -65,9 +65,10 @@ impl Realm {
                     self.with(who.pool, |pool| pool.weigh(who, bytes, turn));
                 }
             }
-            Event::Counted(id, census) => self.with(id, |pool| pool.counted(census, turn)),
-            Event::Knocked(id) => self.with(id, |pool| pool.knocked(turn)),
+            Event::Counted(id, census) => self.with_open(id, |pool| pool.counted(census, turn)),
+            Event::Knocked(id) => self.with_open(id, |pool| pool.knocked(turn)),
             Event::SizeWanted(by) => self.open_pools().for_each(|pool| pool.resize(by, turn)),
+            Event::WorkersUnwanted if self.is_stopping() => {}
             Event::WorkersUnwanted => {
                 turn.note(Note::WorkersUnwanted);
                 self.open_pools().for_each(Pool::dismiss_all);
@@ -163,6 +164,12 @@ impl Realm {
         }
     }
 
+    fn with_open(&mut self, id: PoolId, tell: impl FnOnce(&mut Pool)) {
+        if let Some(pool) = self.pools.get_mut(&id).filter(|pool| !pool.is_ending()) {
+            tell(pool);
+        }
+    }
+
     fn open_pools(&mut self) -> impl Iterator<Item = &mut Pool> {
         self.pools.values_mut().filter(|pool| !pool.is_ending())
     }
@@ -179,6 +186,7 @@ impl Realm {
         };
         self.phase = Phase::Stopping(stop, verdict);
         turn.note(Note::Stopping(stop));
+        self.give_up_upgrade(turn);
         self.give_up_reloads(Outcome::Failed { pool: None, reason: "the daemon is stopping".into() }, turn);
         for pool in self.pools.values_mut() {
             pool.end(stop, turn);

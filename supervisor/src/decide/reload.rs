@@ -29,7 +29,6 @@ pub(super) struct Reloads {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reload {
     pub(super) edition: Edition,
-    pub(super) scope: Scope,
     pub(super) askers: Vec<Asker>,
     pub(super) stage: Stage,
     /// The pools that get a new generation.
@@ -65,10 +64,10 @@ impl Reloads {
     }
 
     /// Begins one; returns its edition.
-    pub(super) fn begin(&mut self, scope: Scope, askers: Vec<Asker>) -> Edition {
+    pub(super) fn begin(&mut self, askers: Vec<Asker>) -> Edition {
         self.newest = Edition(self.newest.0.saturating_add(1));
         let (pools, removed) = (Vec::new(), Vec::new());
-        self.running = Some(Reload { edition: self.newest, scope, askers, stage: Stage::Reading, pools, removed });
+        self.running = Some(Reload { edition: self.newest, askers, stage: Stage::Reading, pools, removed });
         self.newest
     }
 }
@@ -120,7 +119,7 @@ impl Realm {
             match self.pools.get_mut(&plan.pool) {
                 Some(pool) => pool.begin_trial(plan, edition),
                 None => {
-                    let turnover = Turnover::Trial { edition, failed: None };
+                    let turnover = Turnover::Trial { edition, so_far: Trial::Open };
                     self.pools.insert(plan.pool, Pool::new(plan, edition, turnover, turn.now));
                 }
             }
@@ -136,7 +135,8 @@ impl Realm {
         let pools: Vec<PoolId> = reload.pools.clone();
         let mut proven = true;
         for id in &pools {
-            match self.pool(*id).map_or(Trial::Open, |pool| pool.trial(turn.now)) {
+            let gone = || Trial::Failed("the pool has ended".into());
+            match self.pool(*id).map_or_else(gone, |pool| pool.trial(turn.now)) {
                 Trial::Proven => {}
                 Trial::Open => proven = false,
                 Trial::Failed(reason) => {
@@ -150,7 +150,7 @@ impl Realm {
             Stage::Trying if proven => {
                 turn.note(Note::Rolling(edition));
                 turn.push(Action::Adopt(edition));
-                self.for_each(&pools, |pool| pool.adopt(turn.now));
+                self.for_each(&pools, |pool| pool.adopt(turn));
                 Stage::Rolling
             }
             Stage::Rolling if proven => {
@@ -198,7 +198,7 @@ impl Realm {
     }
 
     fn begin_reload(&mut self, scope: Scope, askers: Vec<Asker>, turn: &mut Turn<'_>) {
-        let edition = self.reloads.begin(scope.clone(), askers);
+        let edition = self.reloads.begin(askers);
         turn.note(Note::Reloading(edition));
         turn.push(Action::ReadConfiguration(edition, scope));
     }
@@ -247,5 +247,39 @@ impl Realm {
                 tell(pool);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PoolId = PoolId(1);
+    const B: PoolId = PoolId(2);
+
+    #[test]
+    fn two_wishes_for_some_pools_are_one_for_all_of_these_and_everything_takes_in_every_other() {
+        let some = |pools: &[PoolId]| Scope::Pools(pools.to_vec());
+        assert_eq!(join(some(&[B]), some(&[A, B])), some(&[A, B]));
+        assert_eq!(join(some(&[]), some(&[])), some(&[]));
+        assert_eq!(join(Scope::Everything, some(&[A])), Scope::Everything);
+        assert_eq!(join(some(&[A]), Scope::Everything), Scope::Everything);
+    }
+
+    #[test]
+    fn one_wish_is_remembered_for_everybody_who_has_it() {
+        let mut reloads = Reloads::new();
+        for (asker, pool) in [(1, B), (2, A), (3, B)] {
+            reloads.remember(Scope::Pools(vec![pool]), Asker(asker));
+        }
+        let remembered = (Scope::Pools(vec![A, B]), vec![Asker(1), Asker(2), Asker(3)]);
+        assert_eq!(reloads.remembered, Some(remembered));
+    }
+
+    #[test]
+    fn editions_are_counted_from_the_one_the_daemon_began_with() {
+        let mut reloads = Reloads::new();
+        let begun = [1, 2].map(|asker| reloads.begin(vec![Asker(asker)]));
+        assert_eq!(begun, [Edition(2), Edition(3)]);
     }
 }

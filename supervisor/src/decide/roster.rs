@@ -70,8 +70,9 @@ impl Roster {
     }
 
     /// Where the next worker goes if `missing` are missing in all, and when it may. A seat whose process died and which
-    /// must wait keeps one of the missing for itself: no other slot makes up for it.
-    pub(super) fn vacancy(&self, missing: usize) -> Option<(Time, u32)> {
+    /// must wait keeps one of the missing for itself: no other slot makes up for it. Of those that are free `now` it is
+    /// the lowest.
+    pub(super) fn vacancy(&self, missing: usize, now: Time) -> Option<(Time, u32)> {
         let mut vacant: Vec<(Time, u32)> =
             (0..).zip(&self.slots).filter_map(|(slot, seat)| Some((seat.vacant_until()?, slot))).collect();
         if self.slots.len() < SLOTS {
@@ -80,7 +81,7 @@ impl Roster {
         vacant.sort_unstable();
         let allowed = vacant.len().saturating_sub(missing);
         let (at, _) = *vacant.get(allowed).filter(|_| missing > 0)?;
-        let slot = vacant.iter().take_while(|(free, _)| *free <= at).map(|(_, slot)| *slot).min()?;
+        let slot = vacant.iter().take_while(|(free, _)| *free <= at.max(now)).map(|(_, slot)| *slot).min()?;
         Some((at, slot))
     }
 
@@ -172,6 +173,7 @@ impl<T> Seat<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
@@ -194,13 +196,13 @@ mod tests {
     fn the_lowest_free_slot_is_taken_and_a_new_one_only_when_there_is_none() {
         let mut roster = Roster::new(PoolId(0));
         for slot in 0..3 {
-            assert_eq!(roster.vacancy(1), Some((Time(0), slot)));
+            assert_eq!(roster.vacancy(1, Time(0)), Some((Time(0), slot)));
             assert!(roster.take(slot, worker(u64::from(slot) + 1)));
         }
         roster.seat(1).unwrap().vacate(Meaning::NoFault, Time(7), &mut fastrand::Rng::with_seed(1));
-        assert_eq!(roster.vacancy(1), Some((Time(7), 1)));
+        assert_eq!(roster.vacancy(1, Time(7)), Some((Time(7), 1)));
         assert!(!roster.take(0, worker(9)), "a slot that is held was taken");
-        assert_eq!(roster.vacancy(0), None);
+        assert_eq!(roster.vacancy(0, Time(7)), None);
     }
 
     #[test]
@@ -220,9 +222,18 @@ mod tests {
         roster.take(0, worker(7));
         until = until.max(roster.seat(0).unwrap().vacate(Meaning::FailedBoot, now, &mut rng));
         assert!(until > now);
-        assert_eq!(roster.vacancy(1), Some((until, 0)), "another slot made up for the one that must wait");
-        assert_eq!(roster.vacancy(2), Some((Time(0), 2)), "the second one missing had to wait, too");
+        assert_eq!(roster.vacancy(1, now), Some((until, 0)), "another slot made up for the one that must wait");
+        assert_eq!(roster.vacancy(2, now), Some((Time(0), 2)), "the second one missing had to wait, too");
         roster.forgive();
-        assert_eq!(roster.vacancy(1), Some((Time(0), 0)));
+        assert_eq!(roster.vacancy(1, now), Some((Time(0), 0)));
+    }
+
+    #[test]
+    fn a_seat_that_has_waited_is_taken_before_a_new_slot_is_made() {
+        let mut roster = Roster::new(PoolId(0));
+        roster.take(0, worker(1));
+        roster.seat(0).unwrap().vacate(Meaning::FailedBoot, Time(5), &mut fastrand::Rng::with_seed(1));
+        assert_eq!(roster.vacancy(usize::MAX, Time(4)), Some((Time(0), 1)));
+        assert_eq!(roster.vacancy(usize::MAX, Time(5)), Some((Time(0), 0)));
     }
 }

@@ -91,6 +91,8 @@ pub struct Census {
     pub busy: u32,
     /// Connections in the accept queues.
     pub waiting: u32,
+    /// Connections that the workers hold, in a request or not; only whether there are any matters.
+    pub held: u32,
     /// The longest that any request waited that was taken up since the last census.
     pub waited: Duration,
     /// Requests that were begun since the last census; only whether there were any matters.
@@ -191,7 +193,8 @@ impl Scaler {
         }
         let bounds = self.bounds();
         self.occupied = census.busy > 0 || census.waiting > 0;
-        if self.occupied || census.requests > 0 {
+        // A connection that is kept needs somebody to take its next request.
+        if self.occupied || census.requests > 0 || census.held > 0 {
             self.used = now;
         }
         match self.missing(&bounds, census, now) {

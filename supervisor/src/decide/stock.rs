@@ -1,4 +1,4 @@
-//! What the workers of one edition are forked from: its limits, its preparation, its template.
+//! What the workers of one edition are forked from: its limits, its preparation, its template, and how they did.
 //!
 //! A pool has one stock as a rule, two while a reload is under way, and for a moment those whose templates are on
 //! their way out. Never decides which of them is to be forked from.
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Edition, Time};
 use super::limits::Limits;
+use super::restart::Recent;
 use super::roster::Seat;
 use super::template::Template;
 
@@ -17,6 +18,8 @@ pub(super) struct Stock {
     pub(super) limits: Limits,
     pub(super) preparation: Preparation,
     pub(super) template: Seat<Template>,
+    /// Deaths of its workers by a fault.
+    pub(super) faults: Recent,
 }
 
 /// How far the command is that must succeed before the first template.
@@ -36,7 +39,7 @@ pub(super) enum Preparation {
 impl Stock {
     pub(super) fn new(edition: Edition, limits: Limits) -> Stock {
         let preparation = if limits.prepare { Preparation::Needed } else { Preparation::Done };
-        Stock { edition, limits, preparation, template: Seat::default() }
+        Stock { edition, limits, preparation, template: Seat::default(), faults: Recent::default() }
     }
 
     /// When something must have happened, if something must.

@@ -45,7 +45,6 @@ impl Realm {
         };
         self.upgrade = Upgrade::None;
         match outcome {
-            Ok(()) if self.is_stopping() => {}
             Ok(()) if self.reloads.running.is_some() => self.upgrade = Upgrade::Wanted,
             Ok(()) => turn.push(Action::Upgrade),
             Err(reason) => turn.note(Note::UpgradeFailed(reason)),
@@ -55,7 +54,6 @@ impl Realm {
     /// Begins the rehearsal that is wanted, and ends one that takes too long.
     pub(super) fn advance_upgrade(&mut self, turn: &mut Turn<'_>) {
         match self.upgrade {
-            Upgrade::Wanted if self.is_stopping() => self.upgrade = Upgrade::None,
             Upgrade::Wanted if self.reloads.running.is_none() => {
                 self.upgrade = Upgrade::Rehearsing { deadline: turn.now.after(PATIENCE) };
                 turn.note(Note::Rehearsing);
@@ -69,6 +67,13 @@ impl Realm {
                 )));
             }
             Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } => {}
+        }
+    }
+
+    /// There will be no upgrade any more.
+    pub(super) fn give_up_upgrade(&mut self, turn: &mut Turn<'_>) {
+        if let Upgrade::Rehearsing { .. } = std::mem::replace(&mut self.upgrade, Upgrade::None) {
+            turn.push(Action::AbandonRehearsal);
         }
     }
 

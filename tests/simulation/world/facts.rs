@@ -2,32 +2,30 @@
 
 use std::time::Duration;
 
-use ratoon::decide::event::{Action, Cause, Event, Exit, Note, Pid, PoolId, TemplateRef, WorkerRef};
+use ratoon::decide::cause::{Cause, Limit, Wish};
+use ratoon::decide::event::{Action, Event, Exit, Farewell, Note, Pid, PoolId, TemplateRef, WorkerRef};
 
 use super::answers::pid_of;
 use super::{KILLED, Plan, World};
-use crate::simulation::process::{Fork, Phase, TemplatePhase, Worker, up_to};
+use crate::simulation::process::{Fork, Phase, Reason, TemplatePhase, Worker, up_to};
 
 impl World {
     /// Something a process does or suffers. `None` if it cannot any more.
-    pub(super) fn fact(&mut self, event: Event) -> Option<Vec<Action>> {
-        let mut expected = None;
+    pub(in crate::simulation) fn fact(&mut self, event: Event) -> Option<Vec<Action>> {
+        let mut died = None;
         match &event {
             Event::TemplateLoaded(who) => {
-                let template = self
-                    .templates
-                    .get_mut(&who.life)
-                    .filter(|template| template.phase == TemplatePhase::Loading && !template.killed)?;
+                let loading = |it: &&mut super::Template| it.phase == TemplatePhase::Loading && !it.killed;
+                let template = self.templates.get_mut(&who.life).filter(loading)?;
                 template.phase = TemplatePhase::Loaded;
                 template.late = None;
-                self.loaded.insert(who.pool, template.generation);
+                let farm = self.pools.get_mut(&who.pool)?;
+                farm.loaded = farm.loaded.max(template.generation.0);
             }
             Event::TemplateRefused(who, _) => {
                 let now = self.now;
-                let template = self
-                    .templates
-                    .get_mut(&who.life)
-                    .filter(|template| template.phase == TemplatePhase::Loading && !template.killed)?;
+                let loading = |it: &&mut super::Template| it.phase == TemplatePhase::Loading && !it.killed;
+                let template = self.templates.get_mut(&who.life).filter(loading)?;
                 template.phase = TemplatePhase::Refused;
                 template.late = Some(now.after(Duration::from_secs(1)));
                 if self.rng.bool() {
@@ -39,10 +37,8 @@ impl World {
                 self.templates.remove(&who.life)?;
             }
             Event::WorkerForked(who, _) => {
-                let worker = self
-                    .workers
-                    .get_mut(&who.life)
-                    .filter(|worker| worker.phase == Phase::Ordered && worker.fork == Fork::Done)?;
+                let untold = |it: &&mut Worker| it.phase == Phase::Ordered && it.fork == Fork::Done;
+                let worker = self.workers.get_mut(&who.life).filter(untold)?;
                 worker.phase = Phase::Starting;
                 self.plan_start(*who);
             }
@@ -50,18 +46,17 @@ impl World {
                 let worker = self.workers.get_mut(&who.life).filter(|worker| worker.fork == Fork::Owed)?;
                 self.templates.get(&worker.template)?;
                 worker.fork = Fork::Failed;
-                expected = Some((*who, Cause::NotStarted(reason.clone())));
+                died = Some((*who, vec![Cause::NotStarted(reason.clone())]));
             }
             Event::WorkerReady(who) => {
                 let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Starting)?;
                 worker.phase = Phase::Serving;
                 worker.deadline = None;
-                worker.reported_overdue = false;
+                let farm = self.pools.get_mut(&who.pool)?;
                 if worker.killed.is_none() {
-                    self.been_ready.insert(who.pool);
-                    if self.stop.is_some() {
-                        self.queue_served.insert(who.pool);
-                    }
+                    farm.been_ready = true;
+                    farm.proven.insert(worker.edition);
+                    farm.queue_served |= farm.ending.is_some();
                 }
                 self.plan_service(*who);
             }
@@ -72,35 +67,29 @@ impl World {
                     self.happens(20, Event::WorkerDied(*who, Exit::Status(1)));
                 }
             }
-            Event::WorkerLeaving(who) => {
-                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Serving)?;
-                worker.phase = Phase::Leaving;
-                worker.leaving_since = Some(self.now);
-                let status = self.rng.i32(0..2);
-                if !self.chance(who.pool, |mood| mood.leave_hangs) {
-                    self.happens(500, Event::WorkerDied(*who, Exit::Status(status)));
-                }
+            Event::WorkerLeaving(who, why) => {
+                self.workers.get(&who.life).filter(|worker| worker.serves())?;
+                self.begin_to_leave(*who, Reason::Own(*why));
             }
-            Event::WorkerOverdue(who) => {
-                let now = self.now;
-                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.deadline == Some(now))?;
-                worker.reported_overdue = true;
+            Event::WorkerTrailing(who) => {
+                let worker = self.workers.get_mut(&who.life).filter(|worker| worker.phase == Phase::Leaving)?;
+                worker.phase = Phase::Trailing;
+                worker.deadline = None;
             }
             Event::WorkerDied(who, exit) => {
                 let worker = self.workers.get(&who.life).filter(|worker| worker.phase != Phase::Ordered)?;
-                let cause = expected_cause(worker, *exit);
+                died = Some((*who, possible_causes(worker, *exit)));
                 self.workers.remove(&who.life);
-                expected = Some((*who, cause));
             }
-            Event::StopWanted(_) | Event::Ticked => {}
+            other => panic!("{other:?} is no fact of a process"),
         }
         let actions = self.deliver(event.clone());
-        if let Some((who, cause)) = expected {
+        if let Some((who, causes)) = died {
             let told = actions.iter().any(|action| {
-                matches!(action, Action::Note(Note::WorkerDied { worker, cause: told, .. })
-                    if *worker == who && *told == cause)
+                matches!(action, Action::Note(Note::WorkerDied { worker, cause, .. })
+                    if *worker == who && causes.contains(cause))
             });
-            assert!(told, "{who:?} died of {cause:?}, and the log says {actions:?}");
+            assert!(told, "{who:?} died of one of {causes:?}, and the log says {actions:?}");
         }
         self.gossip_about(event);
         Some(actions)
@@ -132,15 +121,18 @@ impl World {
         }
         if self.rng.f64() < 0.1 {
             let nobody = self.lives.last().copied().unwrap_or(0) + 1_000_000;
-            let who = WorkerRef { pool: PoolId(self.rng.u32(0..4)), slot: self.rng.u32(0..14), life: nobody };
+            let who = WorkerRef { pool: PoolId(self.rng.u32(0..6)), slot: self.rng.u32(0..14), life: nobody };
             let template = TemplateRef { pool: who.pool, life: nobody };
             let forged = [
                 Event::WorkerForked(who, Pid(1)),
                 Event::WorkerReady(who),
-                Event::WorkerOverdue(who),
+                Event::WorkerOverdue(who, self.now),
+                Event::WorkerLeaving(who, Farewell::Signal),
                 Event::WorkerDied(who, KILLED),
                 Event::TemplateDied(template, KILLED),
                 Event::TemplateLoaded(template),
+                Event::Measured(vec![(who, u64::MAX)]),
+                Event::Knocked(who.pool),
                 Event::Ticked,
             ];
             let event = self.rng.choice(forged).expect("there are some");
@@ -150,19 +142,37 @@ impl World {
         if self.rng.f64() < 0.05
             && let Some(who) = self.rng.choice(liars).map(|worker| worker.who)
         {
-            let lies = [Event::WorkerRefused(who, "lie".into()), Event::WorkerNotForked(who, "lie".into())];
+            let lies = [
+                Event::WorkerRefused(who, "lie".into()),
+                Event::WorkerNotForked(who, "lie".into()),
+                Event::WorkerTrailing(who),
+            ];
             let lie = self.rng.choice(lies).expect("there are some");
             self.deliver(lie);
         }
     }
 }
 
-fn expected_cause(worker: &Worker, exit: Exit) -> Cause {
-    match (&worker.killed, worker.phase, exit) {
-        (Some(cause), ..) => cause.clone(),
-        (None, Phase::Refused, _) => Cause::BootRefused("no database".into()),
-        (None, Phase::Leaving | Phase::Draining, Exit::Status(0)) => Cause::Retired,
-        (None, _, Exit::Status(status)) => Cause::Exited(status),
-        (None, _, Exit::Signal { number, core }) => Cause::Killed { number, core },
+/// What the log may say of this death.
+fn possible_causes(worker: &Worker, exit: Exit) -> Vec<Cause> {
+    if let Some(cause) = &worker.killed {
+        return vec![cause.clone()];
+    }
+    let exited = match exit {
+        Exit::Status(status) => Cause::Exited(status),
+        Exit::Signal { number: 9, .. } => Cause::KilledFromOutside,
+        Exit::Signal { number, core } => Cause::Signal { number, core },
+        Exit::OutOfMemory => Cause::KilledForMemory,
+    };
+    match (worker.phase, exit, worker.leaves) {
+        (Phase::Refused, ..) => vec![Cause::BootFailed("no database".into())],
+        (Phase::Draining, Exit::Status(0), _) => vec![Cause::Retired(Wish::Stop)],
+        (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Requests)))) => vec![Cause::Recycled(Limit::Requests)],
+        (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Signal)))) => vec![Cause::Retired(Wish::Operator)],
+        (_, Exit::Status(0), Some((_, Reason::Ordered))) => {
+            let wishes = [Wish::Reload, Wish::Scaling, Wish::Operator].map(Cause::Retired);
+            wishes.into_iter().chain([Limit::Age, Limit::Memory].map(Cause::Recycled)).collect()
+        }
+        _ => vec![exited],
     }
 }

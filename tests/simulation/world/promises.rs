@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ratoon::decide::event::{Cause, PoolId, Stop, WorkerRef};
+use ratoon::decide::cause::{Cause, Wish};
+use ratoon::decide::event::{PoolId, Stop, WorkerRef};
 
-use super::World;
+use super::{CALM, World};
 use crate::simulation::process::{Phase, Worker};
 
 /// A slot that starts anew after every ten seconds of service could reach 28 attempts a minute, a little more with
@@ -16,79 +17,95 @@ impl World {
     /// No worker is killed but for the cause that is told, and none that is busy within its time.
     pub(super) fn assert_deserved(&self, who: WorkerRef, cause: &Cause) {
         let worker = &self.workers[&who.life];
-        let overdue = worker.reported_overdue;
-        let serves = matches!(worker.phase, Phase::Serving | Phase::Leaving | Phase::Draining);
+        let farm = &self.pools[&who.pool];
+        let late = |grace| worker.deadline.is_some_and(|deadline| self.now >= deadline.after(grace));
         let deserved = match cause {
-            Cause::BootTimeout => overdue && worker.phase == Phase::Starting,
-            Cause::BootRefused(_) => overdue && worker.phase == Phase::Refused,
-            Cause::RequestTimeout => overdue && serves,
+            Cause::BootTimeout => late(Duration::ZERO) && worker.phase == Phase::Starting,
+            Cause::BootFailed(_) => late(Duration::ZERO) && worker.phase == Phase::Refused,
+            Cause::RequestTimeout => late(farm.limits().kill_grace) && worker.has_been_ready(),
+            Cause::Memory => farm.limits().max_memory_hard.is_some_and(|most| worker.weight > most),
             Cause::StopTimeout => self.is_out_of_time(who.pool) || self.has_overstayed(worker),
-            Cause::StoppedNow => match self.stop {
+            Cause::StoppedNow => match farm.ending {
                 Some((Stop::Now, _)) => true,
                 // Somebody who serves the queue must make up for it; one that leaves may never look at it again.
-                Some((Stop::Graceful, _)) => worker.phase == Phase::Starting && self.queue_served.contains(&who.pool),
+                Some((Stop::Graceful, _)) => worker.phase == Phase::Starting && farm.queue_served,
                 None => false,
             },
-            Cause::Exited(_) | Cause::Killed { .. } | Cause::NotStarted(_) | Cause::Retired | Cause::TemplateLost => {
-                false
-            }
+            Cause::Retired(Wish::Reload) => worker.phase == Phase::Starting && !farm.wants(worker.edition),
+            Cause::Exited(_)
+            | Cause::Signal { .. }
+            | Cause::KilledFromOutside
+            | Cause::KilledForMemory
+            | Cause::NotStarted(_)
+            | Cause::Recycled(_)
+            | Cause::Retired(_)
+            | Cause::TemplateLost => false,
         };
         assert!(deserved, "{worker:?} was killed for {cause:?}");
     }
 
     /// Whether a stop has lasted as long as this pool lets it.
     pub(super) fn is_out_of_time(&self, pool: PoolId) -> bool {
-        self.stop.is_some_and(|(_, began)| self.now >= began.after(self.limits[pool.0 as usize].stop_timeout))
+        let farm = &self.pools[&pool];
+        farm.ending.is_some_and(|(_, began)| self.now >= began.after(farm.limits().stop_timeout))
     }
 
-    /// Whether it leaves of its own accord and should be gone.
+    /// Whether it leaves and should be gone.
     fn has_overstayed(&self, worker: &Worker) -> bool {
-        let limits = &self.limits[worker.who.pool.0 as usize];
-        worker.phase == Phase::Leaving
-            && worker.leaving_since.is_some_and(|since| self.now >= since.after(limits.stop_timeout))
+        matches!(worker.phase, Phase::Leaving | Phase::Trailing)
+            && worker.leaves.is_some_and(|(until, _)| self.now >= until)
     }
 
     /// What must hold after every event.
     pub(super) fn check(&self) {
-        for (pool, limits) in (0..).map(PoolId).zip(&self.limits) {
-            let mine: Vec<_> = self.workers.values().filter(|worker| worker.who.pool == pool).collect();
-            assert!(mine.len() <= limits.workers as usize, "{pool:?} has too many workers");
-            let slots: BTreeSet<_> = mine.iter().map(|worker| worker.who.slot).collect();
-            assert_eq!(slots.len(), mine.len(), "two lives in one slot of {pool:?}");
-        }
+        let slots: BTreeSet<_> = self.workers.values().map(|worker| (worker.who.pool, worker.who.slot)).collect();
+        assert_eq!(slots.len(), self.workers.len(), "two lives in one slot");
         for worker in self.workers.values().filter(|worker| worker.phase == Phase::Ordered) {
             assert!(self.templates.contains_key(&worker.template), "{worker:?} waits for a dead template");
         }
         for worker in self.workers.values().filter(|worker| self.has_overstayed(worker)) {
             assert!(worker.killed.is_some(), "{worker:?} keeps its slot for ever");
         }
+        for (pool, farm) in &self.pools {
+            let runs = |edition| farm.ending.is_none() && farm.wants(edition);
+            assert!(farm.preparing.iter().all(|edition| runs(*edition)), "{pool:?} prepares what nobody wants");
+            let mut starting = self.workers.values().filter(|worker| worker.who.pool == *pool);
+            let in_vain = starting.find(|worker| {
+                let starts = worker.phase == Phase::Starting && worker.killed.is_none();
+                starts && farm.ending.is_none() && !farm.wants(worker.edition)
+            });
+            assert!(in_vain.is_none(), "{in_vain:?} starts in vain");
+        }
         let believed: BTreeSet<_> = self.supervisor.workers().map(|(who, ..)| who.life).collect();
         assert!(believed.iter().eq(self.workers.keys()), "it believes in other workers than there are");
         let believed: BTreeSet<_> = self.supervisor.templates().map(|(who, ..)| who.life).collect();
         assert!(believed.iter().eq(self.templates.keys()), "it believes in other templates than there are");
         assert!(self.supervisor.wake_at().is_none_or(|at| at > self.now), "it asks to be woken in the past");
-        self.check_attempts();
-        self.check_calm_pool();
+        let running = self.running.as_ref().map(|running| (running.edition, running.adopted));
+        assert_eq!(self.supervisor.reloading(), running, "it believes in another reload than there is");
     }
 
     /// No slot, and no template, is tried without pause.
-    fn check_attempts(&self) {
-        let Some(last) = self.attempts.last() else {
-            return;
-        };
+    pub(super) fn check_attempts(&self, pool: PoolId, slot: Option<u32>) {
+        let tried = &self.tried[&(pool, slot)];
         let minute = Duration::from_secs(60);
-        let recent = self.attempts.iter().rev().take_while(|attempt| last.at.since(attempt.at) < minute);
-        let count = recent.filter(|attempt| (attempt.pool, attempt.slot) == (last.pool, last.slot)).count();
-        assert!(count <= MOST_ATTEMPTS_A_MINUTE, "{count} attempts in a minute like {last:?}");
+        let recent = tried.iter().rev().take_while(|(.., at)| self.now.since(*at) < minute).count();
+        assert!(recent <= MOST_ATTEMPTS_A_MINUTE, "{recent} attempts in a minute at {slot:?} of {pool:?}");
+    }
+
+    /// A death that is nobody's fault, or that of one whom nobody wanted any more, asks for no pause.
+    pub(super) fn excuse(&mut self, who: WorkerRef, cause: &Cause) {
+        let clean = matches!(cause, Cause::Retired(_) | Cause::Recycled(_) | Cause::TemplateLost);
+        let serving = self.pools.get(&who.pool).map(|farm| farm.serving);
+        if let Some(tried) = self.tried.get_mut(&(who.pool, Some(who.slot))) {
+            tried.retain(|(life, edition, _)| *life != who.life || !(clean || Some(*edition) != serving));
+        }
     }
 
     /// One pool's trouble never touches another's.
-    fn check_calm_pool(&self) {
-        if !self.chaos || self.stop.is_some() {
-            return;
+    pub(super) fn check_calm_pool(&self) {
+        if self.chaos && !self.wishes && self.stop.is_none() {
+            assert!(self.attempts(CALM) <= 1 + 3, "the calm pool was touched");
         }
-        let calm = PoolId(2);
-        let touched = self.attempts.iter().filter(|attempt| attempt.pool == calm).count();
-        assert!(touched <= 1 + 3, "the calm pool was touched");
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Connection {
     pub(super) registered: bool,
     /// Whether it stands in the queue of those that can go on.
     pub(super) queued: bool,
-    /// When it was taken in, or its last response had left: an idle one has been so since then.
+    /// When it came, or its last response had left: an idle one has been so since then.
     pub(super) quiet_since: u64,
     /// When the last of what has arrived did.
     pub(super) arrived: u64,
@@ -81,14 +81,22 @@ pub(super) enum Wish {
 }
 
 impl Connection {
-    pub(super) fn new(wire: Wire, peer: Option<SocketAddr>, serial: u32, rules: &Rules, now: u64) -> Connection {
+    /// One that is taken in now, and can have come at `came` already.
+    pub(super) fn new(
+        wire: Wire,
+        peer: Option<SocketAddr>,
+        serial: u32,
+        rules: &Rules,
+        came: u64,
+        now: u64,
+    ) -> Connection {
         Connection {
             wire: Rc::new(wire),
             peer,
             serial,
             registered: false,
             queued: false,
-            quiet_since: now,
+            quiet_since: came,
             arrived: now,
             unanswered_since: 0,
             deadline: now.saturating_add(rules.header_timeout),
@@ -165,6 +173,12 @@ impl Connection {
             let outside = || self.wire.silence().min(now.saturating_sub(self.unanswered_since));
             now.saturating_sub(self.arrived) > most || (self.peer.is_some() && outside() > most)
         })
+    }
+
+    /// Since when its request has been waiting for its handler at the most, if what was last heard of it can have come
+    /// at `found_since`: before that, or before it had its last response, there was nothing to wait with.
+    pub(super) fn waits_since(&self, found_since: u64) -> u64 {
+        self.quiet_since.max(found_since).min(self.arrived)
     }
 
     /// The handler of its request begins.

@@ -33,6 +33,7 @@ impl<A: App> Server<A> {
         self.served += 1;
         let begun = self.now;
         if let Some(cell) = cell {
+            cell.has_waited(begun.saturating_sub(connection.waits_since(self.found_since)));
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));

@@ -51,6 +51,9 @@ use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
+/// When waiting for events took longer than this, in nanoseconds, there were none at first.
+const NAP: u64 = 20_000;
+
 /// Connections have tokens below this: serial number and place.
 const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
@@ -123,6 +126,8 @@ pub(crate) struct Server<A> {
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
+    /// The earliest moment at which what this turn of the loop has found can have come.
+    found_since: u64,
     /// When newcomers who found no room are looked for again.
     relieves_again: u64,
     /// When the next complaint about missing room is due.
@@ -188,6 +193,7 @@ impl<A: App> Server<A> {
             terminate: post.terminate,
             epoll,
             now: clock::now(),
+            found_since: 0,
             relieves_again: 0,
             complains_again: 0,
             gives_again: None,
@@ -219,15 +225,19 @@ impl<A: App> Server<A> {
     pub(crate) fn run(&mut self) -> Result<(), Errno> {
         self.settle();
         let mut events = [EpollEvent::empty(); EVENTS];
+        let mut turn_began = self.now;
         loop {
             // One moment for both: what one holds to be resting the other must not hold to be over.
             self.now = clock::now();
+            let asked = self.now;
             self.inlets.wait_if(self.may_take(), &self.epoll, self.now);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
                 found => found?,
             };
             self.now = clock::now();
+            self.found_since = if self.now.saturating_sub(asked) >= NAP { self.now } else { turn_began };
+            turn_began = self.now;
             for event in &events[..found] {
                 self.note(*event);
             }

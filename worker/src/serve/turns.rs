@@ -23,7 +23,8 @@ impl<A: App> Server<A> {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone(), &[]);
-                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, self.now));
+                let came = self.found_since;
+                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, came, self.now));
                 if let Some(cell) = self.cell() {
                     cell.accepted();
                 }

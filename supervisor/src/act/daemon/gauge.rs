@@ -1,5 +1,7 @@
 //! Numbers that the deciding half asks for, read off the scoreboard, the sockets and `/proc`.
 
+use std::time::Duration;
+
 use ratoon_worker::scoreboard;
 
 use super::{Daemon, Token};
@@ -63,30 +65,40 @@ impl Daemon {
             let Some(cell) = pool.scoreboard.cell(who.slot) else {
                 continue;
             };
-            match cell.state() {
+            let reading = cell.read();
+            census.waited = census.waited.max(Duration::from_nanos(cell.take_waited()));
+            census.held = census.held.saturating_add(reading.connections);
+            match reading.state {
                 scoreboard::State::Busy => census.busy += 1,
                 _ => census.idle += 1,
             }
         }
+        let is_deserted = census.idle + census.busy == 0;
         for (address, queue) in pool.sockets.queues() {
             match queue {
                 Ok(queue) => census.waiting += queue.waiting,
-                Err(error) => tracing::debug!(pool = %pool.config.name, %error, "no length of the queue at {address}"),
+                Err(error) => {
+                    tracing::debug!(pool = %pool.config.name, %error, "no length of the queue at {address}");
+                    // It is counted because somebody has knocked, perhaps here.
+                    census.waiting += u32::from(is_deserted);
+                }
             }
         }
+        // Where there are workers, they see to it themselves.
+        census.waiting += u32::from(is_deserted && pool.has_parcels());
         let begun = pool.scoreboard.requests();
         census.requests = begun.wrapping_sub(std::mem::replace(&mut pool.requests, begun));
         self.events.push_back(Event::Counted(id, census));
     }
 
-    /// Waits for the next who connects to a pool that has no worker, once.
+    /// Waits for the next who connects to a pool that has no worker, or is left behind by its last, once.
     pub(super) fn await_knock(&mut self, id: PoolId) {
         let Some(pool) = self.pools.iter().find(|pool| pool.id == id) else {
             return;
         };
-        for (_, socket) in pool.sockets.all() {
+        for entrance in pool.entrances() {
             let event = || EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, Token::Listener(id).pack());
-            let awaited = self.epoll.modify(socket, &mut event()).or_else(|_| self.epoll.add(socket, event()));
+            let awaited = self.epoll.modify(entrance, &mut event()).or_else(|_| self.epoll.add(entrance, event()));
             if let Err(error) = awaited {
                 tracing::error!(pool = %pool.config.name, %error, "cannot wait for whoever connects");
             }

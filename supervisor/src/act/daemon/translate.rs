@@ -258,7 +258,10 @@ impl Daemon {
                     };
                     self.events.push_back(Event::WorkerLeaving(who, why));
                 }
-                Received::Message(Report::Draining, _) => self.events.push_back(Event::WorkerTrailing(who)),
+                Received::Message(Report::Draining, _) => {
+                    self.events.push_back(Event::WorkerTrailing(who));
+                    tracing::debug!(pool = %self.name(who.pool), worker = who.slot, "only responses are left to be sent");
+                }
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
                 }

@@ -14,6 +14,7 @@ use ratoon_worker::channel::Channel;
 use ratoon_worker::protocol::{CHANNEL, Charter, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
+use crate::act::upgrade::ESTATE;
 use crate::config;
 use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
 use crate::sys;
@@ -44,7 +45,8 @@ impl Pool {
         let arguments = config.program.as_deref().unwrap_or_default();
         let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
         let mut command = Command::new(&executable);
-        command.arg0(name).args(arguments.iter().skip(1)).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+        command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
+        keep_to_ourselves(&mut command);
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
         let number = theirs.as_fd().as_raw_fd();
@@ -100,11 +102,8 @@ impl Pool {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let program = config.preparation()?.ok_or("there is nothing to run")?;
         let mut command = Command::new(&program);
-        command
-            .args(config.prepare.iter().flatten().skip(1))
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .process_group(0);
+        command.args(config.prepare.iter().flatten().skip(1)).stdin(Stdio::null()).process_group(0);
+        keep_to_ourselves(&mut command);
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
         self.preparation = Some(Preparation { edition, pid: Pid::from_raw(process.id() as i32) });
         Ok(())
@@ -144,6 +143,11 @@ impl Pool {
             log_format: log.format,
         }
     }
+}
+
+/// What is said to the supervisor in its environment is nobody else's business.
+fn keep_to_ourselves(command: &mut Command) {
+    command.env_remove("NOTIFY_SOCKET").env_remove(ESTATE);
 }
 
 /// Gives a template, and with it every worker, what the configuration says of the kernel's limits. It does nothing before

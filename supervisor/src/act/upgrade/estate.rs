@@ -3,7 +3,7 @@
 //! Owns the form and its version. Whoever owns a part writes and reads that part itself.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -139,7 +139,7 @@ impl Estate {
         Ok(file)
     }
 
-    /// From the memfd with this number.
+    /// From the memfd with this number, which is closed.
     ///
     /// # Errors
     /// In a sentence: it cannot be read, or is of another version.
@@ -150,8 +150,7 @@ impl Estate {
             protocol: u32,
         }
 
-        let text = std::fs::read(format!("/proc/self/fd/{number}"))
-            .map_err(|error| format!("the state to take over cannot be read: {error}"))?;
+        let text = read_all(number).map_err(|error| format!("the state to take over cannot be read: {error}"))?;
         let versions: Versions = serde_json::from_slice(&text)
             .map_err(|error| format!("the state to take over is not one of a supervisor: {error}"))?;
         if (versions.version, versions.protocol) != (VERSION, protocol::VERSION) {
@@ -197,6 +196,13 @@ impl Estate {
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         Ok((self.content, Heirlooms { listeners }))
     }
+}
+
+fn read_all(number: &str) -> io::Result<Vec<u8>> {
+    let number: RawFd = number.parse().map_err(io::Error::other)?;
+    let mut text = Vec::new();
+    File::from(sys::inherited::adopt(number)?).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// What is not set is left out, as it is in a configuration file: its types know no other way.

@@ -1,16 +1,18 @@
 use super::*;
+use crate::decide::cause::Limit;
 
 const PID: Pid = Pid(712);
 const READY: Time = Time(5);
 const NOW: Time = Time(9);
 const STOP_TIMEOUT: Duration = Duration::from_nanos(30);
+const OPERATOR: Cause = Cause::Retired(Wish::Operator);
 const SEGFAULT: Exit = Exit::Signal { number: 11, core: true };
 
 fn next(state: &State, input: Input) -> Next {
     step(state, input, NOW, STOP_TIMEOUT)
 }
 
-fn states() -> [State; 8] {
+fn states() -> [State; 9] {
     [
         State::Ordered { template: 1, unwanted: Some(Cause::StoppedNow) },
         State::Ordered { template: 1, unwanted: None },
@@ -18,7 +20,8 @@ fn states() -> [State; 8] {
         State::Refused { pid: PID, reason: "no database".into() },
         State::Serving { pid: PID, ready: READY },
         State::Draining { pid: PID, ready: READY, was_leaving: false },
-        State::Leaving { pid: PID, ready: READY, deadline: Time(20) },
+        State::Leaving { pid: PID, ready: READY, cause: OPERATOR, deadline: Time(20) },
+        State::Trailing { pid: PID, ready: READY, cause: OPERATOR, deadline: Time(20) },
         State::Doomed { pid: PID, ready: Some(READY), cause: Cause::RequestTimeout },
     ]
 }
@@ -33,6 +36,7 @@ fn letter(next: &Next) -> char {
         Next::Become(State::Serving { .. }) => 'V',
         Next::Become(State::Draining { .. }) => 'D',
         Next::Become(State::Leaving { .. }) => 'L',
+        Next::Become(State::Trailing { .. }) => 'T',
         Next::Become(State::Doomed { .. }) => 'X',
         Next::Gone(_) => '+',
         Next::Stalled(_) => '!',
@@ -51,19 +55,21 @@ fn dies(state: &State, exit: Exit) -> Cause {
 
 #[test]
 fn every_cell_of_the_table_leads_where_it_should() {
-    // One column each for Ordered but unwanted, Ordered, Starting, Refused, Serving, Draining, Leaving, Doomed.
+    // One column each for Ordered but unwanted, Ordered, Starting, Refused, Serving, Draining, Leaving, Trailing, Doomed.
     let table = [
-        (Input::Forked(PID), "XSrrrrrr"),
-        (Input::NotForked("EAGAIN".into()), "++gggggg"),
-        (Input::Ready, "ggVgrrrg"),
-        (Input::Refused("no".into()), "ggFrgggg"),
-        (Input::Leaving, "ggggLrrg"),
-        (Input::Overdue, "!!XXXXXr"),
-        (Input::Died(Exit::Status(0)), "mm++++++"),
-        (Input::TemplateLost(1), "++gggggg"),
-        (Input::TemplateLost(2), "gggggggg"),
-        (Input::Drain, "mmmmDrDr"),
-        (Input::Kill(Cause::StoppedNow), "rUXXXXXr"),
+        (Input::Forked(PID), "XSrrrrrrr"),
+        (Input::NotForked("EAGAIN".into()), "++ggggggg"),
+        (Input::Ready, "ggVgrrrrg"),
+        (Input::Refused("no".into()), "ggFrggggg"),
+        (Input::Leaving(OPERATOR), "ggggLrrrg"),
+        (Input::Trailing, "gggggrTrg"),
+        (Input::Overdue, "!!XXXXXXr"),
+        (Input::Died(Exit::Status(0)), "mm+++++++"),
+        (Input::TemplateLost(1), "++ggggggg"),
+        (Input::TemplateLost(2), "ggggggggg"),
+        (Input::Retire(OPERATOR), "mmmmLrrrr"),
+        (Input::Drain, "mmmmDrDDr"),
+        (Input::Kill(Cause::StoppedNow), "rUXXXXXXr"),
     ];
     for (input, expected) in table {
         let row: String = states().iter().map(|state| letter(&next(state, input.clone()))).collect();
@@ -74,23 +80,47 @@ fn every_cell_of_the_table_leads_where_it_should() {
 #[test]
 fn a_worker_that_refused_died_of_what_it_said() {
     let [_, _, _, refused, ..] = states();
-    assert_eq!(dies(&refused, Exit::Status(1)), Cause::BootRefused("no database".into()));
-    assert_eq!(dies(&refused, SEGFAULT), Cause::BootRefused("no database".into()));
+    assert_eq!(dies(&refused, Exit::Status(1)), Cause::BootFailed("no database".into()));
+    assert_eq!(dies(&refused, SEGFAULT), Cause::BootFailed("no database".into()));
 }
 
 #[test]
-fn a_worker_that_was_asked_to_leave_and_leaves_cleanly_is_retired_and_otherwise_not() {
-    let [.., draining, leaving, _] = states();
-    for state in [draining, leaving] {
-        assert_eq!(dies(&state, Exit::Status(0)), Cause::Retired);
+fn a_worker_that_was_asked_to_leave_and_leaves_cleanly_died_of_what_it_was_asked_for_and_otherwise_not() {
+    let [.., draining, leaving, trailing, _] = states();
+    for (state, asked) in [(draining, Cause::Retired(Wish::Stop)), (leaving, OPERATOR), (trailing, OPERATOR)] {
+        assert_eq!(dies(&state, Exit::Status(0)), asked);
         assert_eq!(dies(&state, Exit::Status(3)), Cause::Exited(3));
-        assert_eq!(dies(&state, SEGFAULT), Cause::Killed { number: 11, core: true });
+        assert_eq!(dies(&state, SEGFAULT), Cause::Signal { number: 11, core: true });
     }
 }
 
 #[test]
+fn a_kill_that_is_not_ours_is_the_kernels_or_somebody_elses() {
+    let [.., serving, _, _, _, _] = states();
+    assert_eq!(dies(&serving, Exit::Signal { number: 9, core: false }), Cause::KilledFromOutside);
+    assert_eq!(dies(&serving, Exit::OutOfMemory), Cause::KilledForMemory);
+}
+
+#[test]
+fn the_first_cause_to_leave_for_stands() {
+    let [.., serving, _, _, _, _] = states();
+    let Next::Become(leaving) = next(&serving, Input::Leaving(Cause::Recycled(Limit::Requests))) else {
+        panic!("it does not leave");
+    };
+    assert_eq!(next(&leaving, Input::Retire(OPERATOR)), Next::Repeat);
+    assert_eq!(dies(&leaving, Exit::Status(0)), Cause::Recycled(Limit::Requests));
+}
+
+#[test]
+fn one_that_only_sends_what_is_left_keeps_the_deadline_it_had() {
+    let [.., leaving, trailing, _] = states();
+    assert_eq!(next(&leaving, Input::Trailing), Next::Become(trailing.clone()));
+    assert_eq!(trailing.deadline(), leaving.deadline());
+}
+
+#[test]
 fn a_serving_worker_that_exits_unasked_is_not_retired_even_with_status_zero() {
-    let [.., serving, _, _, _] = states();
+    let [.., serving, _, _, _, _] = states();
     assert_eq!(dies(&serving, Exit::Status(0)), Cause::Exited(0));
 }
 
@@ -111,9 +141,9 @@ fn a_passed_deadline_means_what_the_worker_was_doing() {
             _ => None,
         })
         .collect();
-    let refused = Cause::BootRefused("no database".into());
+    let refused = Cause::BootFailed("no database".into());
     let request = Cause::RequestTimeout;
-    assert_eq!(causes, [Cause::BootTimeout, refused, request.clone(), request.clone(), request]);
+    assert_eq!(causes, [Cause::BootTimeout, refused, request.clone(), request.clone(), request.clone(), request]);
 }
 
 #[test]
@@ -126,18 +156,18 @@ fn only_a_death_after_ready_says_since_when_it_was() {
         })
         .collect();
     let since = Some(READY);
-    assert_eq!(ready, [None, None, since, since, since, since]);
+    assert_eq!(ready, [None, None, since, since, since, since, since]);
 }
 
 #[test]
 fn one_that_leaves_of_its_own_accord_must_be_gone_at_stop_timeout_from_then() {
-    let [.., serving, _, _, _] = states();
-    let Next::Become(leaving) = next(&serving, Input::Leaving) else {
+    let [.., serving, _, _, _, _] = states();
+    let Next::Become(leaving) = next(&serving, Input::Leaving(OPERATOR)) else {
         panic!("it does not leave");
     };
     assert_eq!(leaving.deadline(), Some(NOW.after(STOP_TIMEOUT)));
     // A second report of it buys no time.
-    assert_eq!(next(&leaving, Input::Leaving), Next::Repeat);
+    assert_eq!(next(&leaving, Input::Leaving(OPERATOR)), Next::Repeat);
 }
 
 #[test]
@@ -153,8 +183,8 @@ fn one_given_up_before_it_was_forked_is_killed_when_its_pid_is_known_and_for_the
 
 #[test]
 fn one_told_to_drain_while_it_left_is_told_from_one_that_served() {
-    let [.., serving, _, leaving, _] = states();
-    for (state, was_leaving) in [(serving, false), (leaving, true)] {
+    let [.., serving, _, leaving, trailing, _] = states();
+    for (state, was_leaving) in [(serving, false), (leaving, true), (trailing, true)] {
         let draining = State::Draining { pid: PID, ready: READY, was_leaving };
         assert_eq!(next(&state, Input::Drain), Next::Become(draining));
     }

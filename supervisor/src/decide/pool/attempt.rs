@@ -4,7 +4,7 @@
 //! come from one function, which both the attempt and the alarm ask, so they cannot disagree. Never runs once a stop
 //! has begun.
 
-use super::{Pool, Turnover};
+use super::{Pool, Trial, Turnover};
 use crate::decide::Turn;
 use crate::decide::event::{Action, Edition, Generation, Note, Time, WorkerRef};
 use crate::decide::lifecycle::State;
@@ -31,7 +31,7 @@ pub(super) enum Attempt {
 impl Pool {
     /// Attempts all that is due. Each attempt fills a vacancy, so there is an end to it.
     pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>) {
-        while let Some((at, attempt)) = self.next_attempt()
+        while let Some((at, attempt)) = self.next_attempt(turn.now)
             && at <= turn.now
         {
             let filled = match attempt {
@@ -47,10 +47,10 @@ impl Pool {
     }
 
     /// What to attempt next, and when: the edition on trial first, then the template, then the slots, then nothing
-    /// until something changes.
-    pub(super) fn next_attempt(&self) -> Option<(Time, Attempt)> {
-        let on_trial = self.next_of_trial();
-        if on_trial.is_some() {
+    /// until something changes. `now` only says which slots are free; when something is due does not depend on it.
+    pub(super) fn next_attempt(&self, now: Time) -> Option<(Time, Attempt)> {
+        let on_trial = self.next_of_trial(now);
+        if on_trial.is_some() || self.is_on_trial(self.serving) {
             return on_trial;
         }
         let on_the_way = self.roster.states().filter(|state| is_on_the_way(state)).count();
@@ -69,24 +69,25 @@ impl Pool {
         if on_the_way >= most || missing == 0 || !matches!(template.state, template::State::Loaded { .. }) {
             return None;
         }
-        let (retry_at, slot) = self.roster.vacancy(missing)?;
+        let (retry_at, slot) = self.roster.vacancy(missing, now)?;
         Some((retry_at.max(not_before), Attempt::Worker { slot, edition: self.serving }))
     }
 
-    /// A trial has one attempt at everything: whatever fails ends it.
-    fn next_of_trial(&self) -> Option<(Time, Attempt)> {
-        let Turnover::Trial { edition, failed: None } = &self.turnover else {
+    /// A trial has one attempt at everything: whatever fails ends it. It ends with one ready worker, also where none is
+    /// wanted.
+    fn next_of_trial(&self, now: Time) -> Option<(Time, Attempt)> {
+        let Turnover::Trial { edition, so_far: Trial::Open } = &self.turnover else {
             return None;
         };
-        let stock = self.stock(*edition).filter(|stock| stock.edition != self.serving)?;
+        let stock = self.stock(*edition)?;
         let Some(template) = stock.template.held() else {
-            return Some((Time::default(), next_of(stock)?));
+            return Some((stock.template.vacant_until()?, next_of(stock)?));
         };
         let has_worker = self.roster.workers().any(|(_, worker)| worker.edition == *edition);
         if has_worker || !matches!(template.state, template::State::Loaded { .. }) {
             return None;
         }
-        let (at, slot) = self.roster.vacancy(usize::MAX)?;
+        let (at, slot) = self.roster.vacancy(usize::MAX, now)?;
         Some((at, Attempt::Worker { slot, edition: *edition }))
     }
 

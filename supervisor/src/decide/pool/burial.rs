@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use super::Pool;
+use super::{Pool, Turnover};
 use crate::decide::Turn;
 use crate::decide::event::{Action, Edition, Note, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::{self, Death};
 use crate::decide::limits::OnFailure;
 use crate::decide::restart::{self, Change, Health, Meaning};
+use crate::decide::stock::Stock;
 
 impl Pool {
     pub(super) fn bury_worker(&mut self, who: WorkerRef, death: Death, turn: &mut Turn<'_>) {
@@ -21,11 +22,12 @@ impl Pool {
         let Some(worker) = seat.held() else { return };
         let (pid, generation, edition) = (worker.state.pid(), worker.generation, worker.edition);
         let lived = turn.now.since(worker.ordered);
-        let meaning = restart::meaning(&death, turn.now);
+        // What does not serve, or not any more, is no fault of the slot: the next one in it is of another make.
+        let meaning = if edition == self.serving { restart::meaning(&death, turn.now) } else { Meaning::NoFault };
         let retry_at = seat.vacate(meaning, turn.now, &mut turn.source.rng);
         self.blame(edition, &death.cause);
         if death.cause.is_fault() {
-            self.faults.add(turn.now);
+            self.count_fault(edition, turn.now);
         }
         let change = self.account(edition, meaning, turn);
 
@@ -39,9 +41,7 @@ impl Pool {
 
     pub(super) fn bury_template(&mut self, who: TemplateRef, death: Death, turn: &mut Turn<'_>) {
         let lost: Vec<_> = self.open_orders(who.life).collect();
-        let is_it = |stock: &&mut crate::decide::stock::Stock| {
-            stock.template.held().is_some_and(|template| template.life == who.life)
-        };
+        let is_it = |stock: &&mut Stock| stock.template.held().is_some_and(|template| template.life == who.life);
         let Some(stock) = self.stocks.iter_mut().find(is_it) else {
             return;
         };
@@ -72,6 +72,12 @@ impl Pool {
         self.note_failure(change, turn);
     }
 
+    fn count_fault(&mut self, of: Edition, now: Time) {
+        if let Some(stock) = self.stocks.iter_mut().find(|stock| stock.edition == of) {
+            stock.faults.add(now);
+        }
+    }
+
     /// Counts a failed boot. One on the way out has failed nobody, and an edition on trial only itself.
     fn account(&mut self, edition: Edition, meaning: Meaning, turn: &Turn<'_>) -> Change {
         match meaning {
@@ -93,7 +99,9 @@ impl Pool {
         if change == Change::Turned {
             let (pool, failures) = (self.id, self.budget.failures(turn.now));
             turn.note(Note::PoolFailed { pool, failures, retry: restart::LONGEST_PAUSE });
-            if self.limits().on_failure == OnFailure::Exit {
+            // While it is tried or watched, what has failed is the reload, and the reload takes it back.
+            let is_judged = !matches!(self.turnover, Turnover::None);
+            if self.limits().on_failure == OnFailure::Exit && !is_judged {
                 turn.gives_up_for.get_or_insert(pool);
             }
         }

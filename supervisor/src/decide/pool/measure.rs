@@ -12,11 +12,12 @@ use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
 use crate::decide::event::{Action, Note, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
-use crate::decide::scale::{Census, Outcome};
+use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
 
-/// How often the memory of the workers is measured, where it is limited.
-const MEASURE: Duration = Duration::from_secs(1);
+/// How often the memory of the workers is measured, where it is limited: with every other census, so that a pool in
+/// which nothing happens wakes the daemon for both at once.
+const MEASURE: Duration = QUIET_TICK.saturating_mul(2);
 
 /// How long a worker's memory is nobody's affair: a limit that is below what the program needs must not become a loop.
 const YOUTH: Duration = Duration::from_secs(10);
@@ -30,8 +31,18 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(super) struct Schedule {
     measure: Time,
     count: Time,
-    /// Whether the pool waits for somebody to connect.
-    awaits_knock: bool,
+    knock: Knock,
+}
+
+/// How far a pool without workers is with whoever connects first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Knock {
+    /// Nobody has been told that it waits for one.
+    #[default]
+    Unasked,
+    Awaited,
+    /// It came: until the pool has been counted there is nothing to wait for.
+    Heard,
 }
 
 impl Pool {
@@ -83,19 +94,30 @@ impl Pool {
         let Some(worker) = self.roster.worker(who) else {
             return;
         };
-        let State::Serving { ready, .. } = worker.state else {
-            return;
+        let (ready, stays) = match worker.state {
+            State::Serving { ready, .. } => (ready, true),
+            State::Leaving { ready, .. } | State::Trailing { ready, .. } | State::Draining { ready, .. } => {
+                (ready, false)
+            }
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => return,
         };
         if hard.is_some_and(|most| bytes > most) {
             self.tell_worker(who, Input::Kill(Cause::Memory), turn);
-        } else if soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
+        } else if stays && soft.is_some_and(|most| bytes > most) && turn.now.since(ready) >= YOUTH {
             worker.due.get_or_insert(Cause::Recycled(Limit::Memory));
         }
     }
 
-    /// The pool was counted.
-    pub(in crate::decide) fn counted(&mut self, census: Census, turn: &mut Turn<'_>) {
+    /// The pool was counted. Whoever has knocked waits, also if the queues do not tell.
+    pub(in crate::decide) fn counted(&mut self, mut census: Census, turn: &mut Turn<'_>) {
+        if self.schedule.knock == Knock::Heard {
+            self.schedule.knock = Knock::Unasked;
+            census.waiting = census.waiting.max(1);
+        }
         let outcome = self.scaler.observe(census, turn.now);
+        if let Some(tick) = self.scaler.tick() {
+            self.schedule.count = turn.now.after(tick);
+        }
         if outcome == Outcome::MaxChildrenReached {
             turn.note(Note::MaxChildrenReached { pool: self.id, most: self.scaler.wanted() });
         }
@@ -103,8 +125,15 @@ impl Pool {
 
     /// Somebody has connected while there was no worker.
     pub(in crate::decide) fn knocked(&mut self, turn: &mut Turn<'_>) {
-        self.schedule.awaits_knock = false;
-        turn.push(Action::Count(self.id));
+        if self.schedule.knock == Knock::Awaited {
+            self.schedule.knock = Knock::Heard;
+            turn.push(Action::Count(self.id));
+        }
+    }
+
+    /// Other listeners may be knocked at than before.
+    pub(super) fn listen_anew(&mut self) {
+        self.schedule.knock = Knock::Unasked;
     }
 
     /// Somebody wants the pool larger or smaller.
@@ -148,15 +177,21 @@ impl Pool {
 
     /// A pool that is to have no worker needs to hear of the first who connects.
     pub(super) fn await_knock(&mut self, turn: &mut Turn<'_>) {
-        if self.scaler.wanted() == 0 && !self.unwanted && !self.schedule.awaits_knock {
-            self.schedule.awaits_knock = true;
+        if self.scaler.wanted() == 0 && !self.unwanted && self.schedule.knock == Knock::Unasked {
+            self.schedule.knock = Knock::Awaited;
             turn.push(Action::AwaitKnock(self.id));
         }
     }
 
+    /// Whether there is anything to measure, and a limit to measure it against.
     fn measures(&self) -> bool {
         let limits = self.limits();
-        limits.max_memory.is_some() || limits.max_memory_hard.is_some()
+        let is_ready = |state: &State| match state {
+            State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } => true,
+            State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } => false,
+            State::Draining { .. } | State::Doomed { .. } => false,
+        };
+        (limits.max_memory.is_some() || limits.max_memory_hard.is_some()) && self.roster.states().any(is_ready)
     }
 }
 

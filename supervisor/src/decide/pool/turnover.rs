@@ -28,14 +28,16 @@ pub(in crate::decide) enum Turnover {
     /// This edition shows whether it can serve at all; the one before serves, if there was one.
     Trial {
         edition: Edition,
-        /// Why it cannot.
-        failed: Option<String>,
+        /// What it has shown: proven once its first worker was ready, whatever limit that one has reached since.
+        so_far: Trial,
     },
     /// The serving edition is new, and is watched.
     Watch {
         /// What it took over from; `None` if the pool itself is new.
         from: Option<Edition>,
         since: Time,
+        /// How many of its workers have become ready.
+        ready: usize,
         /// Faults of its workers so far, the last one's words.
         faults: usize,
         last: String,
@@ -45,11 +47,11 @@ pub(in crate::decide) enum Turnover {
 }
 
 /// What is known of an edition that is tried or watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::decide) enum Trial {
     /// Nothing yet.
     Open,
-    /// It serves: on trial, its first worker is ready; adopted, nobody of the one before serves any more.
+    /// It serves: on trial, its first worker was ready; adopted, nobody of the one before serves any more.
     Proven,
     /// It does not, and why.
     Failed(String),
@@ -59,35 +61,41 @@ impl Pool {
     /// Begins to try an edition beside the one that serves.
     pub(in crate::decide) fn begin_trial(&mut self, plan: Plan, edition: Edition) {
         self.stocks.push(Stock::new(edition, plan.limits));
-        self.turnover = Turnover::Trial { edition, failed: None };
+        self.turnover = Turnover::Trial { edition, so_far: Trial::Open };
     }
 
     /// How the edition does.
     pub(in crate::decide) fn trial(&self, now: Time) -> Trial {
         match &self.turnover {
             Turnover::None => Trial::Proven,
-            Turnover::Trial { failed: Some(reason), .. } => Trial::Failed(reason.clone()),
-            Turnover::Trial { edition, failed: None } if self.is_served_by(*edition) => Trial::Proven,
-            Turnover::Trial { .. } => Trial::Open,
+            _ if self.is_ending() => Trial::Failed("the pool ends".into()),
+            Turnover::Trial { so_far, .. } => so_far.clone(),
             Turnover::Watch { since, faults, last, usual, .. }
                 if *faults >= FAULTS && *faults as f64 > usual * now.since(*since).as_secs_f64() =>
             {
                 Trial::Failed(format!("{faults} of its workers have died already, the last one of: {last}"))
             }
-            Turnover::Watch { .. } if self.has_rolled() => Trial::Proven,
+            Turnover::Watch { last, .. } if self.has_failed() => {
+                Trial::Failed(format!("the pool has failed, the last of its workers died of: {last}"))
+            }
+            Turnover::Watch { ready, .. } if self.has_rolled(*ready) => Trial::Proven,
             Turnover::Watch { .. } => Trial::Open,
         }
     }
 
     /// From now on the edition on trial serves.
-    pub(in crate::decide) fn adopt(&mut self, now: Time) {
+    pub(in crate::decide) fn adopt(&mut self, turn: &mut Turn<'_>) {
         let Turnover::Trial { edition, .. } = self.turnover else {
             return;
         };
         let from = Some(self.serving).filter(|from| *from != edition);
-        let usual = self.faults.count(now) as f64 / WINDOW.as_secs_f64();
-        self.turnover = Turnover::Watch { from, since: now, faults: 0, last: String::new(), usual };
-        self.serve(edition, now);
+        let before = from.and_then(|from| self.stock(from)).map_or(0, |stock| stock.faults.count(turn.now));
+        let usual = before as f64 / WINDOW.as_secs_f64();
+        self.turnover = Turnover::Watch { from, since: turn.now, ready: 1, faults: 0, last: String::new(), usual };
+        if self.has_failed() {
+            turn.note(Note::PoolRecovered(self.id));
+        }
+        self.serve(edition, turn.now);
         self.unwanted = false;
     }
 
@@ -108,11 +116,22 @@ impl Pool {
         }
     }
 
+    /// A worker of this edition is ready.
+    pub(super) fn praise(&mut self, of: Edition) {
+        match &mut self.turnover {
+            Turnover::Trial { edition, so_far: so_far @ Trial::Open } if *edition == of => *so_far = Trial::Proven,
+            Turnover::Watch { ready, .. } if self.serving == of => *ready += 1,
+            Turnover::None | Turnover::Trial { .. } | Turnover::Watch { .. } => {}
+        }
+    }
+
     /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts.
     pub(super) fn blame(&mut self, of: Edition, cause: &Cause) {
         match &mut self.turnover {
-            Turnover::Trial { edition, failed: failed @ None } if *edition == of && cause.is_fault() => {
-                *failed = Some(cause.to_string());
+            Turnover::Trial { edition, so_far: so_far @ (Trial::Open | Trial::Proven) }
+                if *edition == of && cause.is_fault() =>
+            {
+                *so_far = Trial::Failed(cause.to_string());
             }
             Turnover::Watch { faults, last, .. } if self.serving == of && cause.is_fault() => {
                 *faults += 1;
@@ -152,14 +171,15 @@ impl Pool {
 
     /// Retires who is not needed: the unfit when there are enough others, then whoever is too many.
     pub(super) fn replace(&mut self, turn: &mut Turn<'_>) {
-        let serving = |worker: &Worker| matches!(worker.state, State::Serving { .. });
+        // One on trial is not judged, and neither does it replace anybody.
+        let judged =
+            |worker: &Worker| matches!(worker.state, State::Serving { .. }) && !self.is_on_trial(worker.edition);
         let mut unfit: Vec<(Time, WorkerRef, Cause)> = Vec::new();
         let mut fit: Vec<WorkerRef> = Vec::new();
-        for (who, worker) in self.roster.workers().filter(|(_, worker)| serving(worker)) {
+        for (who, worker) in self.roster.workers().filter(|(_, worker)| judged(worker)) {
             match self.why_unfit(worker) {
                 Some(cause) => unfit.push((worker.ordered, who, cause)),
-                None if worker.edition == self.serving => fit.push(who),
-                None => {}
+                None => fit.push(who),
             }
         }
         let wanted = self.wanted();
@@ -206,19 +226,19 @@ impl Pool {
         edition == self.serving || also == Some(edition)
     }
 
-    /// Whether a template of this edition that dies is followed by another.
-    pub(super) fn is_attempted(&self, edition: Edition) -> bool {
-        let on_trial = matches!(&self.turnover, Turnover::Trial { edition: tried, failed: None } if *tried == edition);
-        edition == self.serving || on_trial
+    pub(super) fn is_on_trial(&self, edition: Edition) -> bool {
+        matches!(&self.turnover, Turnover::Trial { edition: tried, .. } if *tried == edition)
     }
 
-    /// Why a worker is to be replaced. One on trial is not, and neither does it replace anybody.
+    /// Whether a template of this edition that dies is followed by another.
+    pub(super) fn is_attempted(&self, edition: Edition) -> bool {
+        let has_failed = matches!(&self.turnover, Turnover::Trial { so_far: Trial::Failed(_), .. });
+        edition == self.serving || (self.is_on_trial(edition) && !has_failed)
+    }
+
+    /// Why a worker is to be replaced.
     fn why_unfit(&self, worker: &Worker) -> Option<Cause> {
-        let on_trial = matches!(&self.turnover, Turnover::Trial { edition, .. } if *edition == worker.edition);
-        if worker.edition != self.serving && !on_trial {
-            return Some(Cause::Retired(Wish::Reload));
-        }
-        worker.due.clone()
+        if worker.edition == self.serving { worker.due.clone() } else { Some(Cause::Retired(Wish::Reload)) }
     }
 
     fn serve(&mut self, edition: Edition, now: Time) {
@@ -227,21 +247,14 @@ impl Pool {
         self.budget = Budget::default();
         let scaling = self.limits().scaling.clone();
         self.scaler.change(scaling, now);
+        self.listen_anew();
     }
 
-    fn is_served_by(&self, edition: Edition) -> bool {
-        let serves = |worker: &Worker| worker.edition == edition && matches!(worker.state, State::Serving { .. });
-        self.roster.workers().any(|(_, worker)| serves(worker))
-    }
-
-    /// Whether everybody who serves is of the serving edition, and as many are as there should be.
-    fn has_rolled(&self) -> bool {
+    /// Whether everybody who serves is of the serving edition, of which as many have become ready as there should be:
+    /// not at one moment, since with a small `max_requests` there may never be one.
+    fn has_rolled(&self, ready: usize) -> bool {
         let mut serving = self.roster.workers().filter(|(_, worker)| matches!(worker.state, State::Serving { .. }));
-        serving.all(|(_, worker)| worker.edition == self.serving) && self.count_serving() >= self.wanted()
-    }
-
-    fn count_serving(&self) -> usize {
-        self.roster.states().filter(|state| matches!(state, State::Serving { .. })).count()
+        serving.all(|(_, worker)| worker.edition == self.serving) && ready >= self.wanted()
     }
 
     fn fail_preparation(&mut self, edition: Edition, reason: String, turn: &mut Turn<'_>) {

@@ -11,7 +11,7 @@ fn at(seconds: f64) -> Time {
 
 /// So many idle, busy and waiting.
 const fn seen(idle: u32, busy: u32, waiting: u32) -> Census {
-    Census { idle, busy, waiting, waited: Duration::ZERO, requests: 0 }
+    Census { idle, busy, waiting, held: 0, waited: Duration::ZERO, requests: 0 }
 }
 
 /// The same, and somebody had waited for so many milliseconds.

@@ -150,6 +150,16 @@ const TABLE: &[(&str, Scaling, Course)] = &[
         ],
     ),
     (
+        "on demand, a connection that is kept keeps somebody for its next request",
+        on_demand(10),
+        &[
+            (0.0, seen(0, 0, 1), 1),
+            (30.0, Census { held: 1, ..seen(1, 0, 0) }, 1),
+            (39.9, seen(1, 0, 0), 1),
+            (40.0, seen(1, 0, 0), 0),
+        ],
+    ),
+    (
         "on demand, the busy keep one spare",
         on_demand(10),
         &[

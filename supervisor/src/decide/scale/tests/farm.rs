@@ -123,6 +123,7 @@ impl Farm {
             idle: self.idle,
             busy: self.busy.len() as u32,
             waiting: self.queue.len() as u32,
+            held: 0,
             waited: std::mem::take(&mut self.waited),
             requests: std::mem::take(&mut self.requests),
         };

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use ratoon::decide::Limits;
-use ratoon::decide::event::{Action, Cause, Event, Note, PoolId, Stop, WorkerRef};
+use ratoon::decide::cause::Cause;
+use ratoon::decide::event::{Action, Event, Farewell, Note, PoolId, Stop, WorkerRef};
 use ratoon::decide::lifecycle::State;
+use ratoon::decide::limits::Limits;
 
-use super::{Mood, Plan, World};
-use crate::simulation::process::{Fork, Phase};
+use super::farm::limits;
+use super::mood::Mood;
+use super::process::{Fork, Phase};
+use super::world::{Plan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -17,7 +20,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 fn a_worker_that_leaves_and_never_goes_is_killed_at_stop_timeout_and_replaced() {
     let mut world = settled(2, Mood::LEAVE_HANGS);
     let who = first(&world, |state| matches!(state, State::Serving { .. }));
-    assert_eq!(world.walk_out(who), []);
+    world.walk_out(who, Farewell::Signal);
     world.run_for(5 * SECOND - MOMENT);
     assert_eq!(kills(&world), []);
     world.run_for(SECOND);
@@ -30,7 +33,7 @@ fn a_worker_that_leaves_and_never_goes_is_killed_at_stop_timeout_and_replaced() 
 fn in_a_stop_one_that_was_leaving_has_the_time_of_the_stop() {
     let mut world = settled(2, Mood::LEAVE_HANGS);
     let who = first(&world, |state| matches!(state, State::Serving { .. }));
-    world.walk_out(who);
+    world.walk_out(who, Farewell::Signal);
     world.run_for(4 * SECOND);
     assert!(world.stop(Stop::Graceful).contains(&Action::OrderDrain(who)));
     world.run_for(5 * SECOND - MOMENT);
@@ -81,7 +84,7 @@ fn a_stop_at_once_does_not_wait_for_the_answer_of_a_template_and_still_buries_wh
 fn no_worker_on_its_way_is_killed_on_account_of_one_that_leaves() {
     let mut world = settled(2, Mood { start_hangs: 1.0, ..Mood::LEAVE_HANGS });
     let [victim, leaver] = [0, 1].map(|n| world.supervisor().workers().nth(n).expect("two serve").0);
-    world.walk_out(leaver);
+    world.walk_out(leaver, Farewell::Signal);
     world.murder(victim);
     world.run_for(20 * MOMENT);
     let starting = first(&world, |state| matches!(state, State::Starting { .. }));
@@ -97,10 +100,10 @@ fn no_worker_on_its_way_is_killed_on_account_of_one_that_leaves() {
 
 /// One pool of so many workers that serve, and from now on this mood.
 fn settled(workers: u32, mood: Mood) -> World {
-    let limits = Limits { workers, boot_timeout: 30 * SECOND, stop_timeout: 5 * SECOND };
+    let limits = Limits { boot_timeout: 30 * SECOND, ..limits(workers) };
     let mut world = World::new(vec![limits], vec![Mood::CALM], 7);
     world.run_for(20 * SECOND);
-    world.moods.fill(mood);
+    world.set_mood(mood);
     world
 }
 
