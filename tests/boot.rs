@@ -122,13 +122,13 @@ fn a_program_that_never_speaks_is_killed_at_boot_timeout_and_counted() {
 #[test]
 fn a_worker_whose_start_fails_panics_or_hangs_is_a_failed_boot() {
     let table = [
-        ("error:no database", "boot failed: the fixture fails: no database"),
-        ("panic", "boot failed: start panicked: the fixture panics"),
-        ("exit:4", "exited 4"),
-        ("hang", "boot timeout"),
+        ("error:no database", "60s", "boot failed: the fixture fails: no database"),
+        ("panic", "60s", "boot failed: start panicked: the fixture panics"),
+        ("exit:4", "60s", "exited 4"),
+        ("hang", "300ms", "boot timeout"),
     ];
-    for (start, cause) in table {
-        let lines = format!("workers = 6\nboot_timeout = \"300ms\"\nsettings = {{ start = {start:?} }}");
+    for (start, boot_timeout, cause) in table {
+        let lines = format!("workers = 6\nboot_timeout = {boot_timeout:?}\nsettings = {{ start = {start:?} }}");
         let ratoon = fixture_beside_a_good_one(&lines);
         // Six slots, tried twice at once each: more than a pool's budget of ten.
         let failed = ratoon.logged(FAILED, &[("pool", "bad".into())]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{asked, generations, logged_times, reload_well, status};
+use super::{asked, generations, logged_times, reload, reload_well, status};
 use crate::harness::door::Door;
 use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
 
@@ -111,10 +111,10 @@ fn a_hundred_reloads_under_load_lose_no_request_and_every_generation_serves() {
     ratoon.ready_workers("web", 6);
     let descriptors = process::descriptors(ratoon.pid());
     assert_nothing_is_lost(&ratoon, |seen| {
-        for reload in 1..=RELOADS {
+        for times in 1..=RELOADS {
             reload_well(&ratoon);
             eventually("the new generation serves", SOON, || {
-                seen.generations.lock().unwrap().contains(&(reload + 1)).then_some(())
+                seen.generations.lock().unwrap().contains(&(times + 1)).then_some(())
             });
         }
         let generations = seen.generations.lock().unwrap();
@@ -150,5 +150,26 @@ fn twenty_five_hups_in_a_row_cause_at_most_two_loads_and_leave_one_generation() 
     assert_eq!(ratoon.all_logged("template loaded", &[]).len(), 3);
     eventually("one template is left", SOON, || {
         (process::children(ratoon.pid(), "ratoon: web template").len() == 1).then_some(())
+    });
+}
+
+/// The way back is as smooth as the way there: here another pool's workers cannot start any more.
+#[test]
+fn a_reload_that_is_rolled_back_under_load_loses_no_request_either() {
+    let jobs = |start: &str| fixture::pool("jobs", &format!("workers = 2\nsettings = {{ start = \"{start}\" }}"));
+    let ratoon = Ratoon::serving(&(config() + &jobs("ok")));
+    ratoon.ready_workers("web", 6);
+    let needed = ratoon.directory().join("needed");
+    assert_nothing_is_lost(&ratoon, |seen| {
+        ratoon.configure(&(config() + &jobs("take:DIR/needed")));
+        for _ in 0..5 {
+            std::fs::write(&needed, "").unwrap();
+            let outcome = reload(&ratoon, &[]);
+            assert!(outcome.status == Some(1) && outcome.reason.contains("pool jobs"), "{outcome:?}");
+            eventually("the first generation serves alone", SOON, || {
+                (generations(&ratoon, "web", 6) == [1; 6]).then_some(())
+            });
+        }
+        assert!(seen.generations.lock().unwrap().len() > 1, "no other generation has served");
     });
 }

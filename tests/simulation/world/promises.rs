@@ -69,12 +69,6 @@ impl World {
         for (pool, farm) in &self.pools {
             let runs = |edition| farm.ending.is_none() && farm.wants(edition);
             assert!(farm.preparing.iter().all(|edition| runs(*edition)), "{pool:?} prepares what nobody wants");
-            let mut starting = self.workers.values().filter(|worker| worker.who.pool == *pool);
-            let in_vain = starting.find(|worker| {
-                let starts = worker.phase == Phase::Starting && worker.killed.is_none();
-                starts && farm.ending.is_none() && !farm.wants(worker.edition)
-            });
-            assert!(in_vain.is_none(), "{in_vain:?} starts in vain");
         }
         let believed: BTreeSet<_> = self.supervisor.workers().map(|(who, ..)| who.life).collect();
         assert!(believed.iter().eq(self.workers.keys()), "it believes in other workers than there are");

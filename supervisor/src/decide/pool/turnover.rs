@@ -194,19 +194,11 @@ impl Pool {
         }
     }
 
-    /// Those who start for an edition that is not wanted any more are stopped, and its template, once it owes nothing,
-    /// is dismissed. What is left of it goes.
+    /// The template of an edition that is not wanted any more, once it owes nothing, is dismissed. What is left of the
+    /// edition goes. Those who start for it are let come, and retire then: one of whom we have not heard that it is ready
+    /// may have a request in hand.
     pub(super) fn clear_out(&mut self, turn: &mut Turn<'_>) {
         if !self.rung.is_ending() {
-            let unwanted = |worker: &Worker| {
-                let starts = matches!(worker.state, State::Ordered { unwanted: None, .. } | State::Starting { .. });
-                starts && !self.is_wanted(worker.edition)
-            };
-            let unwanted: Vec<_> =
-                self.roster.workers().filter(|(_, worker)| unwanted(worker)).map(|(who, _)| who).collect();
-            for who in unwanted {
-                self.tell_worker(who, Input::Kill(Cause::Retired(Wish::Reload)), turn);
-            }
             let idle = self.stocks.iter().filter(|stock| !self.is_wanted(stock.edition));
             let idle = idle.filter_map(|stock| stock.template.held()).map(|template| template.life);
             let idle: Vec<_> = idle.filter(|life| self.open_orders(*life).next().is_none()).collect();
