@@ -49,7 +49,10 @@ impl Daemon {
         for signal in self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.bury(),
-                Signal::SIGTERM | Signal::SIGQUIT => self.events.push_back(Event::StopWanted(Stop::Graceful)),
+                Signal::SIGTERM | Signal::SIGQUIT => {
+                    self.hear_out();
+                    self.events.push_back(Event::StopWanted(Stop::Graceful));
+                }
                 Signal::SIGINT => self.events.push_back(Event::StopWanted(Stop::Now)),
                 Signal::SIGHUP => self.events.push_back(Event::ReloadWanted(Scope::Everything, BY_SIGNAL)),
                 Signal::SIGTTIN => self.events.push_back(Event::SizeWanted(1)),
@@ -62,6 +65,14 @@ impl Daemon {
                 other => tracing::debug!(signal = %other, "nobody knows what this signal means"),
             }
         }
+    }
+
+    /// Reads what the workers have said so far: one that has just become ready may have a request already, and a stop
+    /// does not treat it as one that starts.
+    fn hear_out(&mut self) {
+        let workers: Vec<WorkerRef> =
+            self.pools.iter().flat_map(|pool| pool.workers.values().map(|worker| worker.who)).collect();
+        workers.into_iter().for_each(|who| self.read_worker(who));
     }
 
     /// Reaps until nobody is left to reap. What the dead have said comes before their death.
