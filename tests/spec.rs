@@ -19,6 +19,7 @@ mod outside;
 mod recycling;
 mod reload;
 mod robustness;
+mod rotation;
 mod sample;
 mod scaling;
 mod service_manager;

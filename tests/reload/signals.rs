@@ -3,10 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 
 use super::{SETTLING, asked, generations, logged_times, reload_well, status, until, web};
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
 
 #[test]
 fn hup_loads_everything_anew() {
@@ -111,6 +111,29 @@ fn winch_retires_all_workers_and_hup_brings_them_back() {
     assert_eq!(waiting.response().status, 200);
     ratoon.logged("reloaded", &[]);
     assert_eq!(generations(&ratoon, "web", 2), [2, 2]);
+}
+
+/// "…ignored where there is a controlling terminal: every resize sends it."
+#[test]
+fn winch_from_a_terminal_does_nothing() {
+    // The supervisor leads a session of its own, with a terminal, and dies with the test all the same.
+    let with_terminal = "import ctypes, os, pty, sys\n\
+        log = os.dup(2)\n\
+        child, terminal = pty.fork()\n\
+        if child == 0:\n    ctypes.CDLL(None).prctl(1, 9)\n    os.dup2(log, 2)\n    os.execv(sys.argv[1], sys.argv[1:])\n\
+        os.waitpid(child, 0)\n";
+    let ratoon = Ratoon::start_with(&web(""), |command| wrap(command, &["python3", "-c", with_terminal]));
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    let supervisor = process::children(ratoon.pid(), "")[0];
+    kill(supervisor, Signal::SIGWINCH).unwrap();
+    // What is sent after it is heard after it, or at once with it: so twice.
+    for (signal, workers) in [(Signal::SIGTTIN, 3), (Signal::SIGTTOU, 2)] {
+        kill(supervisor, signal).unwrap();
+        ratoon.logged("size changed by the operator", &[("workers", workers.into())]);
+    }
+    assert_eq!(ratoon.all_logged("all workers retire; a reload brings them back", &[]).len(), 0);
+    kill(supervisor, Signal::SIGTERM).unwrap();
+    eventually("it leaves", SOON, || (!process::is_alive(supervisor)).then_some(()));
 }
 
 /// A client between two requests neither loses its connection while there is nobody, nor waits longer than that.
