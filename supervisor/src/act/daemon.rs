@@ -37,6 +37,9 @@ use crate::decide::Supervisor;
 use crate::decide::event::{Asker, Edition, Event, Exit, PoolId, TemplateRef, Time, Verdict, WorkerRef};
 use crate::sys;
 
+/// How long until somebody is told again who had no room for an order: it is in a request.
+const UNTOLD: Duration = Duration::from_millis(50);
+
 /// The running supervisor.
 pub struct Daemon {
     deciding: Supervisor,
@@ -154,6 +157,7 @@ impl Daemon {
             if self.control.as_ref().and_then(Control::wake_at).is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.inform();
             }
+            self.pools.iter_mut().for_each(Pool::flush);
             self.find_overdue();
             if self.deciding.wake_at().is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.events.push_back(Event::Ticked);
@@ -190,7 +194,8 @@ impl Daemon {
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
         let possible = possible.map(|pool| now.after(pool.config.request_timeout));
         let control = self.control.as_ref().and_then(Control::wake_at);
-        let until = known.chain(possible).chain(self.deciding.wake_at()).chain(control).min()?;
+        let unsent = self.pools.iter().any(Pool::has_unsent).then(|| now.after(UNTOLD));
+        let until = known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(unsent).min()?;
         Some(self.clock.until(until))
     }
 

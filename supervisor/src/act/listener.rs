@@ -3,6 +3,7 @@
 //! A Unix socket that another process still serves is not taken away; one that nobody serves any more is. It is
 //! removed at the end only if what stands at its path is still ours.
 
+use std::cell::Cell;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,6 +28,8 @@ pub(super) struct Listener {
     address: Address,
     /// What stands at a Unix socket's path, as device and inode, since it is ours.
     file: Option<(u64, u64)>,
+    /// How many of those that had it have given it up.
+    given_up: Cell<usize>,
 }
 
 impl Listener {
@@ -58,7 +61,13 @@ impl Listener {
 
     /// One that was opened before this program began, and is ours.
     pub(super) fn inherited(socket: OwnedFd, address: Address, file: Option<(u64, u64)>) -> Listener {
-        Listener { socket, address, file }
+        Listener { socket, address, file, given_up: Cell::new(0) }
+    }
+
+    /// Another pool gives it up; how many have by now, this one included.
+    pub(super) fn given_up(&self) -> usize {
+        self.given_up.set(self.given_up.get() + 1);
+        self.given_up.get()
     }
 
     /// What stands at its path, if it is a Unix socket's: device and inode.
@@ -144,7 +153,12 @@ fn open_tcp(address: SocketAddr, waiting: u32) -> Result<Listener, Error> {
         .map(|bound| bound.port())
         .or(bound.as_sockaddr_in6().map(|bound| bound.port()))
         .unwrap_or(address.port());
-    Ok(Listener { socket, address: Address::Tcp(SocketAddr::new(address.ip(), port)), file: None })
+    Ok(Listener {
+        socket,
+        address: Address::Tcp(SocketAddr::new(address.ip(), port)),
+        file: None,
+        given_up: Cell::new(0),
+    })
 }
 
 fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
@@ -155,7 +169,8 @@ fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
     let bound = UnixAddr::new(path).and_then(|address| bind(socket.as_raw_fd(), &address));
     umask(usual);
     bound?;
-    let listener = Listener { socket, address: Address::Unix(path.to_owned()), file: identity(path) };
+    let listener =
+        Listener { socket, address: Address::Unix(path.to_owned()), file: identity(path), given_up: Cell::new(0) };
     own(path, wanted)?;
     listen(&listener.socket, backlog(wanted.backlog))?;
     Ok(listener)

@@ -14,6 +14,7 @@ mod pool;
 mod queue;
 mod signals;
 mod token;
+mod unsent;
 pub mod upgrade;
 
 pub use daemon::{Daemon, StartError};

@@ -17,10 +17,10 @@ use ratoon_worker::protocol::Order;
 use ratoon_worker::scoreboard::{Cell, Scoreboard};
 use ratoon_worker::sys::shared::Shared;
 
+use super::unsent::Unsent;
 use crate::config;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 pub(super) use estate::PoolEstate;
-use launch::Preparation;
 pub(super) use sockets::Sockets;
 
 /// A pool's sockets, scoreboard and processes.
@@ -38,7 +38,8 @@ pub(super) struct Pool {
     pub(super) templates: BTreeMap<u64, Template>,
     /// By life.
     pub(super) workers: BTreeMap<u64, Worker>,
-    preparation: Option<Preparation>,
+    /// The commands that run, by the edition they prepare.
+    preparations: BTreeMap<Edition, Pid>,
     /// Requests begun when the pool was last counted.
     pub(super) requests: u64,
 }
@@ -47,11 +48,13 @@ pub(super) struct Pool {
 pub(super) struct Template {
     pub(super) who: TemplateRef,
     pub(super) generation: Generation,
+    pub(super) edition: Edition,
     pub(super) pid: Pid,
     /// `None` once it has hung up, or we have.
     pub(super) channel: Option<Channel>,
     /// Whether it has named its version: then it is linked with the worker library.
     pub(super) introduced: bool,
+    pub(super) unsent: Unsent,
 }
 
 /// A worker process, or the order to fork one.
@@ -59,12 +62,14 @@ pub(super) struct Worker {
     pub(super) who: WorkerRef,
     /// The template that forked it, or was told to.
     pub(super) template: u64,
+    pub(super) edition: Edition,
     /// When it was ordered, as the cells' clock has it.
     pub(super) ordered: u64,
     /// `None` once it has hung up, or talked nonsense.
     pub(super) channel: Option<Channel>,
     /// `None` until the template has announced it, and again once it is reaped.
     pub(super) process: Option<Pid>,
+    pub(super) unsent: Unsent,
 }
 
 impl Pool {
@@ -92,7 +97,7 @@ impl Pool {
             sockets,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
-            preparation: None,
+            preparations: BTreeMap::new(),
             requests: 0,
         })
     }
@@ -123,6 +128,7 @@ impl Pool {
     /// This edition is given up: the one before it is in force, whether it ever ceased to be or not.
     pub(super) fn abandon(&mut self, edition: Edition) {
         self.sockets.abandon(edition);
+        self.close_abandoned();
         self.editions.remove(&edition);
         if let Some((_, config)) = self.editions.last_key_value() {
             self.config = config.clone();
@@ -136,11 +142,7 @@ impl Pool {
             self.editions.retain(|each, _| *each == edition);
             let closed = self.sockets.conclude(&self.config, &self.scoreboard);
             for place in closed {
-                let order = Order::Close { listener: place };
-                self.tell_workers(&order, &[]);
-                self.templates.values().filter_map(|template| template.channel.as_ref()).for_each(|channel| {
-                    self.tell(channel, &order, &[]);
-                });
+                self.tell_everybody(&Order::Close { listener: place }, &[]);
             }
         }
     }
@@ -198,7 +200,22 @@ impl Pool {
             if let Some(cell) = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life) {
                 cell.clear();
             }
+            self.close_abandoned();
         }
+    }
+
+    /// The template of this life is no more.
+    pub(super) fn lose_template(&mut self, life: u64) -> Option<Template> {
+        let lost = self.templates.remove(&life);
+        self.close_abandoned();
+        lost
+    }
+
+    /// Closes the sockets of editions that were abandoned and of which no process is left.
+    fn close_abandoned(&mut self) {
+        let templates = self.templates.values().map(|template| template.edition);
+        let alive: Vec<Edition> = templates.chain(self.workers.values().map(|worker| worker.edition)).collect();
+        self.sockets.close_abandoned(|edition| alive.contains(&edition));
     }
 
     /// Lets no newcomers into the queues, and leaves what is in them to the draining workers.
@@ -207,20 +224,33 @@ impl Pool {
     }
 
     /// Tells every template and every worker.
-    pub(super) fn tell_everybody(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
-        let templates = self.templates.values().filter_map(|template| template.channel.as_ref());
-        templates.for_each(|channel| self.tell(channel, order, descriptors));
-        self.tell_workers(order, descriptors);
-    }
-
-    fn tell_workers(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
-        let workers = self.workers.values().filter_map(|worker| worker.channel.as_ref());
-        workers.for_each(|channel| self.tell(channel, order, descriptors));
-    }
-
-    fn tell(&self, channel: &Channel, order: &Order, descriptors: &[BorrowedFd<'_>]) {
-        if let Err(error) = channel.send(order, descriptors) {
-            tracing::warn!(pool = %self.config.name, %error, ?order, "somebody cannot be told");
+    pub(super) fn tell_everybody(&mut self, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+        let templates = self.templates.values_mut().map(|template| (&template.channel, &mut template.unsent));
+        let workers = self.workers.values_mut().map(|worker| (&worker.channel, &mut worker.unsent));
+        for (channel, unsent) in templates.chain(workers) {
+            if let Some(channel) = channel
+                && let Err(error) = unsent.send(channel, order, descriptors)
+            {
+                tracing::warn!(pool = %self.config.name, %error, ?order, "somebody cannot be told");
+            }
         }
+    }
+
+    /// Tells everybody what there was no room for before.
+    pub(super) fn flush(&mut self) {
+        let templates = self.templates.values_mut().map(|template| (&template.channel, &mut template.unsent));
+        let workers = self.workers.values_mut().map(|worker| (&worker.channel, &mut worker.unsent));
+        for (channel, unsent) in templates.chain(workers).filter(|(_, unsent)| !unsent.is_empty()) {
+            if let Some(channel) = channel {
+                unsent.flush(channel);
+            }
+        }
+    }
+
+    /// Whether somebody has not been told everything.
+    pub(super) fn has_unsent(&self) -> bool {
+        let templates = self.templates.values().map(|template| (&template.channel, &template.unsent));
+        let workers = self.workers.values().map(|worker| (&worker.channel, &worker.unsent));
+        templates.chain(workers).any(|(channel, unsent)| channel.is_some() && !unsent.is_empty())
     }
 }

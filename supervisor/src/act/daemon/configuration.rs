@@ -50,6 +50,11 @@ impl Daemon {
         {
             return Err(format!("{file}: there is no pool {name} any more: reload everything to remove it"));
         }
+        if let Scope::Pools(pools) = scope
+            && !pools.iter().any(|wanted| known.iter().any(|(id, _)| id == wanted))
+        {
+            return Err("the pools that were named are no more".into());
+        }
         let removed: Vec<PoolId> =
             known.iter().filter(|(id, name)| named(Some(*id)) && !in_file(name)).map(|(id, _)| *id).collect();
         let wanted: Vec<(Option<PoolId>, config::Pool)> =

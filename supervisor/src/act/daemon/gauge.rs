@@ -31,12 +31,19 @@ impl Daemon {
             self.pressed().filter(|(_, _, due)| *due <= now).map(|(who, deadline, _)| (who, deadline)).collect();
         for (who, deadline) in late {
             let heard = self.events.len();
-            self.read_worker(who);
+            if self.is_starting(who) {
+                self.read_worker(who);
+            }
             // One that has just said it is ready is looked at again in the next turn.
             if self.events.len() == heard {
                 self.events.push_back(Event::WorkerOverdue(who, deadline));
             }
         }
+    }
+
+    fn is_starting(&self, who: WorkerRef) -> bool {
+        let mut workers = self.deciding.workers();
+        workers.any(|(known, state, _)| known == who && matches!(state, State::Starting { .. }))
     }
 
     /// Has each worker's memory measured against what it may have.

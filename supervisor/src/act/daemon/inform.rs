@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Daemon;
 use crate::act::control::ClientId;
+use crate::act::pool::Pool;
 use crate::control::{Answer, Ask, Status, status};
 use crate::decide::Phase;
 use crate::decide::event::{Asker, Event, Note, Outcome, PoolId, Scope};
@@ -72,7 +73,9 @@ impl Daemon {
             return Ok(Scope::Everything);
         }
         let find = |name: &String| -> Result<PoolId, String> {
-            let known = self.pools.iter().find(|pool| pool.config.name == *name).map(|pool| pool.id);
+            let is_open = |pool: &&Pool| self.deciding.pool(pool.id).is_some_and(|view| !view.is_ending);
+            let mut open = self.pools.iter().filter(is_open);
+            let known = open.find(|pool| pool.config.name == *name).map(|pool| pool.id);
             known.ok_or_else(|| {
                 let names: Vec<&str> = self.pools.iter().map(|pool| pool.config.name.as_str()).collect();
                 format!("there is no pool {name:?}: there are {}", names.join(", "))

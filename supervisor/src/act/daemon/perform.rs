@@ -134,7 +134,7 @@ impl Daemon {
         match log::file::reopen(path) {
             Ok(file) => {
                 tracing::info!(path = %path.display(), "the log is opened anew");
-                for pool in &self.pools {
+                for pool in &mut self.pools {
                     pool.tell_everybody(&Order::Reopen, &[file.as_fd()]);
                 }
             }
@@ -145,7 +145,7 @@ impl Daemon {
     fn order(&mut self, who: WorkerRef, order: &Order) {
         if let Some(worker) = self.worker(who)
             && let Some(channel) = &worker.channel
-            && let Err(error) = channel.send(order, &[])
+            && let Err(error) = worker.unsent.send(channel, order, &[])
         {
             tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot tell a worker: {order:?}");
         }

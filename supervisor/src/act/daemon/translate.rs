@@ -45,7 +45,7 @@ impl Daemon {
         }
     }
 
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         for signal in self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.bury(),
@@ -101,6 +101,8 @@ impl Daemon {
     /// A command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
     /// worker itself: its name may still come.
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
+        // Whoever the kernel killed, the next to be killed was not it.
+        let exit = self.exit_of(exit);
         if self.end_rehearsal(pid, exit) {
             return;
         }
@@ -142,7 +144,7 @@ impl Daemon {
 
     fn lose_template(&mut self, who: TemplateRef, exit: Exit) {
         let exit = self.exit_of(exit);
-        let Some(template) = self.pool(who.pool).and_then(|pool| pool.templates.remove(&who.life)) else {
+        let Some(template) = self.pool(who.pool).and_then(|pool| pool.lose_template(who.life)) else {
             return;
         };
         if !template.introduced {
@@ -234,9 +236,11 @@ impl Daemon {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
         } else if let Some(exit) = dead {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
+            if let Some(worker) = self.worker(who) {
+                worker.process = Some(pid);
+            }
             self.read_worker_up_to(who, LAST_WORDS);
-            let exit = self.exit_of(exit);
-            self.events.push_back(Event::WorkerDied(who, exit));
+            self.lose_worker(who, exit);
         } else {
             tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is not our child");
         }

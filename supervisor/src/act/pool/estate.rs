@@ -7,12 +7,13 @@ use std::os::fd::RawFd;
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::inbox::Inbox;
+use ratoon_worker::protocol::Order;
 use ratoon_worker::sys::shared::Shared;
 use serde::{Deserialize, Serialize};
 
-use super::launch::Preparation;
 use super::sockets::SocketEstate;
 use super::{Pool, Sockets, Template, Worker};
+use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::config::Config;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
@@ -29,7 +30,7 @@ pub(in crate::act) struct PoolEstate {
     sockets: Vec<SocketEstate>,
     templates: Vec<TemplateEstate>,
     workers: Vec<WorkerEstate>,
-    preparation: Option<(Edition, i32)>,
+    preparations: BTreeMap<Edition, i32>,
     requests: u64,
 }
 
@@ -37,18 +38,22 @@ pub(in crate::act) struct PoolEstate {
 struct TemplateEstate {
     who: TemplateRef,
     generation: Generation,
+    edition: Edition,
     pid: i32,
     channel: Option<RawFd>,
     introduced: bool,
+    unsent: Vec<Order>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct WorkerEstate {
     who: WorkerRef,
     template: u64,
+    edition: Edition,
     ordered: u64,
     channel: Option<RawFd>,
     process: Option<i32>,
+    unsent: Vec<Order>,
 }
 
 impl Pool {
@@ -57,17 +62,21 @@ impl Pool {
         let templates = self.templates.values().map(|template| TemplateEstate {
             who: template.who,
             generation: template.generation,
+            edition: template.edition,
             pid: template.pid.as_raw(),
             channel: template.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             introduced: template.introduced,
+            unsent: template.unsent.plain(),
         });
         let templates = templates.collect();
         let workers = self.workers.values().map(|worker| WorkerEstate {
             who: worker.who,
             template: worker.template,
+            edition: worker.edition,
             ordered: worker.ordered,
             channel: worker.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             process: worker.process.map(Pid::as_raw),
+            unsent: worker.unsent.plain(),
         });
         let workers = workers.collect();
         PoolEstate {
@@ -79,7 +88,7 @@ impl Pool {
             sockets: self.sockets.bequeath(inventory),
             templates,
             workers,
-            preparation: self.preparation.map(|running| (running.edition, running.pid.as_raw())),
+            preparations: self.preparations.iter().map(|(edition, pid)| (*edition, pid.as_raw())).collect(),
             requests: self.requests,
         }
     }
@@ -95,14 +104,16 @@ impl Pool {
         let mut templates = BTreeMap::new();
         for each in estate.templates {
             let (pid, channel) = (Pid::from_raw(each.pid), channel(each.channel)?);
-            let (who, generation, introduced) = (each.who, each.generation, each.introduced);
-            templates.insert(who.life, Template { who, generation, pid, channel, introduced });
+            let TemplateEstate { who, generation, edition, introduced, .. } = each;
+            let unsent = Unsent::inherited(each.unsent);
+            templates.insert(who.life, Template { who, generation, edition, pid, channel, introduced, unsent });
         }
         let mut workers = BTreeMap::new();
         for each in estate.workers {
             let (channel, process) = (channel(each.channel)?, each.process.map(Pid::from_raw));
-            let WorkerEstate { who, template, ordered, .. } = each;
-            workers.insert(who.life, Worker { who, template, ordered, channel, process });
+            let WorkerEstate { who, template, edition, ordered, .. } = each;
+            let unsent = Unsent::inherited(each.unsent);
+            workers.insert(who.life, Worker { who, template, edition, ordered, channel, process, unsent });
         }
         let named = config.pool(&estate.name).cloned();
         let own = named.unwrap_or_else(|| crate::config::Pool { name: estate.name.clone(), ..Default::default() });
@@ -116,7 +127,7 @@ impl Pool {
             sockets: Sockets::inherit(estate.sockets, heirlooms)?,
             templates,
             workers,
-            preparation: estate.preparation.map(|(edition, pid)| Preparation { edition, pid: Pid::from_raw(pid) }),
+            preparations: estate.preparations.into_iter().map(|(edition, pid)| (edition, Pid::from_raw(pid))).collect(),
             requests: estate.requests,
         })
     }

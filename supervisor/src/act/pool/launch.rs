@@ -14,17 +14,11 @@ use ratoon_worker::channel::Channel;
 use ratoon_worker::protocol::{CHANNEL, Charter, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
+use crate::act::unsent::Unsent;
 use crate::act::upgrade::ESTATE;
 use crate::config;
 use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
 use crate::sys;
-
-/// A command that prepares an edition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Preparation {
-    pub(super) edition: Edition,
-    pub(super) pid: Pid,
-}
 
 impl Pool {
     /// Executes the edition's program as a template. `sample` is the program of a pool that names none.
@@ -65,7 +59,10 @@ impl Pool {
             tracing::error!(pool = %self.config.name, r#gen = generation.0, %error, "cannot tell the template what to load");
         }
         let channel = told.ok().map(|()| ours);
-        self.templates.insert(who.life, Template { who, generation, pid, channel, introduced: false });
+        self.templates.insert(
+            who.life,
+            Template { who, generation, edition, pid, channel, introduced: false, unsent: Unsent::default() },
+        );
         Ok(())
     }
 
@@ -88,7 +85,18 @@ impl Pool {
         }
         let forker = template.life;
         let template = self.templates.get(&forker);
-        self.workers.insert(who.life, Worker { who, template: forker, ordered, channel: Some(ours), process: None });
+        self.workers.insert(
+            who.life,
+            Worker {
+                who,
+                template: forker,
+                edition: template.map_or(Edition(0), |template| template.edition),
+                ordered,
+                channel: Some(ours),
+                process: None,
+                unsent: Unsent::default(),
+            },
+        );
         let channel = template.and_then(|template| template.channel.as_ref()).ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life, max_requests };
         channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
@@ -105,20 +113,22 @@ impl Pool {
         command.args(config.prepare.iter().flatten().skip(1)).stdin(Stdio::null()).process_group(0);
         keep_to_ourselves(&mut command);
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
-        self.preparation = Some(Preparation { edition, pid: Pid::from_raw(process.id() as i32) });
+        self.preparations.insert(edition, Pid::from_raw(process.id() as i32));
         Ok(())
     }
 
     /// Kills the command that prepares this edition, with what it started.
     pub(in crate::act) fn abandon_preparation(&mut self, edition: Edition) {
-        if let Some(running) = self.preparation.filter(|running| running.edition == edition) {
-            let _ = killpg(running.pid, Signal::SIGKILL);
+        if let Some(pid) = self.preparations.get(&edition) {
+            let _ = killpg(*pid, Signal::SIGKILL);
         }
     }
 
     /// Whether this process is the command that prepares an edition, and which: it is over.
     pub(in crate::act) fn end_preparation(&mut self, pid: Pid) -> Option<Edition> {
-        self.preparation.take_if(|running| running.pid == pid).map(|running| running.edition)
+        let edition = self.preparations.iter().find(|(_, running)| **running == pid).map(|(edition, _)| *edition)?;
+        self.preparations.remove(&edition);
+        Some(edition)
     }
 
     fn send_load(&self, channel: &Channel, charter: &Charter) -> io::Result<()> {

@@ -21,6 +21,8 @@ use crate::decide::event::Edition;
 #[derive(Debug, Default)]
 pub(in crate::act) struct Sockets {
     open: Vec<Socket>,
+    /// Opened for editions that were abandoned, whose processes have them still: nobody else could open them.
+    abandoned: Vec<Socket>,
 }
 
 /// A socket as it is written down for the supervisor's successor.
@@ -30,6 +32,7 @@ pub(super) struct SocketEstate {
     wanted: Listen,
     listener: usize,
     since: Edition,
+    is_abandoned: bool,
 }
 
 #[derive(Debug)]
@@ -60,11 +63,17 @@ impl Sockets {
                 kept.push(socket.place);
                 continue;
             }
+            let abandoned = self.abandoned.iter().position(|socket| socket.wanted.address == wanted.address);
+            if let Some(socket) = abandoned.map(|place| self.abandoned.swap_remove(place)) {
+                kept.push(socket.place);
+                self.open.push(Socket { since: edition, ..socket });
+                continue;
+            }
             let opened = match others.iter().find_map(|other| other.listening_on(&wanted.address)) {
                 Some(listener) => Ok(listener),
                 None => Listener::open(wanted).map(Rc::new),
             };
-            let taken = |place: &u32| self.open.iter().any(|socket| socket.place == *place);
+            let taken = |place: &u32| self.open.iter().chain(&self.abandoned).any(|socket| socket.place == *place);
             let place = (0..LISTENERS as u32).find(|place| !taken(place));
             match (opened, place) {
                 (Ok(listener), Some(place)) => {
@@ -86,9 +95,14 @@ impl Sockets {
         Ok(())
     }
 
-    /// Closes those that were opened for this edition.
+    /// Those that were opened for this edition are needed no more.
     pub(super) fn abandon(&mut self, edition: Edition) {
-        self.open.retain(|socket| socket.since != edition);
+        self.abandoned.extend(self.open.extract_if(.., |socket| socket.since == edition));
+    }
+
+    /// Closes those that were abandoned, but for editions that still have processes.
+    pub(super) fn close_abandoned(&mut self, is_alive: impl Fn(Edition) -> bool) {
+        self.abandoned.retain(|socket| is_alive(socket.since));
     }
 
     /// Gives those that stay what the configuration in force says of them.
@@ -124,7 +138,7 @@ impl Sockets {
 
     /// Lets no newcomers into the queues, and says in the scoreboard how many wait in each.
     pub(super) fn stop_listening(&self, pool: &str, scoreboard: &Scoreboard) {
-        for socket in &self.open {
+        for socket in self.open.iter().chain(&self.abandoned) {
             socket.end(pool, scoreboard);
         }
     }
@@ -152,11 +166,14 @@ impl Sockets {
 
     /// Writes them down.
     pub(super) fn bequeath<'a>(&'a self, inventory: &mut Inventory<'a>) -> Vec<SocketEstate> {
-        let written = self.open.iter().map(|socket| SocketEstate {
+        let open = self.open.iter().map(|socket| (socket, false));
+        let all = open.chain(self.abandoned.iter().map(|socket| (socket, true)));
+        let written = all.map(|(socket, is_abandoned)| SocketEstate {
             place: socket.place,
             wanted: socket.wanted.clone(),
             listener: inventory.listener(&socket.listener),
             since: socket.since,
+            is_abandoned,
         });
         written.collect()
     }
@@ -166,10 +183,12 @@ impl Sockets {
     /// # Errors
     /// One was not passed on.
     pub(super) fn inherit(estate: Vec<SocketEstate>, heirlooms: &Heirlooms) -> io::Result<Sockets> {
-        let read = estate.into_iter().map(|SocketEstate { place, wanted, listener, since }| {
-            heirlooms.listener(listener).map(|listener| Socket { place, wanted, listener, since })
-        });
-        Ok(Sockets { open: read.collect::<io::Result<_>>()? })
+        let mut sockets = Sockets::default();
+        for SocketEstate { place, wanted, listener, since, is_abandoned } in estate {
+            let socket = Socket { place, wanted, listener: heirlooms.listener(listener)?, since };
+            if is_abandoned { &mut sockets.abandoned } else { &mut sockets.open }.push(socket);
+        }
+        Ok(sockets)
     }
 
     fn listening_on(&self, address: &Address) -> Option<Rc<Listener>> {
@@ -182,12 +201,12 @@ impl Sockets {
 impl Socket {
     /// Nobody new comes in, unless another pool has it, too: then the queue is that one's.
     fn end(&self, pool: &str, scoreboard: &Scoreboard) {
-        let waiting = match Rc::strong_count(&self.listener) {
-            1 => self.listener.stop_listening().unwrap_or_else(|error| {
+        let waiting = match self.listener.given_up() >= Rc::strong_count(&self.listener) {
+            true => self.listener.stop_listening().unwrap_or_else(|error| {
                 tracing::warn!(pool, %error, "the length of a queue is not known: all of it is served");
                 self.wanted.backlog
             }),
-            _ => 0,
+            false => 0,
         };
         scoreboard.set_quota(self.place as usize, u64::from(waiting));
     }

@@ -2,6 +2,8 @@
 //!
 //! Owns the form and its version. Whoever owns a part writes and reads that part itself.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -110,6 +112,8 @@ impl<'a> Inventory<'a> {
 #[derive(Debug)]
 pub(in crate::act) struct Heirlooms {
     listeners: Vec<Rc<Listener>>,
+    /// Those that nobody has taken yet.
+    descriptors: RefCell<BTreeSet<RawFd>>,
 }
 
 impl Heirlooms {
@@ -120,7 +124,7 @@ impl Heirlooms {
 
     /// A descriptor that was passed on, by its number.
     pub(in crate::act) fn descriptor(&self, number: RawFd) -> io::Result<OwnedFd> {
-        Ok(sys::inherited::adopt(number)?)
+        take(&mut self.descriptors.borrow_mut(), number)
     }
 }
 
@@ -189,12 +193,21 @@ impl Estate {
 
     /// Takes the listeners, and with them the right to the other descriptors.
     pub(in crate::act) fn open(self) -> io::Result<(Content, Heirlooms)> {
+        let mut descriptors: BTreeSet<RawFd> = self.descriptors.into_iter().collect();
         let listeners = self.listeners.into_iter().map(|each| {
-            let socket = sys::inherited::adopt(each.descriptor)?;
+            let socket = take(&mut descriptors, each.descriptor)?;
             Ok(Rc::new(Listener::inherited(socket, each.address, each.file)))
         });
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        Ok((self.content, Heirlooms { listeners }))
+        Ok((self.content, Heirlooms { listeners, descriptors: RefCell::new(descriptors) }))
+    }
+}
+
+/// Takes a descriptor that is in the list, once.
+fn take(descriptors: &mut BTreeSet<RawFd>, number: RawFd) -> io::Result<OwnedFd> {
+    match descriptors.remove(&number) {
+        true => Ok(sys::inherited::adopt(number)?),
+        false => Err(io::Error::other(format!("descriptor {number} is named twice, or not in the list"))),
     }
 }
 
