@@ -235,7 +235,7 @@ fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) ->
     }
     let pid = Pid(rng.i32(..));
     let exit = if rng.bool() { Exit::Status(rng.i32(0..3)) } else { Exit::Signal { number: 9, core: false } };
-    match rng.u8(0..24) {
+    match rng.u8(0..28) {
         0 => Event::TemplateLoaded(template),
         1 => Event::TemplateRefused(template, "no".into()),
         2 => Event::TemplateNotStarted(template, "no".into()),
@@ -263,6 +263,10 @@ fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) ->
             Event::ConfigurationRead(edition, read)
         }
         21 => Event::Prepared(pool, Edition(rng.u32(0..4)), Err("no".into())),
+        22 => Event::UpgradeWanted,
+        23 => Event::Rehearsed(Ok(())),
+        24 => Event::Upgraded,
+        25 => Event::UpgradeFailed("no".into()),
         _ => Event::Ticked,
     }
 }

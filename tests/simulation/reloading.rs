@@ -297,3 +297,22 @@ fn an_upgrade_waits_for_a_reload_and_is_not_done_where_the_new_program_objects_o
     }
     assert_eq!(upgrades, BTreeSet::from([0, 1]), "every one ended alike");
 }
+
+#[test]
+fn a_reload_that_is_wished_for_while_the_new_program_is_executed_follows_whatever_comes_of_that() {
+    let mut upgrades = BTreeSet::new();
+    for seed in 0..20 {
+        let mut world = World::new(vec![limits(4)], vec![Mood::CALM], seed);
+        world.run_for(20 * SECOND);
+        world.deliver(Event::UpgradeWanted);
+        if !world.run_until(20 * SECOND, |world| world.upgrading) {
+            continue;
+        }
+        let asker = world.reload(Scope::Everything);
+        assert_eq!(world.loads, 0);
+        assert_eq!(world.finish_reload(asker), Outcome::Done);
+        assert_eq!(world.loads, 1);
+        upgrades.insert((world.upgrades, world.notes(|note| matches!(note, Note::UpgradeFailed(_)))));
+    }
+    assert_eq!(upgrades, BTreeSet::from([(0, 1), (1, 0)]));
+}

@@ -76,6 +76,8 @@ pub(super) struct World {
     /// Whether a new program looks at the state, and since when.
     rehearses: bool,
     rehearsal: Time,
+    /// Whether the new program is about to be executed.
+    pub(super) upgrading: bool,
     /// How often the supervisor has become its own successor.
     pub(super) upgrades: usize,
     /// How many workers each pool wanted before the event that is being answered.
@@ -107,6 +109,8 @@ pub(super) enum Plan {
     Prepared(PoolId, Edition, Result<(), String>),
     /// The new program has looked at the state that was written down then.
     Rehearsed(Time, Result<(), String>),
+    /// The new program has been executed, or could not be.
+    Executed(Result<(), String>),
     /// What was in the worker's hands until this deadline is done.
     Done(WorkerRef, Time),
     Measured(PoolId),
@@ -158,6 +162,7 @@ impl World {
             askers: 0,
             rehearses: false,
             rehearsal: now,
+            upgrading: false,
             upgrades: 0,
             file: None,
             wanted: BTreeMap::new(),

@@ -166,6 +166,10 @@ pub enum Event {
     UpgradeWanted,
     /// The new program has looked at the state it would be handed; or why it cannot take it over.
     Rehearsed(Result<(), String>),
+    /// This program has become the new one: the first that it is told.
+    Upgraded,
+    /// The new program could not be executed, and why.
+    UpgradeFailed(String),
     /// Somebody wants the whole daemon to end.
     StopWanted(Stop),
     /// The moment `wake_at` asked for has come.

@@ -79,6 +79,11 @@ impl Realm {
             Event::LogMoved => turn.push(Action::ReopenLog),
             Event::UpgradeWanted => self.want_upgrade(turn),
             Event::Rehearsed(outcome) => self.rehearsed(outcome, turn),
+            Event::Upgraded => self.end_upgrade(turn),
+            Event::UpgradeFailed(reason) => {
+                turn.note(Note::UpgradeFailed(reason));
+                self.end_upgrade(turn);
+            }
             Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),
             Event::Ticked => {}
         }

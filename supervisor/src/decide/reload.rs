@@ -12,12 +12,13 @@ use super::Turn;
 use super::event::{Action, Asker, Edition, Note, Outcome, PoolId, Proposal, Scope, Stop, Time};
 use super::pool::{Pool, Trial, Turnover};
 use super::realm::Realm;
+use super::upgrade::Upgrade;
 
 /// All there is to know of reloads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reloads {
     pub(super) running: Option<Reload>,
-    /// A wish that came during a reload: granted once it is over, however often it came.
+    /// A wish that came during a reload, or an upgrade: granted once that is over, however often it came.
     pub(super) remembered: Option<(Scope, Vec<Asker>)>,
     /// The newest edition there was.
     pub(super) newest: Edition,
@@ -85,12 +86,12 @@ fn join(one: Scope, other: Scope) -> Scope {
 }
 
 impl Realm {
-    /// Somebody wants a reload: now, or once the one under way is over.
+    /// Somebody wants a reload: now, or once the reload or the upgrade under way is over.
     pub(super) fn want_reload(&mut self, scope: Scope, asker: Asker, turn: &mut Turn<'_>) {
         if self.is_stopping() {
             let outcome = Outcome::Failed { pool: None, reason: "the daemon is stopping".into() };
             turn.push(Action::Answer(vec![asker], outcome));
-        } else if self.reloads.running.is_some() {
+        } else if self.reloads.running.is_some() || self.upgrade == Upgrade::Going {
             if self.reloads.remembered.is_none() {
                 turn.note(Note::ReloadRemembered);
             }
@@ -236,6 +237,11 @@ impl Realm {
         turn.note(Note::Reloaded(reload.edition, outcome.clone()));
         turn.push(Action::Answer(reload.askers, outcome.clone()));
         self.reloads.last = Some((turn.now, outcome));
+        self.grant_reload(turn);
+    }
+
+    /// Begins the reload that was remembered, if one was.
+    pub(super) fn grant_reload(&mut self, turn: &mut Turn<'_>) {
         if let Some((scope, askers)) = self.reloads.remembered.take() {
             self.begin_reload(scope, askers, turn);
         }

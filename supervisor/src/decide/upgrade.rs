@@ -1,7 +1,8 @@
 //! The upgrade of the supervisor itself: rehearsed by the new program first, and only then done.
 //!
 //! Owns how far it is. It waits for a reload to end, since what a reload has opened cannot be handed over half done, and
-//! a rehearsal does not outlast a reload that begins meanwhile: its state would be an old one.
+//! a rehearsal does not outlast a reload that begins meanwhile: its state would be an old one. Once the new program is
+//! about to be executed no reload begins any more: the successor reads that this is so, and grants what was wished for.
 
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) enum Upgrade {
         /// When it must have done so.
         deadline: Time,
     },
+    /// It is about to be executed, or has just been: this state is the successor's.
+    Going,
 }
 
 impl Realm {
@@ -46,8 +49,19 @@ impl Realm {
         self.upgrade = Upgrade::None;
         match outcome {
             Ok(()) if self.reloads.running.is_some() => self.upgrade = Upgrade::Wanted,
-            Ok(()) => turn.push(Action::Upgrade),
+            Ok(()) => {
+                self.upgrade = Upgrade::Going;
+                turn.push(Action::Upgrade);
+            }
             Err(reason) => turn.note(Note::UpgradeFailed(reason)),
+        }
+    }
+
+    /// The new program has been executed, or could not be.
+    pub(super) fn end_upgrade(&mut self, turn: &mut Turn<'_>) {
+        if self.upgrade == Upgrade::Going {
+            self.upgrade = Upgrade::None;
+            self.grant_reload(turn);
         }
     }
 
@@ -66,7 +80,7 @@ impl Realm {
                     "the new program took longer than {PATIENCE:?} to check the state"
                 )));
             }
-            Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } => {}
+            Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } | Upgrade::Going => {}
         }
     }
 
@@ -81,7 +95,7 @@ impl Realm {
     pub(super) fn upgrade_is_due(&self) -> Option<Time> {
         match self.upgrade {
             Upgrade::Rehearsing { deadline } => Some(deadline),
-            Upgrade::None | Upgrade::Wanted => None,
+            Upgrade::None | Upgrade::Wanted | Upgrade::Going => None,
         }
     }
 }

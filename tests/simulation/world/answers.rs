@@ -43,7 +43,7 @@ impl World {
             Action::ReopenLog => {}
             Action::Rehearse => self.rehearse(),
             Action::AbandonRehearsal => self.abandon_rehearsal(),
-            Action::Upgrade => self.upgrade(),
+            Action::Upgrade => self.begin_upgrade(),
             Action::Interrupt(who) => {
                 let now = self.now;
                 let worker = self.workers.get_mut(&who.life).expect("a buried worker was interrupted");

@@ -31,9 +31,31 @@ impl World {
         }
     }
 
-    pub(super) fn upgrade(&mut self) {
+    /// The new program is executed a little later, after whatever was read in the same turn.
+    pub(super) fn begin_upgrade(&mut self) {
         assert!(!self.rehearses, "it was not rehearsed to the end");
         assert!(self.running.is_none() && self.stop.is_none(), "an upgrade beside a reload, or in a stop");
+        assert!(!std::mem::replace(&mut self.upgrading, true), "two upgrades at a time");
+        let outcome = if self.rng.u8(0..4) == 0 { Err("permission denied".into()) } else { Ok(()) };
+        self.plan(Duration::from_millis(1), Plan::Executed(outcome));
+    }
+
+    pub(super) fn executed(&mut self, outcome: Result<(), String>) {
+        assert!(self.running.is_none(), "an upgrade beside a reload");
+        self.upgrading = false;
+        match outcome {
+            _ if self.left => {}
+            Err(reason) => {
+                self.deliver(Event::UpgradeFailed(reason));
+            }
+            Ok(()) => {
+                self.succeed();
+                self.deliver(Event::Upgraded);
+            }
+        }
+    }
+
+    fn succeed(&mut self) {
         let before = format!("{:?}", self.supervisor);
         let written = serde_json::to_string(&self.supervisor).expect("it can be written");
         let successor: Supervisor = serde_json::from_str(&written).expect("it can be read");
