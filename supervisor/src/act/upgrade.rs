@@ -71,19 +71,40 @@ impl Rehearsal {
     }
 }
 
-/// Becomes the program at this path, with this estate. Comes back only if that fails.
-pub(super) fn become_program(program: &Path, estate: &Estate) -> String {
-    let all = SigSet::all();
-    let mut before = SigSet::empty();
-    let mut attempt = || -> Result<(), String> {
+/// No signal reaches us until this is dropped: those that come meanwhile wait, through an execution, too.
+#[derive(Debug)]
+pub(super) struct Deaf {
+    before: SigSet,
+}
+
+impl Deaf {
+    /// Blocks every signal.
+    ///
+    /// # Errors
+    /// What sigprocmask says, in a sentence.
+    pub(super) fn begin() -> Result<Deaf, String> {
+        let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+        blocked.map(|before| Deaf { before }).map_err(|errno| format!("cannot block signals: {errno}"))
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        if let Err(error) = self.before.thread_set_mask() {
+            tracing::error!(%error, "cannot unblock signals");
+        }
+    }
+}
+
+/// Becomes the program at this path, with this estate. Comes back only if that fails; then with the reason.
+pub(super) fn become_program(program: &Path, estate: &Estate, _: &Deaf) -> String {
+    let attempt = || -> Result<(), String> {
         let said = |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
         let written = estate.write().map_err(said("write down the state"))?;
         let path = CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
         let arguments = std::env::args_os().map(OsString::into_vec).map(CString::new).collect::<Result<Vec<_>, _>>();
         let arguments = arguments.map_err(|error| error.to_string())?;
         let environment = environment(written.as_raw_fd());
-        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))
-            .map_err(|errno| format!("cannot block signals: {errno}"))?;
         let kept: Vec<RawFd> = estate.descriptors().chain([written.as_raw_fd()]).collect();
         for number in &kept {
             pass_on(*number, true).map_err(|errno| format!("cannot pass on descriptor {number}: {errno}"))?;
@@ -94,9 +115,7 @@ pub(super) fn become_program(program: &Path, estate: &Estate) -> String {
         }
         failed.map_err(|errno| format!("cannot execute {}: {errno}", program.display()))
     };
-    let failed = attempt().err().unwrap_or_default();
-    let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    failed
+    attempt().err().unwrap_or_default()
 }
 
 /// The estate that a predecessor left to this process, or wants looked at.

@@ -18,7 +18,8 @@ use crate::act::pool::Pool;
 use crate::act::signals::Signals;
 use crate::act::token::{Token, wait_for};
 use crate::act::upgrade::estate::{Content, Estate, Inventory};
-use crate::act::upgrade::{Rehearsal, become_program};
+use crate::act::upgrade::{Deaf, Rehearsal, become_program};
+use crate::decide::Phase;
 use crate::decide::event::{Event, Exit};
 use crate::sys;
 
@@ -48,14 +49,26 @@ impl Daemon {
         true
     }
 
-    /// Becomes the program that now stands at our path. Comes back only if that fails.
+    /// Becomes the program that now stands at our path. Comes back only if that fails, or a stop has come first.
     pub(super) fn upgrade(&mut self) {
-        tracing::info!(program = %self.program.display(), "upgrade: becoming the new program");
-        let failed = match self.bequeath() {
-            Ok(estate) => become_program(&self.program, &estate),
-            Err(error) => format!("cannot write down the state: {error}"),
+        let outcome = match Deaf::begin() {
+            Err(reason) => reason,
+            Ok(deaf) => {
+                // What has arrived until now is for us to deal with; what arrives from now on waits for our successor.
+                self.hear();
+                self.decide();
+                if self.deciding.phase() == Phase::Stopping {
+                    return;
+                }
+                tracing::info!(program = %self.program.display(), "upgrade: becoming the new program");
+                match self.bequeath() {
+                    Ok(estate) => become_program(&self.program, &estate, &deaf),
+                    Err(error) => format!("cannot write down the state: {error}"),
+                }
+            }
         };
-        tracing::error!(reason = failed, "upgrade failed: the old program goes on");
+        self.events.push_back(Event::UpgradeFailed(outcome));
+        self.decide();
     }
 
     fn bequeath(&self) -> io::Result<Estate> {
@@ -118,7 +131,7 @@ impl Daemon {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
         }
         // What was armed was armed in our predecessor's epoll.
-        let events = pools.iter().map(|pool| Event::Knocked(pool.id)).collect();
+        let events = std::iter::once(Event::Upgraded).chain(pools.iter().map(|pool| Event::Knocked(pool.id))).collect();
         let unclaimed: HashMap<Pid, Exit> =
             content.unclaimed.into_iter().map(|(pid, exit)| (Pid::from_raw(pid), exit)).collect();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "upgraded: this program has taken over");
