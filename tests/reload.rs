@@ -1,6 +1,7 @@
 //! Promised: "a reload is a transaction": the new generation serves, or everything is as it was; no request is lost.
 
 mod broken;
+mod handed_on;
 mod keys;
 mod listeners;
 mod load;

@@ -12,7 +12,7 @@ use super::{SETTLING, asked, reload_well, reloading, until};
 use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get};
 
 /// A port that is free now.
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
