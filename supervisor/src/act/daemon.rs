@@ -30,7 +30,7 @@ use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
 use super::token::{Token, wait_for};
-use super::upgrade::Rehearsal;
+use super::upgrade::{Rehearsal, own_path};
 use crate::config::Config;
 use crate::control::place;
 use crate::decide::Supervisor;
@@ -81,8 +81,7 @@ impl Daemon {
     /// The one sentence for the person who started us.
     pub fn open(config: Config) -> Result<Daemon, StartError> {
         let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
-        let program =
-            std::env::current_exe().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
+        let program = own_path().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
         if let Err(error) = sys::inherited::withhold() {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
         }

@@ -75,6 +75,14 @@ impl Listener {
         self.file
     }
 
+    /// Whether clients can find it: a Unix socket's file may have been removed, or replaced by another's.
+    pub(super) fn can_be_found(&self) -> bool {
+        match &self.address {
+            Address::Tcp(_) => true,
+            Address::Unix(path) => self.file == identity(path),
+        }
+    }
+
     /// Where clients find it: with the port that was chosen, if any was good.
     pub(super) fn address(&self) -> &Address {
         &self.address

@@ -8,29 +8,35 @@ pub mod estate;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Read;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{ChildStderr, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::unistd::{Pid, execve};
 
 use self::estate::Estate;
+use crate::decide::event::Exit;
 use crate::sys::inherited::pass_on;
 
 /// The environment variable that tells the new program where its estate is: the number of a descriptor.
 pub const ESTATE: &str = "RATOON_ESTATE";
 
-/// No complaint of a program that is asked is read beyond this, in bytes.
-const LONGEST_COMPLAINT: u64 = 4096;
+/// What only a program says that has read the estate and understands it.
+pub const UNDERSTOOD: &str = "the state of the running supervisor can be taken over";
+
+/// Nothing that a program says which is asked is read beyond this, in bytes.
+const LONGEST_WORDS: u64 = 4096;
 
 /// The new program, as it looks at the estate.
 #[derive(Debug)]
 pub(super) struct Rehearsal {
     pid: Pid,
+    answers: Option<ChildStdout>,
     complaints: Option<ChildStderr>,
 }
 
@@ -44,9 +50,10 @@ impl Rehearsal {
         pass_on(written.as_raw_fd(), true).map_err(|errno| format!("cannot pass on the state: {errno}"))?;
         let mut command = Command::new(program);
         command.args(["check", "--config", config]).env(ESTATE, written.as_raw_fd().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
-        Ok(Rehearsal { pid: Pid::from_raw(child.id() as i32), complaints: child.stderr.take() })
+        let pid = Pid::from_raw(child.id() as i32);
+        Ok(Rehearsal { pid, answers: child.stdout.take(), complaints: child.stderr.take() })
     }
 
     /// Whether this is its process.
@@ -54,21 +61,36 @@ impl Rehearsal {
         self.pid == pid
     }
 
-    /// What it has said, now that it is over.
-    pub(super) fn complaint(self) -> String {
-        let Some(complaints) = self.complaints else {
-            return String::new();
-        };
-        let _ = fcntl(&complaints, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
-        let mut said = Vec::new();
-        let _ = complaints.take(LONGEST_COMPLAINT).read_to_end(&mut said);
-        String::from_utf8_lossy(&said).trim().replace('\n', "; ")
+    /// What came of it, now that it is over.
+    ///
+    /// # Errors
+    /// What it complained of; or that it ended well and never said that it understands: it is no supervisor, or one
+    /// that knows nothing of upgrades.
+    pub(super) fn outcome(self, exit: Exit) -> Result<(), String> {
+        let (answer, complaint) = (said(self.answers), said(self.complaints));
+        match exit {
+            Exit::Status(0) if answer.contains(UNDERSTOOD) => Ok(()),
+            Exit::Status(0) => Err("it did not say that it can take over: is it a ratoon, and no older one?".into()),
+            _ if complaint.is_empty() => Err(exit.to_string()),
+            _ => Err(complaint),
+        }
     }
 
     /// It has had its time, with whatever it has started.
     pub(super) fn abandon(&self) {
         let _ = killpg(self.pid, Signal::SIGKILL);
     }
+}
+
+/// What is in the pipe of a process that is over.
+fn said(pipe: Option<impl Read + AsFd>) -> String {
+    let Some(pipe) = pipe else {
+        return String::new();
+    };
+    let _ = fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    let mut said = Vec::new();
+    let _ = pipe.take(LONGEST_WORDS).read_to_end(&mut said);
+    String::from_utf8_lossy(&said).trim().replace('\n', "; ")
 }
 
 /// No signal reaches us until this is dropped: those that come meanwhile wait, through an execution, too.
@@ -116,6 +138,18 @@ pub(super) fn become_program(program: &Path, estate: &Estate, _: &Deaf) -> Strin
         failed.map_err(|errno| format!("cannot execute {}: {errno}", program.display()))
     };
     attempt().err().unwrap_or_default()
+}
+
+/// This program by the path it was started by: behind a link that is switched, the next release stands there.
+///
+/// # Errors
+/// What readlink says of our own program.
+pub(super) fn own_path() -> std::io::Result<PathBuf> {
+    let executed = std::env::current_exe()?;
+    let identity = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let named = std::env::args_os().next().map(PathBuf::from).filter(|name| name.components().count() > 1);
+    let found = named.and_then(|name| std::path::absolute(name).ok());
+    Ok(found.filter(|path| identity(path).is_some() && identity(path) == identity(&executed)).unwrap_or(executed))
 }
 
 /// The estate that a predecessor left to this process, or wants looked at.

@@ -9,13 +9,13 @@ mod status;
 mod table;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::act::{Daemon, StartError, upgrade};
-use crate::config::{self, Config, Errors, Log};
+use crate::config::{self, Config, Control, Errors, Log};
 use crate::control::place;
 use crate::decide::event::Verdict;
 
@@ -68,6 +68,10 @@ struct Whom {
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let socket = |whom: Whom| place::to_ask(whom.socket, || configured(line.config.clone()));
+    let asked = |whom: Whom, ask: &dyn Fn(&Path) -> ExitCode| match socket(whom) {
+        Ok(socket) => ask(&socket),
+        Err(reason) => complain(&reason),
+    };
     match line.command.unwrap_or(Command::Run) {
         Command::Run => match upgrade::inherited() {
             Some(Err(reason)) => complain(&reason),
@@ -80,28 +84,32 @@ pub fn main() -> ExitCode {
         Command::Check => match read(line.config) {
             Ok(config) => match upgrade::inherited() {
                 Some(Err(reason)) => complain(&reason),
-                Some(Ok(_)) | None => {
+                understood => {
                     say(&format!("{}: good", config.origin.file()));
+                    if understood.is_some() {
+                        say(upgrade::UNDERSTOOD);
+                    }
                     ExitCode::SUCCESS
                 }
             },
             Err(errors) => complain(&errors),
         },
-        Command::Status { json, whom } => status::main(&socket(whom), json),
-        Command::Reload { pools, whom } => reload::main(&socket(whom), pools),
+        Command::Status { json, whom } => asked(whom, &|socket| status::main(socket, json)),
+        Command::Reload { pools, whom } => asked(whom, &|socket| reload::main(socket, pools.clone())),
     }
 }
 
-/// The configuration that says where the control socket is. One that is wrong says nothing but is complained about: to
-/// ask how things are, and to hear why a reload fails, must be possible nevertheless.
-fn configured(path: Option<PathBuf>) -> Config {
-    let Ok(path) = config::find(path) else {
-        return Config::default();
-    };
-    config::load(&path).unwrap_or_else(|errors| {
-        complain(&errors);
-        Config::default()
-    })
+/// The configuration that says where the control socket is. Of one that is wrong that is all that counts: to ask how things
+/// are, and to hear why a reload fails, must be possible nevertheless.
+///
+/// # Errors
+/// Not even that can be read in it: another daemon may not be asked in place of the one that is meant.
+fn configured(path: Option<PathBuf>) -> Result<Control, Errors> {
+    match config::find(path.clone()) {
+        Ok(path) => config::control_of(&path),
+        Err(_) if path.is_none() => Ok(Control::default()),
+        Err(errors) => Err(errors),
+    }
 }
 
 fn read(path: Option<PathBuf>) -> Result<Config, Errors> {

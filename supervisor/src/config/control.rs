@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
-use super::Config;
 use super::address::LONGEST_UNIX_PATH;
 use super::error::quoted;
 
@@ -19,21 +18,21 @@ const NAME: &str = "control.sock";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// The path of the control socket, absolute, at most 107 bytes; `None`: see [`Config::control_socket`].
+    /// The path of the control socket, absolute, at most 107 bytes; `None`: see [`Control::place`].
     #[serde(deserialize_with = "socket")]
     pub socket: Option<PathBuf>,
 }
 
-impl Config {
+impl Control {
     /// Where the control socket is: `control.socket`, else `control.sock` in the first directory of
     /// `runtime_directory`, which is the value of `$RUNTIME_DIRECTORY` (systemd.exec(5)); `None` where neither is
     /// given, and then nobody can ask.
-    pub fn control_socket(&self, runtime_directory: Option<&OsStr>) -> Option<PathBuf> {
+    pub fn place(&self, runtime_directory: Option<&OsStr>) -> Option<PathBuf> {
         let given = || {
             let first = std::env::split_paths(runtime_directory?).next()?;
             first.is_absolute().then(|| first.join(NAME))
         };
-        self.control.socket.clone().or_else(given)
+        self.socket.clone().or_else(given)
     }
 }
 
@@ -63,8 +62,7 @@ mod tests {
 
     #[test]
     fn the_control_socket_is_where_the_file_or_else_systemd_says() {
-        let silent = Config::default();
-        let told = Config { control: Control { socket: Some("/run/x.sock".into()) }, ..Config::default() };
+        let (silent, told) = (Control::default(), Control { socket: Some("/run/x.sock".into()) });
         for (directory, by_systemd) in [
             (None, None),
             (Some(""), None),
@@ -73,8 +71,8 @@ mod tests {
             (Some("/run/a:/run/b"), Some("/run/a/control.sock")),
         ] {
             let directory = directory.map(OsStr::new);
-            assert_eq!(silent.control_socket(directory), by_systemd.map(PathBuf::from), "{directory:?}");
-            assert_eq!(told.control_socket(directory), Some(PathBuf::from("/run/x.sock")));
+            assert_eq!(silent.place(directory), by_systemd.map(PathBuf::from), "{directory:?}");
+            assert_eq!(told.place(directory), Some(PathBuf::from("/run/x.sock")));
         }
     }
 }

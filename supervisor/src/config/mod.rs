@@ -76,6 +76,24 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     parse(&file::read(path)?, &path.display().to_string())
 }
 
+/// Reads only `[control]` of the configuration at `path`, whatever else may be wrong in it.
+///
+/// # Errors
+///
+/// The file cannot be read, its syntax is wrong, or `[control]` is.
+pub fn control_of(path: &Path) -> Result<Control, Errors> {
+    let (text, file) = (file::read(path)?, path.display().to_string());
+    let table = DeTable::parse(&text).map_err(|wrong| error::syntax(&wrong, &text, &file))?.into_inner();
+    let only = table.into_iter().filter(|(key, _)| key.get_ref() == "control").collect();
+    let document = DeValue::Table(only);
+    let origin = Origin::new(&file, &text, &document);
+    let (config, mistakes) = document::read::<Config>(&document);
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config.control),
+        _ => Err(mistakes.into_iter().map(|mistake| origin.complaint(&mistake.path, mistake.message)).collect()),
+    }
+}
+
 /// Reads a configuration from its text; `file` is what messages call it.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Control, Errors};
 
 /// Where an operator's command looks when nobody says anything: where the shipped unit puts it.
 const USUAL: &str = "/run/ratoon/control.sock";
@@ -18,16 +18,27 @@ const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
 /// Where a supervisor with this configuration opens its socket; `None` means that it has none.
 pub fn to_open(config: &Config) -> Option<PathBuf> {
-    config.control_socket(env::var_os(RUNTIME_DIRECTORY).as_deref())
+    config.control.place(env::var_os(RUNTIME_DIRECTORY).as_deref())
 }
 
 /// Where a command asks: where it is told to, else where `RATOON_SOCKET` says, else where a supervisor with this
-/// configuration and environment opens it, else where the shipped unit does.
-pub fn to_ask(named: Option<PathBuf>, config: impl FnOnce() -> Config) -> PathBuf {
-    named
-        .or_else(|| env::var_os(SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from))
-        .or_else(|| to_open(&config()))
-        .unwrap_or_else(|| PathBuf::from(USUAL))
+/// configuration and environment opens it, else where the shipped unit does. Without a readable configuration only
+/// the environment can say.
+///
+/// # Errors
+/// What is wrong with the configuration, and how to do without it.
+pub fn to_ask(named: Option<PathBuf>, config: impl FnOnce() -> Result<Control, Errors>) -> Result<PathBuf, String> {
+    let told = named.or_else(|| env::var_os(SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from));
+    if let Some(place) = told {
+        return Ok(place);
+    }
+    let directory = env::var_os(RUNTIME_DIRECTORY);
+    match config() {
+        Ok(control) => Ok(control.place(directory.as_deref()).unwrap_or_else(|| PathBuf::from(USUAL))),
+        Err(errors) => Control::default().place(directory.as_deref()).ok_or_else(|| {
+            format!("{errors}\nso where the supervisor answers is not known: say it with --socket PATH")
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -38,6 +49,6 @@ mod tests {
 
     #[test]
     fn what_a_command_is_told_goes_before_everything_else() {
-        assert_eq!(to_ask(Some("/b".into()), || unreachable!()), Path::new("/b"));
+        assert_eq!(to_ask(Some("/b".into()), || unreachable!()).as_deref(), Ok(Path::new("/b")));
     }
 }

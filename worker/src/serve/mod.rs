@@ -238,7 +238,12 @@ impl<A: App> Server<A> {
             self.now = clock::now();
             self.found_since = if self.now.saturating_sub(asked) >= NAP { self.now } else { turn_began };
             turn_began = self.now;
-            for event in &events[..found] {
+            // Whoever is in the inbox has waited for longer than a newcomer.
+            let is_parcel = |event: &&EpollEvent| event.data() == INBOX;
+            if events[..found].iter().any(|event| is_parcel(&event)) {
+                self.take_over();
+            }
+            for event in events[..found].iter().filter(|event| !is_parcel(event)) {
                 self.note(*event);
             }
             match self.stage {
@@ -269,7 +274,6 @@ impl<A: App> Server<A> {
         match event.data() {
             CHANNEL => self.obey(),
             TERMINATE => self.depart_on_signal(),
-            INBOX => self.take_over(),
             token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as u32),
             token => {
                 let flags = event.events();

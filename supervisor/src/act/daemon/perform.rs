@@ -1,5 +1,6 @@
 //! What was decided, done: one arm per action. What cannot be done comes back as an event.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -146,6 +147,8 @@ impl Daemon {
         if let Some(worker) = self.worker(who)
             && let Some(channel) = &worker.channel
             && let Err(error) = worker.unsent.send(channel, order, &[])
+            // One that is gone needs no orders: its death is told.
+            && error.kind() != ErrorKind::BrokenPipe
         {
             tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot tell a worker: {order:?}");
         }

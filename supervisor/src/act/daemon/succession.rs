@@ -39,12 +39,7 @@ impl Daemon {
         let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.is(pid)) else {
             return false;
         };
-        let complaint = rehearsal.complaint();
-        let outcome = match exit {
-            Exit::Status(0) => Ok(()),
-            _ if complaint.is_empty() => Err(format!("{} {exit}", self.program.display())),
-            _ => Err(complaint),
-        };
+        let outcome = rehearsal.outcome(exit).map_err(|why| format!("{}: {why}", self.program.display()));
         self.events.push_back(Event::Rehearsed(outcome));
         true
     }

@@ -58,12 +58,13 @@ impl Sockets {
     ) -> Result<(), (String, String)> {
         let mut kept: Vec<u32> = Vec::new();
         for (index, wanted) in config.listen.iter().enumerate() {
-            let same = |socket: &&Socket| socket.wanted.address == wanted.address && !kept.contains(&socket.place);
+            // One that nobody can find any more is replaced by one that can be found.
+            let same = |socket: &&Socket| socket.is_at(&wanted.address) && !kept.contains(&socket.place);
             if let Some(socket) = self.open.iter().find(same) {
                 kept.push(socket.place);
                 continue;
             }
-            let abandoned = self.abandoned.iter().position(|socket| socket.wanted.address == wanted.address);
+            let abandoned = self.abandoned.iter().position(|socket| socket.is_at(&wanted.address));
             if let Some(socket) = abandoned.map(|place| self.abandoned.swap_remove(place)) {
                 kept.push(socket.place);
                 self.open.push(Socket { since: edition, ..socket });
@@ -125,7 +126,7 @@ impl Sockets {
     pub(super) fn conclude(&mut self, config: &config::Pool, scoreboard: &Scoreboard) -> Vec<u32> {
         let mut wanted: Vec<&Address> = config.listen.iter().map(|listen| &listen.address).collect();
         let (kept, closed): (Vec<Socket>, Vec<Socket>) = self.open.drain(..).partition(|socket| {
-            let named = wanted.iter().position(|address| **address == socket.wanted.address);
+            let named = wanted.iter().position(|address| socket.is_at(address));
             named.map(|index| wanted.swap_remove(index)).is_some()
         });
         self.open = kept;
@@ -193,12 +194,17 @@ impl Sockets {
 
     fn listening_on(&self, address: &Address) -> Option<Rc<Listener>> {
         let fixed = !matches!(address, Address::Tcp(address) if address.port() == 0);
-        let found = self.open.iter().find(|socket| fixed && socket.wanted.address == *address);
+        let found = self.open.iter().find(|socket| fixed && socket.is_at(address));
         found.map(|socket| socket.listener.clone())
     }
 }
 
 impl Socket {
+    /// Whether clients of this address find it.
+    fn is_at(&self, address: &Address) -> bool {
+        self.wanted.address == *address && self.listener.can_be_found()
+    }
+
     /// Nobody new comes in, unless another pool has it, too: then the queue is that one's.
     fn end(&self, pool: &str, scoreboard: &Scoreboard) {
         let waiting = match self.listener.given_up() >= Rc::strong_count(&self.listener) {
