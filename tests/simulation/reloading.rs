@@ -9,6 +9,7 @@ use ratoon::decide::scale::Scaling;
 
 use super::farm::limits;
 use super::mood::Mood;
+use super::process::Phase;
 use super::world::{File, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -315,4 +316,31 @@ fn a_reload_that_is_wished_for_while_the_new_program_is_executed_follows_whateve
         upgrades.insert((world.upgrades, world.notes(|note| matches!(note, Note::UpgradeFailed(_)))));
     }
     assert_eq!(upgrades, BTreeSet::from([(0, 1), (1, 0)]));
+}
+
+/// What is killed from outside is not at fault, but a trial that somebody always ends must end.
+#[test]
+fn an_edition_whose_processes_are_killed_from_outside_on_trial_is_given_up_at_the_second_death() {
+    for templates in [false, true] {
+        let mut world = settled(limits(4));
+        let old = world.supervisor().templates().next().expect("it has one").0;
+        let before = serving(&world);
+        let asker = world.reload(Scope::Everything);
+        let mut deaths = 0;
+        while !world.answers.contains_key(&asker) {
+            world.step();
+            let workers = world.workers.values().filter(|it| it.edition == Edition(2) && it.phase == Phase::Starting);
+            let worker = workers.map(|worker| worker.who).next();
+            let template = world.templates.values().map(|template| template.who).find(|who| *who != old);
+            match (worker, template) {
+                (_, Some(who)) if templates => world.murder_template(who),
+                (Some(who), _) if !templates => drop(world.murder(who)),
+                _ => continue,
+            }
+            deaths += 1;
+            assert!(deaths <= 2, "it is tried for ever");
+        }
+        let failed = Outcome::Failed { pool: Some(POOL), reason: "killed from outside".into() };
+        assert_eq!((&world.answers[&asker], serving(&world)), (&failed, before));
+    }
 }

@@ -87,12 +87,13 @@ impl World {
         assert!(recent <= MOST_ATTEMPTS_A_MINUTE, "{recent} attempts in a minute at {slot:?} of {pool:?}");
     }
 
-    /// A death that is nobody's fault, or that of one whom nobody wanted any more, asks for no pause.
+    /// A death that is nobody's fault, or that of one of which no more are made, asks for no pause.
     pub(super) fn excuse(&mut self, who: WorkerRef, cause: &Cause) {
         let clean = matches!(cause, Cause::Retired(_) | Cause::Recycled(_) | Cause::TemplateLost);
-        let serving = self.pools.get(&who.pool).map(|farm| farm.serving);
+        let makes = self.pools.get(&who.pool).map(|farm| (Some(farm.serving), farm.trial));
+        let is_made = |edition| makes.is_some_and(|(serving, trial)| [serving, trial].contains(&Some(edition)));
         if let Some(tried) = self.tried.get_mut(&(who.pool, Some(who.slot))) {
-            tried.retain(|(life, edition, _)| *life != who.life || !(clean || Some(*edition) != serving));
+            tried.retain(|(life, edition, _)| *life != who.life || !(clean || !is_made(*edition)));
         }
     }
 

@@ -73,10 +73,10 @@ impl Pool {
         Some((retry_at.max(not_before), Attempt::Worker { slot, edition: self.serving }))
     }
 
-    /// A trial has one attempt at everything: whatever fails ends it. It ends with one ready worker, also where none is
+    /// A trial has one attempt at everything, and one more for what died without a fault: so it needs no pauses. It ends with one ready worker, also where none is
     /// wanted.
     fn next_of_trial(&self, now: Time) -> Option<(Time, Attempt)> {
-        let Turnover::Trial { edition, so_far: Trial::Open } = &self.turnover else {
+        let Turnover::Trial { edition, so_far: Trial::Open, .. } = &self.turnover else {
             return None;
         };
         let stock = self.stock(*edition)?;

@@ -20,6 +20,10 @@ use crate::decide::template;
 /// So many faults of the new edition's workers are not bad luck, if the one before had fewer.
 const FAULTS: usize = 2;
 
+/// So many deaths on trial end it, whoever is to blame for them: of an edition that somebody always kills nothing is
+/// learned, and a trial has no pauses between which it could wait for that to end.
+const DEATHS_ON_TRIAL: usize = 2;
+
 /// How far a pool is with a reload.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::decide) enum Turnover {
@@ -30,6 +34,8 @@ pub(in crate::decide) enum Turnover {
         edition: Edition,
         /// What it has shown: proven once its first worker was ready, whatever limit that one has reached since.
         so_far: Trial,
+        /// How many of its processes have died.
+        deaths: usize,
     },
     /// The serving edition is new, and is watched.
     Watch {
@@ -57,11 +63,18 @@ pub(in crate::decide) enum Trial {
     Failed(String),
 }
 
+impl Turnover {
+    /// A trial that begins.
+    pub(in crate::decide) fn trial(edition: Edition) -> Turnover {
+        Turnover::Trial { edition, so_far: Trial::Open, deaths: 0 }
+    }
+}
+
 impl Pool {
     /// Begins to try an edition beside the one that serves.
     pub(in crate::decide) fn begin_trial(&mut self, plan: Plan, edition: Edition) {
         self.stocks.push(Stock::new(edition, plan.limits));
-        self.turnover = Turnover::Trial { edition, so_far: Trial::Open };
+        self.turnover = Turnover::trial(edition);
     }
 
     /// How the edition does.
@@ -119,19 +132,21 @@ impl Pool {
     /// A worker of this edition is ready.
     pub(super) fn praise(&mut self, of: Edition) {
         match &mut self.turnover {
-            Turnover::Trial { edition, so_far: so_far @ Trial::Open } if *edition == of => *so_far = Trial::Proven,
+            Turnover::Trial { edition, so_far: so_far @ Trial::Open, .. } if *edition == of => *so_far = Trial::Proven,
             Turnover::Watch { ready, .. } if self.serving == of => *ready += 1,
             Turnover::None | Turnover::Trial { .. } | Turnover::Watch { .. } => {}
         }
     }
 
-    /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts.
+    /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts;
+    /// on trial a second death counts as much.
     pub(super) fn blame(&mut self, of: Edition, cause: &Cause) {
         match &mut self.turnover {
-            Turnover::Trial { edition, so_far: so_far @ (Trial::Open | Trial::Proven) }
-                if *edition == of && cause.is_fault() =>
-            {
-                *so_far = Trial::Failed(cause.to_string());
+            Turnover::Trial { edition, so_far: so_far @ (Trial::Open | Trial::Proven), deaths } if *edition == of => {
+                *deaths += usize::from(!cause.is_expected());
+                if cause.is_fault() || *deaths >= DEATHS_ON_TRIAL {
+                    *so_far = Trial::Failed(cause.to_string());
+                }
             }
             Turnover::Watch { faults, last, .. } if self.serving == of && cause.is_fault() => {
                 *faults += 1;
