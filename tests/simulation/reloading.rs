@@ -344,3 +344,23 @@ fn an_edition_whose_processes_are_killed_from_outside_on_trial_is_given_up_at_th
         assert_eq!((&world.answers[&asker], serving(&world)), (&failed, before));
     }
 }
+
+#[test]
+fn old_templates_wait_for_their_workers_but_no_more_than_a_handful_of_them() {
+    let mut world = settled(Limits { stop_timeout: 600 * SECOND, settle: Duration::ZERO, ..limits(2) });
+    let trailing = Mood { trails: 1.0, ..Mood::LEAVE_HANGS };
+    world.set_mood(trailing);
+    world.file = Some(Ok(world.present_file(trailing)));
+    let mut seen = 0;
+    for _ in 0..10 {
+        let asker = world.reload(Scope::Everything);
+        assert_eq!(world.finish_reload(asker), Outcome::Done);
+        world.run_for(2 * SECOND);
+        let templates = world.supervisor().templates().count();
+        assert!((seen..=5).contains(&templates), "{templates} after {seen}");
+        seen = templates;
+    }
+    assert_eq!(seen, 5, "four old ones and the one that serves");
+    world.run_for(700 * SECOND);
+    assert_eq!(world.supervisor().templates().count(), 1);
+}

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ratoon::decide::cause::{Cause, Wish};
-use ratoon::decide::event::{PoolId, Stop, WorkerRef};
+use ratoon::decide::event::{PoolId, Stop, TemplateRef, WorkerRef};
 
 use super::{CALM, World};
-use crate::simulation::process::{Phase, Worker};
+use crate::simulation::process::{Phase, Template, TemplatePhase, Worker};
 
 /// A slot that starts anew after every ten seconds of service could reach 28 attempts a minute, a little more with
 /// jitter; nothing may reach more.
 const MOST_ATTEMPTS_A_MINUTE: usize = 32;
+
+/// Where reloads come faster than workers leave, only so many old templates wait for the last of theirs.
+const MOST_OLD_TEMPLATES: usize = 4;
 
 impl World {
     /// No worker is killed but for the cause that is told, and none that is busy within its time.
@@ -66,6 +69,7 @@ impl World {
         for worker in self.workers.values().filter(|worker| self.has_overstayed(worker)) {
             assert!(worker.killed.is_some(), "{worker:?} keeps its slot for ever");
         }
+        self.check_old_templates();
         for (pool, farm) in &self.pools {
             let runs = |edition| farm.ending.is_none() && farm.wants(edition);
             assert!(farm.preparing.iter().all(|edition| runs(*edition)), "{pool:?} prepares what nobody wants");
@@ -77,6 +81,31 @@ impl World {
         assert!(self.supervisor.wake_at().is_none_or(|at| at > self.now), "it asks to be woken in the past");
         let running = self.running.as_ref().map(|running| (running.edition, running.adopted));
         assert_eq!(self.supervisor.reloading(), running, "it believes in another reload than there is");
+    }
+
+    /// A template whose edition is not wanted any more is there for the last words of its workers, and goes with the
+    /// last of them.
+    fn check_old_templates(&self) {
+        let stays = |template: &&Template| {
+            let farm = &self.pools[&template.who.pool];
+            let can = matches!(template.phase, TemplatePhase::Loading | TemplatePhase::Loaded) && !template.killed;
+            can && farm.ending.is_none() && !farm.wants(template.edition)
+        };
+        for template in self.templates.values().filter(stays) {
+            assert!(self.workers_of(template.who).next().is_some(), "{template:?} is there for nobody");
+        }
+    }
+
+    /// Those whom this template has forked, or is to fork.
+    pub(super) fn workers_of(&self, template: TemplateRef) -> impl Iterator<Item = &Worker> {
+        self.workers.values().filter(move |worker| worker.template == template.life)
+    }
+
+    /// Whether a template may be dismissed that still has workers: so many newer ones are as old-fashioned.
+    pub(super) fn is_crowded_out(&self, template: &Template) -> bool {
+        let farm = &self.pools[&template.who.pool];
+        let mine = self.templates.values().filter(|it| it.who.pool == template.who.pool && !farm.wants(it.edition));
+        mine.filter(|it| it.generation > template.generation).count() >= MOST_OLD_TEMPLATES
     }
 
     /// No slot, and no template, is tried without pause.

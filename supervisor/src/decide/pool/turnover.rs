@@ -15,7 +15,7 @@ use crate::decide::lifecycle::{Input, State};
 use crate::decide::restart::{Budget, WINDOW};
 use crate::decide::roster::Worker;
 use crate::decide::stock::{Preparation, Stock};
-use crate::decide::template;
+use crate::decide::template::{self, Template};
 
 /// So many faults of the new edition's workers are not bad luck, if the one before had fewer.
 const FAULTS: usize = 2;
@@ -23,6 +23,9 @@ const FAULTS: usize = 2;
 /// So many deaths on trial end it, whoever is to blame for them: of an edition that somebody always kills nothing is
 /// learned, and a trial has no pauses between which it could wait for that to end.
 const DEATHS_ON_TRIAL: usize = 2;
+
+/// So many old templates stay for the sake of their last workers.
+const OLD_TEMPLATES: usize = 4;
 
 /// How far a pool is with a reload.
 #[derive(Debug, Serialize, Deserialize)]
@@ -209,15 +212,11 @@ impl Pool {
         }
     }
 
-    /// The template of an edition that is not wanted any more, once it owes nothing, is dismissed. What is left of the
-    /// edition goes. Those who start for it are let come, and retire then: one of whom we have not heard that it is ready
+    /// Templates that nobody needs any more are dismissed, and what is left of their editions goes. Those who start for it are let come, and retire then: one of whom we have not heard that it is ready
     /// may have a request in hand.
     pub(super) fn clear_out(&mut self, turn: &mut Turn<'_>) {
         if !self.rung.is_ending() {
-            let idle = self.stocks.iter().filter(|stock| !self.is_wanted(stock.edition));
-            let idle = idle.filter_map(|stock| stock.template.held()).map(|template| template.life);
-            let idle: Vec<_> = idle.filter(|life| self.open_orders(*life).next().is_none()).collect();
-            for life in idle {
+            for life in self.idle_templates() {
                 self.tell_template(self.template_ref(life), template::Input::Dismiss(Wish::Reload), turn);
             }
             self.abandon_preparations(turn);
@@ -229,6 +228,20 @@ impl Pool {
             .map(|stock| stock.edition)
             .collect();
         self.stocks.retain(|stock| kept.contains(&stock.edition));
+    }
+
+    /// Templates of editions that are not wanted any more. Each stays until the last of its workers is buried, since
+    /// only it can name the addresses in that one's last words; where reloads come faster than workers leave, only the
+    /// newest do. One that owes a fork stays in any case.
+    fn idle_templates(&self) -> Vec<u64> {
+        let has_workers =
+            |template: &Template| self.roster.workers().any(|(_, worker)| worker.generation == template.generation);
+        let old = self.stocks.iter().rev().filter(|stock| !self.is_wanted(stock.edition));
+        let (needed, idle): (Vec<_>, Vec<_>) =
+            old.filter_map(|stock| stock.template.held()).partition(|template| has_workers(template));
+        let crowded_out = needed.into_iter().skip(OLD_TEMPLATES);
+        let owes_nothing = |life: &u64| self.open_orders(*life).next().is_none();
+        idle.into_iter().chain(crowded_out).map(|template| template.life).filter(owes_nothing).collect()
     }
 
     /// Whether workers may still be forked of this edition.
