@@ -364,3 +364,28 @@ fn old_templates_wait_for_their_workers_but_no_more_than_a_handful_of_them() {
     world.run_for(700 * SECOND);
     assert_eq!(world.supervisor().templates().count(), 1);
 }
+
+#[test]
+fn a_reload_that_had_begun_before_the_workers_were_unwanted_does_not_bring_them_back() {
+    let mut world = settled(limits(4));
+    let asker = world.reload(Scope::Everything);
+    world.deliver(Event::WorkersUnwanted);
+    assert_eq!(world.finish_reload(asker), Outcome::Done);
+    world.run_for(20 * SECOND);
+    assert_eq!(world.supervisor().workers().count(), 0);
+    assert_eq!(reload_to(&mut world, limits(4), Mood::CALM), Outcome::Done);
+    world.run_for(20 * SECOND);
+    assert_serves(&world, Edition(3), 4);
+}
+
+#[test]
+fn workers_that_nobody_wants_are_gone_again_after_a_reload_that_fails() {
+    let mut world = settled(limits(4));
+    world.deliver(Event::WorkersUnwanted);
+    world.run_for(20 * SECOND);
+    let crashing = Limits { settle: 60 * SECOND, ..limits(4) };
+    assert!(matches!(reload_to(&mut world, crashing, Mood::CRASHES), Outcome::Failed { .. }));
+    assert_eq!(world.notes(|note| matches!(note, Note::Rolling(_))), 1);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.supervisor().workers().count(), 0);
+}

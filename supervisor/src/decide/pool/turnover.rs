@@ -112,7 +112,6 @@ impl Pool {
             turn.note(Note::PoolRecovered(self.id));
         }
         self.serve(edition, turn.now);
-        self.unwanted = false;
     }
 
     /// The edition has proven itself.
@@ -206,7 +205,7 @@ impl Pool {
         for (_, who, cause) in unfit.into_iter().take(surplus) {
             self.tell_worker(who, Input::Retire(cause), turn);
         }
-        let wish = if self.unwanted { Wish::Operator } else { Wish::Scaling };
+        let wish = if self.is_unwanted() { Wish::Operator } else { Wish::Scaling };
         for who in fit.into_iter().skip(wanted) {
             self.tell_worker(who, Input::Retire(Cause::Retired(wish)), turn);
         }
