@@ -389,3 +389,18 @@ fn workers_that_nobody_wants_are_gone_again_after_a_reload_that_fails() {
     world.run_for(60 * SECOND);
     assert_eq!(world.supervisor().workers().count(), 0);
 }
+
+#[test]
+fn one_that_starts_for_ever_for_an_edition_given_up_does_not_hold_up_the_next() {
+    let patient = Limits { boot_timeout: 60 * SECOND, ..limits(4) };
+    let mut world = World::new(vec![patient, limits(1)], vec![Mood::CALM; 2], 7);
+    world.run_for(20 * SECOND);
+    let mut file = world.present_file(Mood::START_HANGS);
+    file.pools[1].2 = Mood::LOAD_HANGS;
+    world.file = Some(Ok(file));
+    let asker = world.reload(Scope::Everything);
+    assert!(matches!(world.finish_reload(asker), Outcome::Failed { pool: Some(PoolId(1)), .. }));
+    world.file = None;
+    let asker = world.reload(Scope::Everything);
+    assert!(world.run_until(30 * SECOND, |world| world.answers.contains_key(&asker)), "it waits for room");
+}

@@ -244,7 +244,7 @@ impl Pool {
     }
 
     /// Whether workers may still be forked of this edition.
-    fn is_wanted(&self, edition: Edition) -> bool {
+    pub(super) fn is_wanted(&self, edition: Edition) -> bool {
         let also = match &self.turnover {
             Turnover::None => None,
             Turnover::Trial { edition, .. } => Some(*edition),
