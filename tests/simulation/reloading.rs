@@ -9,6 +9,7 @@ use ratoon::decide::scale::Scaling;
 
 use super::farm::limits;
 use super::mood::Mood;
+use super::process::Phase;
 use super::world::{File, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -315,4 +316,91 @@ fn a_reload_that_is_wished_for_while_the_new_program_is_executed_follows_whateve
         upgrades.insert((world.upgrades, world.notes(|note| matches!(note, Note::UpgradeFailed(_)))));
     }
     assert_eq!(upgrades, BTreeSet::from([(0, 1), (1, 0)]));
+}
+
+/// What is killed from outside is not at fault, but a trial that somebody always ends must end.
+#[test]
+fn an_edition_whose_processes_are_killed_from_outside_on_trial_is_given_up_at_the_second_death() {
+    for templates in [false, true] {
+        let mut world = settled(limits(4));
+        let old = world.supervisor().templates().next().expect("it has one").0;
+        let before = serving(&world);
+        let asker = world.reload(Scope::Everything);
+        let mut deaths = 0;
+        while !world.answers.contains_key(&asker) {
+            world.step();
+            let workers = world.workers.values().filter(|it| it.edition == Edition(2) && it.phase == Phase::Starting);
+            let worker = workers.map(|worker| worker.who).next();
+            let template = world.templates.values().map(|template| template.who).find(|who| *who != old);
+            match (worker, template) {
+                (_, Some(who)) if templates => world.murder_template(who),
+                (Some(who), _) if !templates => drop(world.murder(who)),
+                _ => continue,
+            }
+            deaths += 1;
+            assert!(deaths <= 2, "it is tried for ever");
+        }
+        let failed = Outcome::Failed { pool: Some(POOL), reason: "killed from outside".into() };
+        assert_eq!((&world.answers[&asker], serving(&world)), (&failed, before));
+    }
+}
+
+#[test]
+fn old_templates_wait_for_their_workers_but_no_more_than_a_handful_of_them() {
+    let mut world = settled(Limits { stop_timeout: 600 * SECOND, settle: Duration::ZERO, ..limits(2) });
+    let trailing = Mood { trails: 1.0, ..Mood::LEAVE_HANGS };
+    world.set_mood(trailing);
+    world.file = Some(Ok(world.present_file(trailing)));
+    let mut seen = 0;
+    for _ in 0..10 {
+        let asker = world.reload(Scope::Everything);
+        assert_eq!(world.finish_reload(asker), Outcome::Done);
+        world.run_for(2 * SECOND);
+        let templates = world.supervisor().templates().count();
+        assert!((seen..=5).contains(&templates), "{templates} after {seen}");
+        seen = templates;
+    }
+    assert_eq!(seen, 5, "four old ones and the one that serves");
+    world.run_for(700 * SECOND);
+    assert_eq!(world.supervisor().templates().count(), 1);
+}
+
+#[test]
+fn a_reload_that_had_begun_before_the_workers_were_unwanted_does_not_bring_them_back() {
+    let mut world = settled(limits(4));
+    let asker = world.reload(Scope::Everything);
+    world.deliver(Event::WorkersUnwanted);
+    assert_eq!(world.finish_reload(asker), Outcome::Done);
+    world.run_for(20 * SECOND);
+    assert_eq!(world.supervisor().workers().count(), 0);
+    assert_eq!(reload_to(&mut world, limits(4), Mood::CALM), Outcome::Done);
+    world.run_for(20 * SECOND);
+    assert_serves(&world, Edition(3), 4);
+}
+
+#[test]
+fn workers_that_nobody_wants_are_gone_again_after_a_reload_that_fails() {
+    let mut world = settled(limits(4));
+    world.deliver(Event::WorkersUnwanted);
+    world.run_for(20 * SECOND);
+    let crashing = Limits { settle: 60 * SECOND, ..limits(4) };
+    assert!(matches!(reload_to(&mut world, crashing, Mood::CRASHES), Outcome::Failed { .. }));
+    assert_eq!(world.notes(|note| matches!(note, Note::Rolling(_))), 1);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.supervisor().workers().count(), 0);
+}
+
+#[test]
+fn one_that_starts_for_ever_for_an_edition_given_up_does_not_hold_up_the_next() {
+    let patient = Limits { boot_timeout: 60 * SECOND, ..limits(4) };
+    let mut world = World::new(vec![patient, limits(1)], vec![Mood::CALM; 2], 7);
+    world.run_for(20 * SECOND);
+    let mut file = world.present_file(Mood::START_HANGS);
+    file.pools[1].2 = Mood::LOAD_HANGS;
+    world.file = Some(Ok(file));
+    let asker = world.reload(Scope::Everything);
+    assert!(matches!(world.finish_reload(asker), Outcome::Failed { pool: Some(PoolId(1)), .. }));
+    world.file = None;
+    let asker = world.reload(Scope::Everything);
+    assert!(world.run_until(30 * SECOND, |world| world.answers.contains_key(&asker)), "it waits for room");
 }

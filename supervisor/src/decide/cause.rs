@@ -65,6 +65,12 @@ impl Cause {
             | Cause::TemplateLost => false,
         }
     }
+
+    /// Whether it was to be: it was told to leave, had reached a limit, or was never more than an order to a template,
+    /// whose death is the one that counts.
+    pub fn is_expected(&self) -> bool {
+        matches!(self, Cause::TemplateLost | Cause::Retired(_) | Cause::Recycled(_))
+    }
 }
 
 /// Why a worker leaves although nothing is wrong with it.

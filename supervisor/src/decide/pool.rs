@@ -40,8 +40,9 @@ pub(super) struct Pool {
     turnover: Turnover,
     roster: Roster,
     scaler: Scaler,
-    /// Whether all workers are to retire until a reload brings them back.
-    unwanted: bool,
+    /// All workers are to retire while this edition, the newest there was when that was wished for, or an earlier one
+    /// serves: only a reload that begins later brings them back.
+    unwanted: Option<Edition>,
     schedule: Schedule,
     budget: Budget,
     rung: Rung,
@@ -58,7 +59,7 @@ impl Pool {
             turnover,
             roster: Roster::new(plan.pool),
             scaler: Scaler::new(plan.limits.scaling.clone(), now),
-            unwanted: false,
+            unwanted: None,
             schedule: Schedule::default(),
             budget: Budget::default(),
             rung: Rung::Open,
@@ -147,7 +148,12 @@ impl Pool {
 
     /// How many workers there should be.
     pub(super) fn wanted(&self) -> usize {
-        if self.unwanted { 0 } else { self.scaler.wanted() as usize }
+        if self.is_unwanted() { 0 } else { self.scaler.wanted() as usize }
+    }
+
+    /// Whether nobody is to serve here for the time being.
+    fn is_unwanted(&self) -> bool {
+        self.unwanted.is_some_and(|newest| self.serving <= newest)
     }
 
     pub(super) fn has_been_ready(&self) -> bool {

@@ -71,7 +71,8 @@ impl Realm {
             Event::WorkersUnwanted if self.is_stopping() => {}
             Event::WorkersUnwanted => {
                 turn.note(Note::WorkersUnwanted);
-                self.open_pools().for_each(Pool::dismiss_all);
+                let newest = self.reloads.newest;
+                self.open_pools().for_each(|pool| pool.dismiss_all(newest));
             }
             Event::ReloadWanted(scope, asker) => self.want_reload(scope, asker, turn),
             Event::ConfigurationRead(edition, read) => self.configuration_read(edition, read, turn),

@@ -120,8 +120,7 @@ impl Realm {
             match self.pools.get_mut(&plan.pool) {
                 Some(pool) => pool.begin_trial(plan, edition),
                 None => {
-                    let turnover = Turnover::Trial { edition, so_far: Trial::Open };
-                    self.pools.insert(plan.pool, Pool::new(plan, edition, turnover, turn.now));
+                    self.pools.insert(plan.pool, Pool::new(plan, edition, Turnover::trial(edition), turn.now));
                 }
             }
         }

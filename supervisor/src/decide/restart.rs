@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cause::Cause;
 use super::event::Time;
 use super::lifecycle::Death;
 
@@ -45,12 +44,10 @@ pub enum Meaning {
 
 /// What this death means for the worker's slot.
 pub fn meaning(death: &Death, now: Time) -> Meaning {
-    match (&death.cause, death.ready) {
-        // The template's own death is the failure and is counted there, once, not once per order lost with it. Who
-        // was asked to leave, or had reached a limit, did nothing wrong.
-        (Cause::TemplateLost | Cause::Retired(_) | Cause::Recycled(_), _) => Meaning::NoFault,
-        (_, None) => Meaning::FailedBoot,
-        (_, Some(ready)) => Meaning::Ended(now.since(ready)),
+    match death.ready {
+        _ if death.cause.is_expected() => Meaning::NoFault,
+        None => Meaning::FailedBoot,
+        Some(ready) => Meaning::Ended(now.since(ready)),
     }
 }
 
@@ -187,6 +184,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cause::Cause;
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;

@@ -1,7 +1,7 @@
 //! What the workers of one edition are forked from: its limits, its preparation, its template, and how they did.
 //!
-//! A pool has one stock as a rule, two while a reload is under way, and for a moment those whose templates are on
-//! their way out. Never decides which of them is to be forked from.
+//! A pool has one stock as a rule, two while a reload is under way, and those of before until their last workers, and
+//! then their templates, are gone. Never decides which of them is to be forked from.
 
 use serde::{Deserialize, Serialize};
 

@@ -133,6 +133,9 @@ impl World {
         let owes = |worker: &Worker| worker.template == who.life && worker.phase == Phase::Ordered;
         assert!(!self.workers.values().any(owes), "dismissed while it owes a fork");
         let farm = &self.pools[&who.pool];
+        let template = &self.templates[&who.life];
+        let in_time = farm.ending.is_some() || self.is_crowded_out(template);
+        assert!(in_time || self.workers_of(who).next().is_none(), "dismissed before its workers");
         let template = self.templates.get_mut(&who.life).expect("a buried template was dismissed");
         assert!(farm.ending.is_some() || !farm.wants(template.edition), "dismissed while it is wanted");
         assert_ne!(template.phase, TemplatePhase::Dismissed, "dismissed twice");

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ratoon::decide::cause::{Cause, Wish};
-use ratoon::decide::event::{PoolId, Stop, WorkerRef};
+use ratoon::decide::event::{PoolId, Stop, TemplateRef, WorkerRef};
 
 use super::{CALM, World};
-use crate::simulation::process::{Phase, Worker};
+use crate::simulation::process::{Phase, Template, TemplatePhase, Worker};
 
 /// A slot that starts anew after every ten seconds of service could reach 28 attempts a minute, a little more with
 /// jitter; nothing may reach more.
 const MOST_ATTEMPTS_A_MINUTE: usize = 32;
+
+/// Where reloads come faster than workers leave, only so many old templates wait for the last of theirs.
+const MOST_OLD_TEMPLATES: usize = 4;
 
 impl World {
     /// No worker is killed but for the cause that is told, and none that is busy within its time.
@@ -66,6 +69,7 @@ impl World {
         for worker in self.workers.values().filter(|worker| self.has_overstayed(worker)) {
             assert!(worker.killed.is_some(), "{worker:?} keeps its slot for ever");
         }
+        self.check_old_templates();
         for (pool, farm) in &self.pools {
             let runs = |edition| farm.ending.is_none() && farm.wants(edition);
             assert!(farm.preparing.iter().all(|edition| runs(*edition)), "{pool:?} prepares what nobody wants");
@@ -79,6 +83,31 @@ impl World {
         assert_eq!(self.supervisor.reloading(), running, "it believes in another reload than there is");
     }
 
+    /// A template whose edition is not wanted any more is there for the last words of its workers, and goes with the
+    /// last of them.
+    fn check_old_templates(&self) {
+        let stays = |template: &&Template| {
+            let farm = &self.pools[&template.who.pool];
+            let can = matches!(template.phase, TemplatePhase::Loading | TemplatePhase::Loaded) && !template.killed;
+            can && farm.ending.is_none() && !farm.wants(template.edition)
+        };
+        for template in self.templates.values().filter(stays) {
+            assert!(self.workers_of(template.who).next().is_some(), "{template:?} is there for nobody");
+        }
+    }
+
+    /// Those whom this template has forked, or is to fork.
+    pub(super) fn workers_of(&self, template: TemplateRef) -> impl Iterator<Item = &Worker> {
+        self.workers.values().filter(move |worker| worker.template == template.life)
+    }
+
+    /// Whether a template may be dismissed that still has workers: so many newer ones are as old-fashioned.
+    pub(super) fn is_crowded_out(&self, template: &Template) -> bool {
+        let farm = &self.pools[&template.who.pool];
+        let mine = self.templates.values().filter(|it| it.who.pool == template.who.pool && !farm.wants(it.edition));
+        mine.filter(|it| it.generation > template.generation).count() >= MOST_OLD_TEMPLATES
+    }
+
     /// No slot, and no template, is tried without pause.
     pub(super) fn check_attempts(&self, pool: PoolId, slot: Option<u32>) {
         let tried = &self.tried[&(pool, slot)];
@@ -87,12 +116,13 @@ impl World {
         assert!(recent <= MOST_ATTEMPTS_A_MINUTE, "{recent} attempts in a minute at {slot:?} of {pool:?}");
     }
 
-    /// A death that is nobody's fault, or that of one whom nobody wanted any more, asks for no pause.
+    /// A death that is nobody's fault, or that of one of which no more are made, asks for no pause.
     pub(super) fn excuse(&mut self, who: WorkerRef, cause: &Cause) {
         let clean = matches!(cause, Cause::Retired(_) | Cause::Recycled(_) | Cause::TemplateLost);
-        let serving = self.pools.get(&who.pool).map(|farm| farm.serving);
+        let makes = self.pools.get(&who.pool).map(|farm| (Some(farm.serving), farm.trial));
+        let is_made = |edition| makes.is_some_and(|(serving, trial)| [serving, trial].contains(&Some(edition)));
         if let Some(tried) = self.tried.get_mut(&(who.pool, Some(who.slot))) {
-            tried.retain(|(life, edition, _)| *life != who.life || !(clean || Some(*edition) != serving));
+            tried.retain(|(life, edition, _)| *life != who.life || !(clean || !is_made(*edition)));
         }
     }
 

@@ -1,13 +1,13 @@
 //! What holds while workers are replaced: never too few serve, and never too many live.
 //!
 //! * Whoever is told to retire leaves at least as many others who serve as the pool wants.
-//! * Whoever is ordered is within what is wanted and the surge, counting everybody who is neither trailing nor draining;
-//!   only one on trial comes in addition, and only one at a time.
+//! * Whoever is ordered is within what is wanted and the surge, counting everybody who is neither trailing nor
+//!   draining, nor starting or being killed as one of an edition that was given up; only one on trial comes in addition, and only one at a time.
 
 use ratoon::decide::event::{Edition, PoolId, WorkerRef};
 
 use super::World;
-use crate::simulation::process::Phase;
+use crate::simulation::process::{Phase, Worker};
 
 impl World {
     /// How many this pool wants, before the event that is being answered and after it.
@@ -34,7 +34,12 @@ impl World {
             return;
         }
         assert_eq!(edition, farm.serving, "a worker of what does not serve");
-        let alive = mine.filter(|worker| !matches!(worker.phase, Phase::Trailing | Phase::Draining)).count();
+        let given_up = |worker: &Worker| {
+            let starts = matches!(worker.phase, Phase::Ordered | Phase::Starting | Phase::Refused);
+            (starts || worker.killed.is_some()) && !farm.wants(worker.edition)
+        };
+        let alive = mine.filter(|worker| !matches!(worker.phase, Phase::Trailing | Phase::Draining));
+        let alive = alive.filter(|worker| !given_up(worker)).count();
         let [before, after] = self.wanted(who.pool);
         let wanted = before.max(after);
         let most = wanted + farm.limits().surge_of(u32::try_from(wanted).unwrap()) as usize;

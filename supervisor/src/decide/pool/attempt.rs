@@ -53,7 +53,9 @@ impl Pool {
         if on_trial.is_some() || self.is_on_trial(self.serving) {
             return on_trial;
         }
-        let on_the_way = self.roster.states().filter(|state| is_on_the_way(state)).count();
+        let workers = self.roster.workers().map(|(_, worker)| worker);
+        let on_the_way =
+            workers.filter(|worker| is_on_the_way(&worker.state) && self.is_wanted(worker.edition)).count();
         let (most, not_before) = match self.budget.health() {
             Health::Sound => (STARTING_AT_ONCE, Time::default()),
             Health::Failed { next } => (STARTING_AT_ONCE_WHEN_FAILED, next),
@@ -73,10 +75,10 @@ impl Pool {
         Some((retry_at.max(not_before), Attempt::Worker { slot, edition: self.serving }))
     }
 
-    /// A trial has one attempt at everything: whatever fails ends it. It ends with one ready worker, also where none is
+    /// A trial has one attempt at everything, and one more for what died without a fault: so it needs no pauses. It ends with one ready worker, also where none is
     /// wanted.
     fn next_of_trial(&self, now: Time) -> Option<(Time, Attempt)> {
-        let Turnover::Trial { edition, so_far: Trial::Open } = &self.turnover else {
+        let Turnover::Trial { edition, so_far: Trial::Open, .. } = &self.turnover else {
             return None;
         };
         let stock = self.stock(*edition)?;
@@ -105,6 +107,9 @@ impl Pool {
                     alive += 1;
                     there += usize::from(is_ours && worker.due.is_none());
                 }
+                // Nobody waits for those of an edition that was given up: who becomes ready retires, and counts till then.
+                State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. }
+                    if !self.is_wanted(worker.edition) => {}
                 // One that is about to be buried keeps its place: what its death means is not known before.
                 State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => {
                     alive += 1;

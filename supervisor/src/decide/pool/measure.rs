@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Pool;
 use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
-use crate::decide::event::{Action, Note, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, Note, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
 use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
@@ -142,9 +142,9 @@ impl Pool {
         turn.note(Note::Sized(self.id, self.scaler.wanted()));
     }
 
-    /// Somebody wants all workers gone until a reload.
-    pub(in crate::decide) fn dismiss_all(&mut self) {
-        self.unwanted = true;
+    /// Somebody wants all workers gone until a reload of an edition beyond the newest.
+    pub(in crate::decide) fn dismiss_all(&mut self, newest: Edition) {
+        self.unwanted = Some(newest);
     }
 
     /// Marks who has become too old, and asks for the numbers that are due.
@@ -159,7 +159,7 @@ impl Pool {
             self.schedule.measure = next_beat(turn.now, MEASURE);
             turn.push(Action::Measure(self.id));
         }
-        if let Some(tick) = self.scaler.tick().filter(|_| !self.unwanted)
+        if let Some(tick) = self.scaler.tick().filter(|_| !self.is_unwanted())
             && self.schedule.count <= turn.now
         {
             self.schedule.count = next_beat(turn.now, tick);
@@ -170,14 +170,14 @@ impl Pool {
     /// When numbers are wanted next, or somebody becomes too old.
     pub(super) fn next_measure(&self) -> Option<Time> {
         let measure = self.measures().then_some(self.schedule.measure);
-        let count = self.scaler.tick().filter(|_| !self.unwanted).map(|_| self.schedule.count);
+        let count = self.scaler.tick().filter(|_| !self.is_unwanted()).map(|_| self.schedule.count);
         let expiries = self.roster.workers().filter_map(|(_, worker)| worker.expires);
         expiries.chain(measure).chain(count).min()
     }
 
     /// A pool that is to have no worker needs to hear of the first who connects.
     pub(super) fn await_knock(&mut self, turn: &mut Turn<'_>) {
-        if self.scaler.wanted() == 0 && !self.unwanted && self.schedule.knock == Knock::Unasked {
+        if self.scaler.wanted() == 0 && !self.is_unwanted() && self.schedule.knock == Knock::Unasked {
             self.schedule.knock = Knock::Awaited;
             turn.push(Action::AwaitKnock(self.id));
         }

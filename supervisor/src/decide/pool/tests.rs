@@ -204,7 +204,7 @@ fn what_is_taken_back_after_adoption_serves_until_the_old_edition_does() {
 #[test]
 fn what_is_adopted_where_nobody_served_has_rolled_only_when_as_many_as_wanted_are_ready() {
     let mut bench = Bench::new();
-    bench.turn(|pool, _| pool.dismiss_all());
+    bench.turn(|pool, _| pool.dismiss_all(OLD));
     bench.come();
     assert_eq!(bench.serving(OLD), 0);
     bench.try_new();

@@ -15,10 +15,17 @@ use crate::decide::lifecycle::{Input, State};
 use crate::decide::restart::{Budget, WINDOW};
 use crate::decide::roster::Worker;
 use crate::decide::stock::{Preparation, Stock};
-use crate::decide::template;
+use crate::decide::template::{self, Template};
 
 /// So many faults of the new edition's workers are not bad luck, if the one before had fewer.
 const FAULTS: usize = 2;
+
+/// So many deaths on trial end it, whoever is to blame for them: of an edition that somebody always kills nothing is
+/// learned, and a trial has no pauses between which it could wait for that to end.
+const DEATHS_ON_TRIAL: usize = 2;
+
+/// So many old templates stay for the sake of their last workers.
+const OLD_TEMPLATES: usize = 4;
 
 /// How far a pool is with a reload.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +37,8 @@ pub(in crate::decide) enum Turnover {
         edition: Edition,
         /// What it has shown: proven once its first worker was ready, whatever limit that one has reached since.
         so_far: Trial,
+        /// How many of its processes have died.
+        deaths: usize,
     },
     /// The serving edition is new, and is watched.
     Watch {
@@ -57,11 +66,18 @@ pub(in crate::decide) enum Trial {
     Failed(String),
 }
 
+impl Turnover {
+    /// A trial that begins.
+    pub(in crate::decide) fn trial(edition: Edition) -> Turnover {
+        Turnover::Trial { edition, so_far: Trial::Open, deaths: 0 }
+    }
+}
+
 impl Pool {
     /// Begins to try an edition beside the one that serves.
     pub(in crate::decide) fn begin_trial(&mut self, plan: Plan, edition: Edition) {
         self.stocks.push(Stock::new(edition, plan.limits));
-        self.turnover = Turnover::Trial { edition, so_far: Trial::Open };
+        self.turnover = Turnover::trial(edition);
     }
 
     /// How the edition does.
@@ -96,7 +112,6 @@ impl Pool {
             turn.note(Note::PoolRecovered(self.id));
         }
         self.serve(edition, turn.now);
-        self.unwanted = false;
     }
 
     /// The edition has proven itself.
@@ -119,19 +134,21 @@ impl Pool {
     /// A worker of this edition is ready.
     pub(super) fn praise(&mut self, of: Edition) {
         match &mut self.turnover {
-            Turnover::Trial { edition, so_far: so_far @ Trial::Open } if *edition == of => *so_far = Trial::Proven,
+            Turnover::Trial { edition, so_far: so_far @ Trial::Open, .. } if *edition == of => *so_far = Trial::Proven,
             Turnover::Watch { ready, .. } if self.serving == of => *ready += 1,
             Turnover::None | Turnover::Trial { .. } | Turnover::Watch { .. } => {}
         }
     }
 
-    /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts.
+    /// A worker or a template of this edition died of this. What is wrong with the edition on trial, or watched, counts;
+    /// on trial a second death counts as much.
     pub(super) fn blame(&mut self, of: Edition, cause: &Cause) {
         match &mut self.turnover {
-            Turnover::Trial { edition, so_far: so_far @ (Trial::Open | Trial::Proven) }
-                if *edition == of && cause.is_fault() =>
-            {
-                *so_far = Trial::Failed(cause.to_string());
+            Turnover::Trial { edition, so_far: so_far @ (Trial::Open | Trial::Proven), deaths } if *edition == of => {
+                *deaths += usize::from(!cause.is_expected());
+                if cause.is_fault() || *deaths >= DEATHS_ON_TRIAL {
+                    *so_far = Trial::Failed(cause.to_string());
+                }
             }
             Turnover::Watch { faults, last, .. } if self.serving == of && cause.is_fault() => {
                 *faults += 1;
@@ -188,21 +205,17 @@ impl Pool {
         for (_, who, cause) in unfit.into_iter().take(surplus) {
             self.tell_worker(who, Input::Retire(cause), turn);
         }
-        let wish = if self.unwanted { Wish::Operator } else { Wish::Scaling };
+        let wish = if self.is_unwanted() { Wish::Operator } else { Wish::Scaling };
         for who in fit.into_iter().skip(wanted) {
             self.tell_worker(who, Input::Retire(Cause::Retired(wish)), turn);
         }
     }
 
-    /// The template of an edition that is not wanted any more, once it owes nothing, is dismissed. What is left of the
-    /// edition goes. Those who start for it are let come, and retire then: one of whom we have not heard that it is ready
+    /// Templates that nobody needs any more are dismissed, and what is left of their editions goes. Those who start for it are let come, and retire then: one of whom we have not heard that it is ready
     /// may have a request in hand.
     pub(super) fn clear_out(&mut self, turn: &mut Turn<'_>) {
         if !self.rung.is_ending() {
-            let idle = self.stocks.iter().filter(|stock| !self.is_wanted(stock.edition));
-            let idle = idle.filter_map(|stock| stock.template.held()).map(|template| template.life);
-            let idle: Vec<_> = idle.filter(|life| self.open_orders(*life).next().is_none()).collect();
-            for life in idle {
+            for life in self.idle_templates() {
                 self.tell_template(self.template_ref(life), template::Input::Dismiss(Wish::Reload), turn);
             }
             self.abandon_preparations(turn);
@@ -216,8 +229,22 @@ impl Pool {
         self.stocks.retain(|stock| kept.contains(&stock.edition));
     }
 
+    /// Templates of editions that are not wanted any more. Each stays until the last of its workers is buried, since
+    /// only it can name the addresses in that one's last words; where reloads come faster than workers leave, only the
+    /// newest do. One that owes a fork stays in any case.
+    fn idle_templates(&self) -> Vec<u64> {
+        let has_workers =
+            |template: &Template| self.roster.workers().any(|(_, worker)| worker.generation == template.generation);
+        let old = self.stocks.iter().rev().filter(|stock| !self.is_wanted(stock.edition));
+        let (needed, idle): (Vec<_>, Vec<_>) =
+            old.filter_map(|stock| stock.template.held()).partition(|template| has_workers(template));
+        let crowded_out = needed.into_iter().skip(OLD_TEMPLATES);
+        let owes_nothing = |life: &u64| self.open_orders(*life).next().is_none();
+        idle.into_iter().chain(crowded_out).map(|template| template.life).filter(owes_nothing).collect()
+    }
+
     /// Whether workers may still be forked of this edition.
-    fn is_wanted(&self, edition: Edition) -> bool {
+    pub(super) fn is_wanted(&self, edition: Edition) -> bool {
         let also = match &self.turnover {
             Turnover::None => None,
             Turnover::Trial { edition, .. } => Some(*edition),
