@@ -274,6 +274,16 @@ impl Fixture {
                     exit(3);
                 });
             }
+            // Falls dead once there is a file of this name.
+            "doomed" => {
+                let file = PathBuf::from(argument);
+                spawn(move || {
+                    while !file.exists() {
+                        sleep(Duration::from_millis(1));
+                    }
+                    exit(3);
+                });
+            }
             // So many MiB, touched.
             "memory" => self.memory = vec![1; usize::try_from(number())? << 20],
             // As many, in a handler that keeps them and does not return.
