@@ -73,14 +73,22 @@ fn a_pool_that_is_too_small_says_so_once_and_never_exceeds_its_limit() {
     assert_eq!(ratoon.all_logged("ready", &[]).len(), 3);
 }
 
-/// An ondemand pool, over TCP and over a Unix socket.
+/// An ondemand pool, over TCP and over a Unix socket; and another one that shows when `idle_timeout` has passed.
 fn on_demand(lines: &str) -> (Ratoon, [Door; 2]) {
     let listen = r#"listen = ["127.0.0.1:0", "unix:DIR/web"]"#;
     let lines = format!("scaling = \"ondemand\"\nmax_workers = 4\nidle_timeout = \"1s\"\n{lines}");
     let config = fixture::pool("web", &lines).replace(r#"listen = ["127.0.0.1:0"]"#, listen);
-    let ratoon = Ratoon::serving(&(CONTROL.to_owned() + &config));
+    let witness = fixture::pool("witness", &lines).replace("127.0.0.1:0", "unix:DIR/witness");
+    let ratoon = Ratoon::serving(&(CONTROL.to_owned() + &config + &witness));
     let doors = [Door::Tcp(ratoon.address()), Door::Unix(ratoon.directory().join("web"))];
     (ratoon, doors)
+}
+
+/// Waits until a pool that has become idle only now has come to nothing.
+#[track_caller]
+fn idle_timeout_passes(ratoon: &Ratoon) {
+    assert_eq!(Door::Unix(ratoon.directory().join("witness")).connect().unwrap().get("/ok").status, 200);
+    eventually("idle_timeout has passed", SOON, || ratoon.workers("witness").is_empty().then_some(()));
 }
 
 #[track_caller]
@@ -102,8 +110,10 @@ fn an_ondemand_pool_starts_with_the_first_connection_and_returns_to_nothing() {
     let mut clients: Vec<Client> =
         doors.iter().map(|door| ratoon.engage_over(door.connect().unwrap(), &word).0).collect();
     assert!(ratoon.workers("web").len() >= 2);
-    // Longer than idle_timeout: a worker in a request is not idle.
-    std::thread::sleep(Duration::from_secs(2));
+    // A worker in a request is not idle.
+    idle_timeout_passes(&ratoon);
+    idle_timeout_passes(&ratoon);
+    assert!(ratoon.workers("web").len() >= 2);
     std::fs::write(go, "").unwrap();
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
     drop(clients);
@@ -120,7 +130,8 @@ fn an_ondemand_pool_stays_for_connections_that_are_kept() {
     for door in &doors {
         let mut client = door.connect().unwrap();
         let pid = client.get("/ok").text();
-        std::thread::sleep(Duration::from_secs(3));
+        idle_timeout_passes(&ratoon);
+        idle_timeout_passes(&ratoon);
         assert_eq!(client.get("/ok").text(), pid);
         drop(client);
         comes_to_nothing(&ratoon);
@@ -201,6 +212,51 @@ fn a_pool_that_is_made_larger_and_smaller_under_load_loses_nothing() {
     assert_eq!(ratoon.status_of("web")["wanted_processes"], 4);
     let gone = ratoon.all_logged("gone", &[("cause", "retired by scaling".into())]);
     assert_eq!(gone.len(), 12);
+    assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
+}
+
+/// Grown for its load and cut down under it: by the file, for left to itself a pool takes a whole minute for that.
+#[test]
+fn a_dynamic_pool_that_grows_and_is_made_smaller_under_load_loses_nothing() {
+    let listen = r#"listen = ["127.0.0.1:0", "unix:DIR/web"]"#;
+    let config = |most: usize| {
+        let lines = format!("{DYNAMIC}\nsettle = \"0s\"\nmax_workers = {most}");
+        CONTROL.to_owned() + &fixture::pool("web", &lines).replace(r#"listen = ["127.0.0.1:0"]"#, listen)
+    };
+    let ratoon = Ratoon::serving(&config(8));
+    let doors = [Door::Tcp(ratoon.address()), Door::Unix(ratoon.directory().join("web"))];
+    let traffic = Traffic::begin(&doors, 8, &["ok", "sleep:5", "sleep:30"]);
+    for _ in 0..3 {
+        eventually("it has grown", SOON, || (ratoon.workers("web").len() >= 6).then_some(()));
+        for most in [2, 8] {
+            let before = ratoon.all_logged("reloaded", &[]).len();
+            ratoon.configure(&config(most));
+            ratoon.signal(Signal::SIGHUP);
+            eventually("a reload", SOON, || ratoon.all_logged("reloaded", &[]).into_iter().nth(before));
+            eventually("no more than there may be", SOON, || (ratoon.workers("web").len() <= most).then_some(()));
+            traffic.goes_on(200);
+        }
+    }
+    traffic.ends_without_a_loss();
+    assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
+}
+
+/// The same of a pool that comes out of nothing and returns to it, again and again, while some clients stay.
+#[test]
+fn an_ondemand_pool_that_grows_and_shrinks_under_load_loses_nothing() {
+    let (ratoon, doors) = on_demand("");
+    for _ in 0..2 {
+        let traffic = Traffic::begin(&doors, 6, &["ok", "sleep:5", "sleep:30"]);
+        for _ in 0..4 {
+            eventually("it has grown", SOON, || (ratoon.workers("web").len() == 4).then_some(()));
+            ratoon.signal(Signal::SIGTTOU);
+            eventually("one has gone", SOON, || (ratoon.workers("web").len() == 3).then_some(()));
+            traffic.goes_on(100);
+            ratoon.signal(Signal::SIGTTIN);
+        }
+        traffic.ends_without_a_loss();
+        comes_to_nothing(&ratoon);
+    }
     assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
 }
 

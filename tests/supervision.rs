@@ -137,7 +137,7 @@ fn a_template_that_is_killed_is_loaded_again_while_its_workers_serve() {
 /// "A handler that never returns is killed once `request_timeout` and `kill_grace` have passed; its slot serves again."
 #[test]
 fn a_handler_that_never_returns_is_killed_for_its_deadline_and_its_slot_serves_again() {
-    let keys = "workers = 2\nrequest_timeout = \"400ms\"\nkill_grace = \"200ms\"\n";
+    let keys = "workers = 2\nrequest_timeout = \"400ms\"\nkill_grace = \"2s\"\n";
     let ratoon = Ratoon::serving(&format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{keys}"));
     let before = ratoon.ready_workers("web", 2);
     for target in ["/sleep?ms=3600000", "/spin?ms=3600000"] {

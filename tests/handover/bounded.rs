@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{ask_over_new_connections, ask_over_one_connection, counted, server_of};
 use crate::harness::{Client, Door, Ratoon, SOON, eventually};
 
+/// "`max_requests = 50`, 10,000 requests": 5,000 at each door.
 #[track_caller]
 fn assert_nobody_serves_more_than_fifty((ratoon, door): (Ratoon, Door)) {
     let (never, shares) = (AtomicBool::new(false), Mutex::default());
@@ -36,13 +37,24 @@ fn with_max_requests_50_no_request_of_5000_is_lost_and_no_worker_serves_more_ove
     assert_nobody_serves_more_than_fifty(Door::unix("workers = 4\nmax_requests = 50\n"));
 }
 
-#[test]
-fn with_max_requests_1_five_hundred_requests_over_one_connection_are_served_by_five_hundred_processes() {
-    let (ratoon, door) = Door::tcp("workers = 4\nmax_requests = 1\n");
+#[track_caller]
+fn assert_five_hundred_requests_are_five_hundred_processes((ratoon, door): (Ratoon, Door)) {
     let mut client = door.connect().unwrap();
-    let servers: BTreeSet<i32> = (0..500).map(|_| server_of(&mut client).as_raw()).collect();
-    assert_eq!(servers.len(), 500);
+    let mut servers: BTreeSet<i32> = (0..500).map(|_| server_of(&mut client).as_raw()).collect();
+    assert_eq!(servers.len(), 500, "over one connection");
+    servers.extend((0..500).map(|_| server_of(&mut door.connect().unwrap()).as_raw()));
+    assert_eq!(servers.len(), 1000, "over a new connection each");
     assert_eq!(ratoon.all_logged("died", &[]), [] as [Value; 0]);
+}
+
+#[test]
+fn with_max_requests_1_five_hundred_requests_are_served_by_five_hundred_processes_over_tcp() {
+    assert_five_hundred_requests_are_five_hundred_processes(Door::tcp("workers = 4\nmax_requests = 1\n"));
+}
+
+#[test]
+fn with_max_requests_1_five_hundred_requests_are_served_by_five_hundred_processes_over_a_unix_socket() {
+    assert_five_hundred_requests_are_five_hundred_processes(Door::unix("workers = 4\nmax_requests = 1\n"));
 }
 
 /// Whatever is pipelined: each answer is of the request whose turn it is, and no worker takes up what it may not serve.

@@ -194,6 +194,10 @@ fn ruin(word: &str) {
             SigSet::all().thread_block().expect("every signal can be blocked");
             spin_for_ever();
         }
+        "callous" => {
+            wild::ignore_every_signal();
+            spin_for_ever();
+        }
         _ => {}
     }
 }
@@ -214,6 +218,16 @@ fn exhaust_the_stack(depth: u64) -> u64 {
 
 #[allow(unsafe_code)]
 mod wild {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+
+    /// As much of a worker's patience as a program can take away.
+    pub(super) fn ignore_every_signal() {
+        for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP)) {
+            // SAFETY: no handler is installed, so none can run at a bad moment.
+            unsafe { signal(each, SigHandler::SigIgn) }.expect("every other signal can be ignored");
+        }
+    }
+
     /// A crash like that of a program that is wrong, and not like one that was sent a signal.
     #[inline(never)]
     pub(super) fn follow_a_wild_pointer() -> u8 {
@@ -231,7 +245,7 @@ impl Fixture {
             "ok" => {}
             "error" => return Err(Error::msg(format!("the fixture fails: {argument}"))),
             "panic" => panic!("the fixture panics"),
-            "abort" | "spin" | "segfault" | "overflow" | "deaf" => ruin(verb),
+            "abort" | "spin" | "segfault" | "overflow" | "deaf" | "callous" => ruin(verb),
             "exit" => exit(i32::try_from(number())?),
             "hang" => sleep(Duration::from_secs(3600)),
             "sleep" => sleep(Duration::from_millis(number())),
@@ -257,6 +271,16 @@ impl Fixture {
                 let rest = Duration::from_millis(number());
                 spawn(move || {
                     sleep(rest);
+                    exit(3);
+                });
+            }
+            // Falls dead once there is a file of this name.
+            "doomed" => {
+                let file = PathBuf::from(argument);
+                spawn(move || {
+                    while !file.exists() {
+                        sleep(Duration::from_millis(1));
+                    }
                     exit(3);
                 });
             }

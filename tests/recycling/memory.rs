@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{NOBODY, lived};
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
+use crate::harness::{Client, Door, Ratoon, SOON, eventually, fixture, get, process, wrap};
 
 /// "`max_memory` with 100 MiB of shared copy-on-write memory does not recycle workers that own little; growth does, and
 /// not within the first 10 s of a life."
@@ -28,6 +28,28 @@ fn only_memory_of_its_own_makes_a_worker_too_large_and_not_while_it_is_young() {
     let after = ratoon.ready_workers("web", 3);
     assert_eq!(workers.iter().filter(|pid| after.contains(pid)).count(), 2);
     assert_eq!(ratoon.all_logged("gone", &[]).len(), 1);
+    assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
+}
+
+/// "`/leak` of the sample is recycled", and nobody else.
+#[test]
+fn a_worker_of_the_sample_that_leaks_is_recycled() {
+    let lines = "workers = 2\nmax_memory = \"40MiB\"\nsettings = { faults = true }";
+    let (ratoon, door) = Door::tcp(lines);
+    let workers = ratoon.ready_workers("web", 2);
+    let mut client = door.connect().unwrap();
+    let who = |client: &mut Client| client.get("/whoami").json()["pid"].clone();
+    let leaky = who(&mut client);
+    for _ in 0..4 {
+        assert_eq!(client.get("/leak?mib=16").status, 200);
+    }
+    assert_eq!(who(&mut client), leaky);
+    let gone = eventually("the leaky one is gone", SOON * 2, || ratoon.all_logged("gone", &[]).pop());
+    assert_eq!((&gone["pid"], &gone["cause"]), (&leaky, &"recycled by memory".into()));
+    // Its client has not noticed.
+    assert_ne!(who(&mut client), leaky);
+    let after = ratoon.ready_workers("web", 2);
+    assert_eq!(workers.iter().filter(|pid| after.contains(pid)).count(), 1);
     assert_eq!(ratoon.all_logged("died", &[]), NOBODY);
 }
 

@@ -96,7 +96,7 @@ fn a_listener_that_is_removed_serves_who_is_queued_and_then_refuses() {
     let mut kept_alive = Client::connect(removed);
     assert_eq!(kept_alive.get("/ok").status, 200);
 
-    ratoon.configure(&at(&["127.0.0.1:0"], "").replace("50ms", "1s"));
+    ratoon.configure(&at(&["127.0.0.1:0"], "").replace("50ms", "3s"));
     ratoon.signal(Signal::SIGHUP);
     ratoon.logged(SETTLING, &[]);
     let gate = ratoon.directory().join("go");
@@ -143,11 +143,12 @@ fn a_reload_that_fails_leaves_the_listeners_as_they_were() {
 fn a_listener_of_a_generation_that_is_rolled_back_is_closed_again() {
     let added = free_address();
     let ratoon = Ratoon::serving(&at(&["127.0.0.1:0"], ""));
-    let doomed = "settings = { start = \"doom:1500\" }";
+    let doomed = "settings = { start = \"doomed:DIR/doom\" }";
     ratoon.configure(&at(&["127.0.0.1:0", &added.to_string()], doomed).replace("50ms", "60s"));
     let asking = reloading(&ratoon, &[]).spawn().unwrap();
     ratoon.logged(SETTLING, &[]);
     assert_eq!(get(added, "/ok").status, 200);
+    std::fs::write(ratoon.directory().join("doom"), "").unwrap();
     assert_eq!(asking.wait_with_output().unwrap().status.code(), Some(1));
     eventually("nobody listens there", SOON, || is_refused(added).then_some(()));
     assert_eq!(get(ratoon.address(), "/ok").status, 200);

@@ -1,7 +1,5 @@
 //! A new release that comes up, and is worth nothing.
 
-use std::time::{Duration, Instant};
-
 use super::{FAILED, Outcome, ROLLING, SETTLING, asked, generations, reload, reload_well, reloading};
 use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get};
 
@@ -32,6 +30,8 @@ fn assert_is_rolled_back(ratoon: &Ratoon, outcome: &Outcome, cause: &str) {
     assert_eq!(outcome.status, Some(1), "{outcome:?}");
     assert!(outcome.reason.contains(&format!("the last one of: {cause}")), "{outcome:?}");
     let logged = ratoon.logged(FAILED, &[]);
+    // Within settle: at its end it would have been said to be good.
+    assert!(ratoon.all_logged("reloaded", &[]).is_empty(), "{}", ratoon.text());
     assert!(outcome.reason.ends_with(logged["reason"].as_str().unwrap()), "{outcome:?}, {logged}");
     eventually("two workers of the first generation serve alone", SOON, || {
         (generations(ratoon, "web", 2) == [1, 1]).then_some(())
@@ -52,13 +52,12 @@ fn assert_is_rolled_back(ratoon: &Ratoon, outcome: &Outcome, cause: &str) {
 fn a_release_that_crashes_on_every_request_is_rolled_back_and_the_old_one_serves() {
     let ratoon = serving();
     release(&ratoon, r#"{"handle": "exit:3"}"#);
-    let (asking, begun) = (reloading(&ratoon, &[]).spawn().unwrap(), Instant::now());
+    let asking = reloading(&ratoon, &[]).spawn().unwrap();
     ratoon.logged(SETTLING, &[]);
     eventually("enough of its requests have crashed", SOON, || {
         let _ = Client::connect(ratoon.address()).try_get("/ok");
         ratoon.all_logged(FAILED, &[]).pop()
     });
-    assert!(begun.elapsed() < Duration::from_secs(60), "not within settle: {:?}", begun.elapsed());
     assert_is_rolled_back(&ratoon, &Outcome::of(&asking.wait_with_output().unwrap()), "exited 3");
 }
 

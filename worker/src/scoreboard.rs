@@ -2,9 +2,9 @@
 //!
 //! A worker writes its own cell and nothing else; the supervisor writes a cell only while its slot has no worker
 //! (before the fork, after the burial); anybody may read. There is no lock and no pointer in it, so a dying worker
-//! cannot hurt it and a lying one can only lie about itself: what is read here is believed for as far as it does no
-//! harm. Counters belong to the slot and outlive its workers; the rest belongs to the worker whose `life` stands
-//! in the cell.
+//! cannot hurt it. Nothing keeps one that has gone astray from writing into other cells: so what is read here is
+//! believed only as far as it does no harm. Counters belong to the slot and outlive its workers; the rest belongs to
+//! the worker whose `life` stands in the cell.
 
 mod words;
 

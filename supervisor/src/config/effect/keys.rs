@@ -35,8 +35,8 @@ pub const KEYS: &[Key] = &[
 
     key("pool.NAME.max_requests", "none", NewGeneration, "a worker counts for itself, to the number it was forked with"),
     key("pool.NAME.max_requests_jitter", "10%", NewGeneration, "a worker's number is drawn when it is forked"),
-    key("pool.NAME.max_age", "none", Live, "the supervisor watches the age, also of workers that serve"),
-    key("pool.NAME.max_age_jitter", "10%", Live, "the supervisor watches the age, also of workers that serve"),
+    key("pool.NAME.max_age", "none", Live, "the supervisor draws it for every worker that becomes ready from then on"),
+    key("pool.NAME.max_age_jitter", "10%", Live, "the supervisor draws it for every worker that becomes ready from then on"),
     key("pool.NAME.max_memory", "none", Live, "the supervisor samples the memory, also of workers that serve"),
     key("pool.NAME.max_memory_hard", "none", Live, "the supervisor samples the memory, also of workers that serve"),
     key("pool.NAME.surge", "25%", Live, "this very reload is rolled out by it"),
