@@ -173,7 +173,8 @@ impl World {
         let farm = self.pools.get_mut(&pool).expect("an unknown pool is prepared");
         assert!(farm.ending.is_none() && farm.wants(edition), "what is not wanted is prepared");
         assert!(farm.releases[&edition].limits.prepare, "there is nothing to prepare it by");
-        assert!(farm.preparing.insert(edition), "prepared twice at a time");
+        assert!(farm.preparing.is_empty(), "two commands prepare a pool at a time");
+        farm.preparing.insert(edition);
         let fails = self.chance(pool, edition, |mood| mood.prepare_fails);
         if !self.chance(pool, edition, |mood| mood.prepare_hangs) {
             let outcome = if fails { Err("exited 1".to_owned()) } else { Ok(()) };

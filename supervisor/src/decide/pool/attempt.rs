@@ -65,7 +65,7 @@ impl Pool {
             // A sound pool wants its template back whoever is on the way; for a failed one that would be two attempts.
             let blocked = self.has_failed() && on_the_way > 0;
             let retry_at = stock.template.vacant_until().filter(|_| !blocked)?;
-            return Some((retry_at.max(not_before), next_of(stock)?));
+            return Some((retry_at.max(not_before), self.next_of(stock)?));
         };
         let missing = self.missing();
         if on_the_way >= most || missing == 0 || !matches!(template.state, template::State::Loaded { .. }) {
@@ -83,7 +83,7 @@ impl Pool {
         };
         let stock = self.stock(*edition)?;
         let Some(template) = stock.template.held() else {
-            return Some((stock.template.vacant_until()?, next_of(stock)?));
+            return Some((stock.template.vacant_until()?, self.next_of(stock)?));
         };
         let has_worker = self.roster.workers().any(|(_, worker)| worker.edition == *edition);
         if has_worker || !matches!(template.state, template::State::Loaded { .. }) {
@@ -175,14 +175,16 @@ impl Pool {
         }
         filled
     }
-}
 
-/// What a stock without a template needs next.
-fn next_of(stock: &Stock) -> Option<Attempt> {
-    match stock.preparation {
-        Preparation::Needed => Some(Attempt::Prepare(stock.edition)),
-        Preparation::Running { .. } => None,
-        Preparation::Done => Some(Attempt::Template(stock.edition)),
+    /// What a stock without a template needs next. Two commands that prepare the same pool never run at a time.
+    fn next_of(&self, stock: &Stock) -> Option<Attempt> {
+        let runs = |stock: &Stock| matches!(stock.preparation, Preparation::Running { .. });
+        match stock.preparation {
+            Preparation::Needed if self.stocks.iter().any(runs) => None,
+            Preparation::Needed => Some(Attempt::Prepare(stock.edition)),
+            Preparation::Running { .. } => None,
+            Preparation::Done => Some(Attempt::Template(stock.edition)),
+        }
     }
 }
 
