@@ -154,14 +154,6 @@ impl Scaler {
         Scaler { scaling, offset: 0, wanted, spurt, lull, scarce: None, limited: None, used: now, occupied: false }
     }
 
-    /// A pool that runs already, of this size and with this offset, and that another supervisor has scaled so far. What
-    /// that one remembered of its censuses is lost.
-    pub fn resume(scaling: Scaling, wanted: u32, offset: i32, now: Time) -> Self {
-        let mut scaler = Scaler { offset, ..Scaler::new(scaling, now) };
-        scaler.wanted = scaler.bounds().hold(wanted);
-        scaler
-    }
-
     /// A reload: the operator's offset stays, and the present size as far as the new bounds allow. The doubling is held
     /// off for a while, since workers that have just been replaced look busier than they will be.
     pub fn change(&mut self, scaling: Scaling, now: Time) {
@@ -209,11 +201,6 @@ impl Scaler {
     /// How many workers there should be. Those that are replaced at the same time are the asker's affair.
     pub fn wanted(&self) -> u32 {
         self.wanted
-    }
-
-    /// What the operator's signals have added to the configured size.
-    pub fn offset(&self) -> i32 {
-        self.offset
     }
 
     /// How long until the next census is wanted; `None`: not by the clock. A static pool wants none, an on-demand pool

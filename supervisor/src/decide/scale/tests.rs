@@ -69,7 +69,7 @@ fn the_operator_moves_the_size_by_one_and_a_reload_keeps_that() {
     }
     assert_eq!(sizes, [5, 6, 5, 4, 3, 2, 1, 1, 2], "never below one, and nothing to make up for at the end");
     scaler.change(Scaling::Static { workers: 8 }, at(0.0));
-    assert_eq!((scaler.wanted(), scaler.offset()), (6, -2));
+    assert_eq!(scaler.wanted(), 6);
     scaler.change(Scaling::Static { workers: 2 }, at(0.0));
     assert_eq!(scaler.wanted(), 1);
     scaler.nudge(1, at(0.0));
@@ -87,16 +87,6 @@ fn the_operator_moves_the_bounds_of_a_dynamic_pool_too_so_that_it_lasts() {
     assert_eq!(scaler.observe(seen(0, 4, 9), at(60.2)), Outcome::MaxChildrenReached);
     scaler.nudge(-1, at(61.0));
     assert_eq!(scaler.wanted(), 3);
-}
-
-#[test]
-fn a_pool_that_changes_hands_keeps_its_size_and_the_operators_offset() {
-    let mut scaler = Scaler::new(dynamic(0, 4, 8), at(0.0));
-    scaler.nudge(-1, at(0.0));
-    let _ = scaler.observe(seen(0, 3, 5), at(0.1));
-    let resumed = Scaler::resume(dynamic(0, 4, 8), scaler.wanted(), scaler.offset(), at(0.2));
-    assert_eq!((resumed.wanted(), resumed.offset()), (4, -1));
-    assert_eq!(Scaler::resume(dynamic(0, 4, 8), 99, -1, at(0.2)).wanted(), 15);
 }
 
 #[test]
