@@ -2,7 +2,9 @@
 
 mod check;
 mod death;
+mod links;
 mod reload;
+mod signals;
 mod state;
 
 use std::os::unix::fs::MetadataExt;
@@ -157,7 +159,10 @@ fn ten_upgrades_leave_nothing_behind() {
     for _ in 0..9 {
         ratoon.upgrade();
     }
-    assert_eq!(process::descriptors(ratoon.pid()), descriptors);
+    // Whatever it has open for a moment only.
+    eventually("no more are open than after the first", SOON, || {
+        (process::descriptors(ratoon.pid()) <= descriptors).then_some(())
+    });
     let open = std::fs::read_dir(format!("/proc/{}/fd", ratoon.pid())).unwrap();
     let open: Vec<PathBuf> = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
     assert!(!open.iter().any(|file| file.to_string_lossy().contains("estate")), "{open:?}");

@@ -82,19 +82,35 @@ fn where_no_supervisor_answers_it_says_where_it_looked_and_what_to_do() {
     }
 }
 
-/// To hear how things are must be possible when the file is the trouble.
+/// To hear how things are must be possible when the file is the trouble: of that only the place of the socket counts.
 #[test]
-fn a_broken_configuration_is_complained_about_and_status_answers_all_the_same() {
+fn a_broken_configuration_keeps_nobody_from_asking_the_daemon_that_is_meant() {
     let ratoon = serving(&fixture::pool("web", "workers = 1"));
-    std::fs::write(ratoon.directory().join("config.toml"), "[pool.web\n").unwrap();
-    let output = command(&["status"])
-        .current_dir(ratoon.directory())
-        .env("RUNTIME_DIRECTORY", ratoon.directory())
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("web  static  0/1 busy"), "{}", said(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("./config.toml:1:"), "{}", said(&output));
+    let config = ratoon.directory().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("workers = 1", "workers = \"many\"");
+    let place = ratoon.directory().join("control.sock");
+    std::fs::write(&config, format!("[control]\nsocket = {place:?}\n{text}")).unwrap();
+    let asked = |about: &[&str], runtime_directory: Option<&Path>| {
+        let mut command = command(about);
+        command.arg("--config").arg(&config);
+        runtime_directory.iter().for_each(|directory| drop(command.env("RUNTIME_DIRECTORY", directory)));
+        command.output().unwrap()
+    };
+    let output = asked(&["status"], None);
+    assert!(said(&output).contains("web  static  0/1 busy"), "{}", said(&output));
+    // Another daemon that would answer is not asked.
+    let other = serving(&fixture::pool("other", "workers = 1"));
+    let output = asked(&["reload"], Some(other.directory()));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("workers"), "{}", said(&output));
+    // Where not even that can be read, it is the environment's to say, or nobody's.
+    std::fs::write(&config, "[pool.web\n").unwrap();
+    let output = asked(&["reload"], None);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("say it with --socket"), "{}", said(&output));
+    let output = asked(&["status"], Some(ratoon.directory()));
+    assert!(said(&output).contains("web  static  0/1 busy"), "{}", said(&output));
+    assert_eq!(other.all_logged("reloading", &[]).len(), 0);
 }
 
 /// "Status does not hang for ever when the supervisor is stuck."

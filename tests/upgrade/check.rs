@@ -18,8 +18,10 @@ fn a_program_that_fails_its_check_changes_nothing() {
     let another_version = "sed 's/\"version\":[0-9]*/\"version\":99/g' < /proc/self/fd/$RATOON_ESTATE > \"$0.estate\"\n\
                            exec 9< \"$0.estate\"; RATOON_ESTATE=9 exec @ratoon@ \"$@\"";
     for (script, reason) in [
-        ("exit 1", "ratoon exited 1"),
-        ("kill -9 $$", "ratoon signal SIGKILL"),
+        ("exit 1", "ratoon: exited 1"),
+        ("kill -9 $$", "ratoon: signal SIGKILL"),
+        // Whatever else ends well.
+        ("exit 0", "it did not say that it can take over"),
         ("echo 'no such library' >&2; exit 127", "no such library"),
         (another_version, "hands over version 99 of its state"),
         ("exec 9< /dev/null; RATOON_ESTATE=9 exec @ratoon@ \"$@\"", "is not one of a supervisor"),
