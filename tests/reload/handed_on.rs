@@ -73,3 +73,17 @@ fn a_listener_that_moves_to_another_pool_and_back_serves_all_the_while() {
         assert_eq!(get(moving, "/ok").status, 200);
     }
 }
+
+/// A Unix socket without its file is one that nobody finds.
+#[test]
+fn a_unix_socket_whose_file_was_removed_is_back_after_a_reload() {
+    let pool = fixture::pool("web", "workers = 1\nsettle = \"0s\"").replace("127.0.0.1:0", "unix:DIR/web");
+    let ratoon = Ratoon::serving(&asked(&pool));
+    let path = ratoon.directory().join("web");
+    std::fs::remove_file(&path).unwrap();
+    assert!(Client::connect_unix(&path).is_err());
+    reload_well(&ratoon);
+    assert_eq!(Client::connect_unix(&path).unwrap().get("/ok").status, 200);
+    reload_well(&ratoon);
+    assert_eq!(Client::connect_unix(&path).unwrap().get("/ok").status, 200);
+}

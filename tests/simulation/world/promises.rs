@@ -122,7 +122,7 @@ impl World {
         let makes = self.pools.get(&who.pool).map(|farm| (Some(farm.serving), farm.trial));
         let is_made = |edition| makes.is_some_and(|(serving, trial)| [serving, trial].contains(&Some(edition)));
         if let Some(tried) = self.tried.get_mut(&(who.pool, Some(who.slot))) {
-            tried.retain(|(life, edition, _)| *life != who.life || !(clean || !is_made(*edition)));
+            tried.retain(|(life, edition, _)| *life != who.life || (!clean && is_made(*edition)));
         }
     }
 
