@@ -93,7 +93,7 @@ fn a_broken_configuration_keeps_nobody_from_asking_the_daemon_that_is_meant() {
     let asked = |about: &[&str], runtime_directory: Option<&Path>| {
         let mut command = command(about);
         command.arg("--config").arg(&config);
-        runtime_directory.iter().for_each(|directory| drop(command.env("RUNTIME_DIRECTORY", directory)));
+        command.envs(runtime_directory.map(|directory| ("RUNTIME_DIRECTORY", directory)));
         command.output().unwrap()
     };
     let output = asked(&["status"], None);
