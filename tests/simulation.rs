@@ -13,6 +13,7 @@ mod process;
 mod recycling;
 mod reloading;
 mod scaling;
+mod upgrading;
 mod world;
 
 use std::time::Duration;
@@ -20,9 +21,10 @@ use std::time::Duration;
 use farm::limits;
 use mood::Mood;
 use ratoon::decide::event::{
-    Action, Asker, Edition, Event, Exit, Farewell, Generation, Note, Outcome, Pid, Plan, PoolId, Proposal, Scope, Stop,
+    Action, Asker, Edition, Event, Exit, Farewell, Generation, Outcome, Pid, Plan, PoolId, Proposal, Scope, Stop,
     TemplateRef, Time, WorkerRef,
 };
+use ratoon::decide::note::Note;
 use ratoon::decide::restart::Health;
 use ratoon::decide::scale::Census;
 use ratoon::decide::{Supervisor, lifecycle, restart};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ratoon::decide::cause::Cause;
-use ratoon::decide::event::{Action, Event, Farewell, Note, PoolId, Stop, WorkerRef};
+use ratoon::decide::event::{Action, Event, Farewell, PoolId, Stop, WorkerRef};
 use ratoon::decide::lifecycle::State;
 use ratoon::decide::limits::Limits;
+use ratoon::decide::note::Note;
 
 use super::farm::limits;
 use super::mood::Mood;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ratoon::decide::cause::{Cause, Limit};
-use ratoon::decide::event::{Action, Event, Farewell, Note, PoolId, Time, WorkerRef};
+use ratoon::decide::event::{Action, Event, Farewell, PoolId, Time, WorkerRef};
 use ratoon::decide::limits::{Bound, Limits};
+use ratoon::decide::note::Note;
 
 use super::farm::limits;
 use super::mood::Mood;

@@ -1,10 +1,10 @@
 //! Reloads, one story each: what fails on the way takes everything back, and what succeeds loses nobody.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ratoon::decide::event::{Action, Asker, Edition, Event, Note, Outcome, PoolId, Scope, Stop};
+use ratoon::decide::event::{Action, Asker, Edition, Event, Outcome, PoolId, Scope, Stop};
 use ratoon::decide::limits::{Bound, Limits};
+use ratoon::decide::note::Note;
 use ratoon::decide::scale::Scaling;
 
 use super::farm::limits;
@@ -277,45 +277,6 @@ fn serving(world: &World) -> Vec<u64> {
 fn assert_serves(world: &World, edition: Edition, count: usize) {
     let editions: Vec<_> = world.serving(POOL).map(|worker| worker.edition).collect();
     assert_eq!(editions, vec![edition; count]);
-}
-
-/// "Nothing happens if the check fails", and a good one is done once the reload is over that was under way.
-#[test]
-fn an_upgrade_waits_for_a_reload_and_is_not_done_where_the_new_program_objects_or_says_nothing() {
-    let mut upgrades = BTreeSet::new();
-    for seed in 0..20 {
-        let mut world = World::new(vec![limits(4)], vec![Mood::CALM], seed);
-        world.run_for(Duration::from_secs(20));
-        let before: Vec<_> = world.supervisor.workers().map(|(who, ..)| who).collect();
-        let asker = world.reload(Scope::Everything);
-        assert!(!world.deliver(Event::UpgradeWanted).contains(&Action::Rehearse), "rehearsed during a reload");
-        world.finish_reload(asker);
-        world.run_for(Duration::from_secs(70));
-        let failed = world.notes(|note| matches!(note, Note::UpgradeFailed(_)));
-        assert_eq!(world.upgrades + failed, 1);
-        assert!(world.supervisor.workers().all(|(who, ..)| !before.contains(&who)), "the reload was not finished");
-        upgrades.insert(world.upgrades);
-    }
-    assert_eq!(upgrades, BTreeSet::from([0, 1]), "every one ended alike");
-}
-
-#[test]
-fn a_reload_that_is_wished_for_while_the_new_program_is_executed_follows_whatever_comes_of_that() {
-    let mut upgrades = BTreeSet::new();
-    for seed in 0..20 {
-        let mut world = World::new(vec![limits(4)], vec![Mood::CALM], seed);
-        world.run_for(20 * SECOND);
-        world.deliver(Event::UpgradeWanted);
-        if !world.run_until(20 * SECOND, |world| world.upgrading) {
-            continue;
-        }
-        let asker = world.reload(Scope::Everything);
-        assert_eq!(world.loads, 0);
-        assert_eq!(world.finish_reload(asker), Outcome::Done);
-        assert_eq!(world.loads, 1);
-        upgrades.insert((world.upgrades, world.notes(|note| matches!(note, Note::UpgradeFailed(_)))));
-    }
-    assert_eq!(upgrades, BTreeSet::from([(0, 1), (1, 0)]));
 }
 
 /// What is killed from outside is not at fault, but a trial that somebody always ends must end.

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use ratoon::decide::Supervisor;
 use ratoon::decide::event::{
-    Action, Asker, Edition, Event, Exit, Farewell, Note, Outcome, PoolId, Scope, Stop, TemplateRef, Time, WorkerRef,
+    Action, Asker, Edition, Event, Exit, Farewell, Outcome, PoolId, Scope, Stop, TemplateRef, Time, WorkerRef,
 };
 use ratoon::decide::limits::Limits;
+use ratoon::decide::note::Note;
 
 use super::farm::{Farm, Release, limits, random_limits};
 use super::mood::Mood;

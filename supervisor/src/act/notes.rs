@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::decide::cause::Cause;
-use crate::decide::event::{Generation, Note, Outcome, Pid, PoolId, Stop, WorkerRef};
+use crate::decide::event::{Generation, Outcome, Pid, PoolId, Stop, WorkerRef};
+use crate::decide::note::Note;
 use crate::span::span;
 
 /// A line about one worker: a level, the worker, what more there is to say.

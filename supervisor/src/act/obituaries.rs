@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::cause::Cause;
-use crate::decide::event::{Note, PoolId};
+use crate::decide::event::PoolId;
+use crate::decide::note::Note;
 
 /// See the module's header.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

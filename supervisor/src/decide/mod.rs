@@ -8,6 +8,7 @@ pub mod cause;
 pub mod event;
 pub mod lifecycle;
 pub mod limits;
+pub mod note;
 mod pool;
 mod realm;
 mod reload;
@@ -22,7 +23,8 @@ mod upgrade;
 use serde::{Deserialize, Serialize};
 
 use cause::Cause;
-use event::{Action, Event, Farewell, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
+use event::{Action, Event, Farewell, Generation, Plan, PoolId, TemplateRef, Time, WorkerRef};
+use note::Note;
 use pool::Pool;
 use realm::Realm;
 

@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Turn;
 use super::cause::Cause;
-use super::event::{Action, Edition, Generation, Note, Plan, PoolId, TemplateRef, Time, WorkerRef};
+use super::event::{Action, Edition, Generation, Plan, PoolId, TemplateRef, Time, WorkerRef};
 use super::lifecycle;
 use super::limits::Limits;
+use super::note::Note;
 use super::restart::{Budget, Change, Health};
 use super::roster::Roster;
 use super::scale::Scaler;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Edition, Event, Note, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
+use super::event::{Action, Edition, Event, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
+use super::note::Note;
 use super::pool::{Pool, Turnover};
 use super::reload::Reloads;
 use super::upgrade::Upgrade;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Turn;
-use super::event::{Action, Asker, Edition, Note, Outcome, PoolId, Proposal, Scope, Stop, Time};
+use super::event::{Action, Asker, Edition, Outcome, PoolId, Proposal, Scope, Stop, Time};
+use super::note::Note;
 use super::pool::{Pool, Trial, Turnover};
 use super::realm::Realm;
 use super::upgrade::Upgrade;

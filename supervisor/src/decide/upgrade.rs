@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Turn;
-use super::event::{Action, Note, Time};
+use super::event::{Action, Time};
+use super::note::Note;
 use super::realm::Realm;
 
 /// How long the new program may look at the state it would be handed. It only reads.

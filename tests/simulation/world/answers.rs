@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ratoon::decide::event::{
-    Action, Edition, Event, Exit, Farewell, Generation, Note, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
+    Action, Edition, Event, Exit, Farewell, Generation, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
 };
+use ratoon::decide::note::Note;
 
 use super::{Attempt, CALM, KILLED, Plan, World};
 use crate::simulation::process::{Fork, Phase, Reason, Template, TemplatePhase, Worker, up_to};

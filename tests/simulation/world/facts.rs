@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ratoon::decide::cause::{Cause, Limit, Wish};
-use ratoon::decide::event::{Action, Event, Exit, Farewell, Note, Pid, PoolId, TemplateRef, WorkerRef};
+use ratoon::decide::event::{Action, Event, Exit, Farewell, Pid, PoolId, TemplateRef, WorkerRef};
+use ratoon::decide::note::Note;
 
 use super::answers::pid_of;
 use super::{KILLED, Plan, World};

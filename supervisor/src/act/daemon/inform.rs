@@ -9,7 +9,8 @@ use crate::act::control::ClientId;
 use crate::act::pool::Pool;
 use crate::control::{Answer, Ask, Status, status};
 use crate::decide::Phase;
-use crate::decide::event::{Asker, Event, Note, Outcome, PoolId, Scope};
+use crate::decide::event::{Asker, Event, Outcome, PoolId, Scope};
+use crate::decide::note::Note;
 
 impl Daemon {
     /// Answers whoever has asked, and sees to those who take their time.

@@ -10,7 +10,8 @@ use ratoon_worker::protocol::Order;
 use super::Daemon;
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
-use crate::decide::event::{Action, Event, Note, Stop, TemplateRef, WorkerRef};
+use crate::decide::event::{Action, Event, Stop, TemplateRef, WorkerRef};
+use crate::decide::note::Note;
 use crate::sys;
 
 impl Daemon {

@@ -6,8 +6,9 @@
 
 use super::{Pool, Trial, Turnover};
 use crate::decide::Turn;
-use crate::decide::event::{Action, Edition, Generation, Note, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, Generation, Time, WorkerRef};
 use crate::decide::lifecycle::State;
+use crate::decide::note::Note;
 use crate::decide::restart::Health;
 use crate::decide::roster::Worker;
 use crate::decide::stock::{Preparation, Stock};

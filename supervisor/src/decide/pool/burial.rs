@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::{Pool, Turnover};
 use crate::decide::Turn;
-use crate::decide::event::{Action, Edition, Note, TemplateRef, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, TemplateRef, Time, WorkerRef};
 use crate::decide::lifecycle::{self, Death};
 use crate::decide::limits::OnFailure;
+use crate::decide::note::Note;
 use crate::decide::restart::{self, Change, Health, Meaning};
 use crate::decide::stock::Stock;
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::Pool;
 use crate::decide::Turn;
 use crate::decide::cause::{Cause, Limit};
-use crate::decide::event::{Action, Edition, Note, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
+use crate::decide::note::Note;
 use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
 
