@@ -3,15 +3,18 @@
 //! One JSON object a message, over `SOCK_SEQPACKET` socketpairs, so a message is whole or not there; descriptors travel
 //! beside it. Both sides name their version first: [`Report::Hello`] is the template's first word.
 
+mod database;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::database::{Database, Secret, SessionReset};
 use crate::log;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -143,10 +146,56 @@ pub struct Charter {
     pub settings: serde_json::Value,
     /// What bounds requests and connections.
     pub limits: Limits,
+    /// What is put back between two requests.
+    pub cleaning: Cleaning,
+    /// Its database, if it has one.
+    pub database: Option<Database>,
     /// The least important log lines.
     pub log_level: log::Level,
     /// How log lines look.
     pub log_format: log::Format,
+}
+
+/// What is put back between two requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaning {
+    /// What becomes of a process that a request has changed.
+    pub reset: Reset,
+    /// After so many requests what is never put back is counted: descriptors, children, threads and their like; 0: never.
+    pub reset_check: u32,
+    /// What a panic means for the worker.
+    pub panics: Panics,
+}
+
+/// What a pool has that says nothing else, and a worker started by hand.
+impl Default for Cleaning {
+    fn default() -> Cleaning {
+        Cleaning { reset: Reset::Restore, reset_check: 100, panics: Panics::Recycle }
+    }
+}
+
+/// What becomes of a process whose working directory, umask, signal mask or environment a request has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reset {
+    /// They are put back.
+    #[default]
+    Restore,
+    /// They are put back, and the worker retires.
+    Recycle,
+    /// They stay as they are.
+    Off,
+}
+
+/// What a panic of the handler means for the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Panics {
+    /// The application's fields may be half changed: it answers 500 and retires.
+    #[default]
+    Recycle,
+    /// It answers 500 and goes on.
+    Continue,
 }
 
 /// What bounds requests and connections; times in milliseconds, sizes in bytes.

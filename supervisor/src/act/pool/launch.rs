@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
-use ratoon_worker::protocol::{CHANNEL, Charter, HalfClose, Limits, Order, VERSION};
+use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
 use crate::act::unsent::Unsent;
@@ -149,6 +149,8 @@ impl Pool {
             listeners: self.sockets.all().map(|(place, _)| place).collect(),
             settings: config.settings.clone().into(),
             limits: limits(config),
+            cleaning: Cleaning::default(),
+            database: None,
             log_level: log.level,
             log_format: log.format,
         }
