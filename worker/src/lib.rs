@@ -38,6 +38,7 @@ mod body;
 pub mod channel;
 #[doc(hidden)]
 pub mod clock;
+mod database;
 mod error;
 #[doc(hidden)]
 pub mod inbox;
@@ -52,6 +53,7 @@ pub mod scoreboard;
 mod serve;
 #[doc(hidden)]
 pub mod sys;
+mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;

@@ -35,7 +35,7 @@ use self::budget::Budget;
 use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
-use self::exchange::{Engines, Woken};
+use self::exchange::Engines;
 use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
@@ -47,6 +47,7 @@ use crate::inbox::Inbox;
 use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
+use crate::woken::Woken;
 use crate::{clock, last_words};
 
 /// How many events are taken from the kernel at a time.

@@ -1,0 +1,4 @@
+//! The database of a pool: a connection that is fresh, clean and never connected before it is asked for.
+
+mod drive;
+mod socket;
