@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ratoon_worker::protocol::{Panics, Reset};
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,13 @@ pub struct Pool {
     pub queue_timeout: Option<Duration>,
     /// What a client that has closed its half of the connection is; default one that waits.
     pub half_close: HalfClose,
+    /// What becomes of a worker that a request has changed; default it is put back.
+    pub reset: Reset,
+    /// After so many requests a worker counts what is never put back, up to 1000000; default 100, zero never.
+    #[serde(with = "Count::<0, 1_000_000>")]
+    pub reset_check: u32,
+    /// What a panic means for the worker; default it is recycled.
+    pub panics: Panics,
     /// The longest request head, in bytes, 1 KiB to 1 MiB; default 16 KiB.
     #[serde(with = "Size::<{ 1 << 10 }, { 1 << 20 }>")]
     pub max_header: u64,
@@ -219,6 +227,9 @@ impl Default for Pool {
             keep_alive_timeout: Duration::from_secs(75),
             queue_timeout: None,
             half_close: HalfClose::Wait,
+            reset: Reset::Restore,
+            reset_check: 100,
+            panics: Panics::Recycle,
             max_header: 16 << 10,
             max_body: 8 << 20,
             body_memory: 256 << 10,

@@ -149,7 +149,7 @@ impl Pool {
             listeners: self.sockets.all().map(|(place, _)| place).collect(),
             settings: config.settings.clone().into(),
             limits: limits(config),
-            cleaning: Cleaning::default(),
+            cleaning: cleaning(config),
             database: None,
             log_level: log.level,
             log_format: log.format,
@@ -208,12 +208,17 @@ fn limits(config: &config::Pool) -> Limits {
     }
 }
 
+fn cleaning(config: &config::Pool) -> Cleaning {
+    Cleaning { reset: config.reset, reset_check: config.reset_check, panics: config.panics }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_by_hand_has_the_limits_of_a_pool_that_says_nothing() {
+    fn a_worker_by_hand_is_bounded_and_cleaned_as_that_of_a_pool_that_says_nothing() {
         assert_eq!(limits(&config::Pool::default()), Limits::default());
+        assert_eq!(cleaning(&config::Pool::default()), Cleaning::default());
     }
 }

@@ -53,6 +53,11 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.keep_alive_timeout", "75s", NewGeneration, "a worker keeps the connections"),
     key("pool.NAME.queue_timeout", "none", NewGeneration, "a worker asks how long a request has waited"),
     key("pool.NAME.half_close", "wait", NewGeneration, "a worker looks after its clients"),
+
+    key("pool.NAME.reset", "restore", NewGeneration, "a worker puts itself back"),
+    key("pool.NAME.reset_check", "100", NewGeneration, "a worker counts what it holds"),
+    key("pool.NAME.panics", "recycle", NewGeneration, "a worker catches its own panics"),
+
     key("pool.NAME.max_header", "16KiB", NewGeneration, "a worker reads the heads"),
     key("pool.NAME.max_body", "8MiB", NewGeneration, "a worker reads the bodies"),
     key("pool.NAME.body_memory", "256KiB", NewGeneration, "a worker stores the bodies"),
