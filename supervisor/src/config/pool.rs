@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::count::{Count, Offset};
+use super::database::{self, Database};
 use super::document::{Mistake, below};
 use super::duration::{Patience, Span, Timeout};
 use super::error::quoted;
@@ -189,6 +190,9 @@ pub struct Pool {
     pub oom_score_adj: Option<i32>,
     /// What the kernel allows the template and each worker; default what it allows the supervisor.
     pub rlimits: Rlimits,
+    /// Its database; default none.
+    #[serde(deserialize_with = "database::table")]
+    pub database: Option<Database>,
     /// Handed to the application as it is; default empty. Last, since a table ends the plain keys before it.
     pub settings: Settings,
 }
@@ -239,6 +243,7 @@ impl Default for Pool {
             nice: None,
             oom_score_adj: None,
             rlimits: Rlimits::default(),
+            database: None,
             settings: Settings::new(),
         }
     }
@@ -317,6 +322,7 @@ impl Pool {
             ));
         }
         found.extend(self.scaling_contradictions());
+        found.extend(self.database_contradictions());
         found
     }
 }

@@ -113,6 +113,7 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         body_dir: "/srv".into(),
         body_disk: 4 << 30,
         max_connections: 100_000,
+        database: None,
         settings: json!({
             "a": [1, 2.5], "b": { "c": true }, "when": "1979-05-27T07:32:00Z", "workerz": "anything goes"
         })
