@@ -38,7 +38,8 @@ mod body;
 pub mod channel;
 #[doc(hidden)]
 pub mod clock;
-mod database;
+#[doc(hidden)]
+pub mod database;
 mod error;
 #[doc(hidden)]
 pub mod inbox;

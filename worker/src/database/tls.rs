@@ -258,3 +258,7 @@ impl<S: TlsStream + Unpin> TlsConnect<S> for Negotiated {
         ready(Ok(stream))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
