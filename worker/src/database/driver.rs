@@ -138,17 +138,13 @@ impl Driver {
         self.woken.take();
     }
 
-    /// Begins work whose end somebody else waits for.
-    pub(super) fn begin(&mut self, work: &mut (impl Future + Unpin)) {
-        let _ = std::pin::Pin::new(work).poll(&mut self.woken.context());
+    /// Begins work whose end somebody else waits for, unless it is through already.
+    pub(super) fn begin<T>(&mut self, work: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+        let begun = std::pin::Pin::new(work).poll(&mut self.woken.context());
         if self.health == Health::Sound {
             turn(&mut self.engine, &mut self.health, &mut self.woken.context());
         }
-    }
-
-    /// What the server has said of itself.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.engine.parameter(name)
+        begun
     }
 }
 

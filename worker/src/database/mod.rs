@@ -39,7 +39,8 @@ pub use self::statements::{Statement, ToStatement};
 pub use self::target::check_url;
 
 use self::backoff::Backoff;
-use self::driver::{Deadline, Health};
+pub(crate) use self::driver::Deadline;
+use self::driver::Health;
 use self::reach::{AttemptError, Opened};
 use self::reset::Reset;
 use self::session::{Session, Terms};
@@ -47,6 +48,7 @@ use self::statements::Learned;
 use self::target::{Role, Target};
 use crate::clock;
 use crate::protocol;
+use crate::scoreboard::{Cell, Stale};
 
 /// Nanoseconds in a millisecond.
 const MILLISECOND: u64 = 1_000_000;
@@ -65,21 +67,10 @@ pub(crate) struct Database {
     chance: fastrand::Rng,
 }
 
-/// Why a session was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stale {
-    /// The server, or the way to it, has ended it.
-    Closed,
-    /// It was older than `max_lifetime`.
-    Lifetime,
-    /// It was idle for longer than `idle_timeout`.
-    Idle,
-    /// It did not answer after it had been idle.
-    CheckFailed,
-    /// It could not be reset.
-    ResetFailed,
-    /// A statement was given up on it.
-    Broken,
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("rules", &self.rules).finish_non_exhaustive()
+    }
 }
 
 impl Database {
@@ -182,8 +173,16 @@ impl Database {
 
     fn give_up(&mut self, stale: Stale) {
         if let Some(Client { session }) = self.client.take() {
-            tracing::debug!(?stale, "a connection to the database is given up");
+            tracing::debug!(why = stale.name(), "a connection to the database is given up");
             session.end();
+            self.note(Cell::database_parted);
+            self.note(|cell| cell.database_reconnected(stale));
+        }
+    }
+
+    fn note(&self, what: impl FnOnce(&Cell)) {
+        if let Some(cell) = self.deadline.cell() {
+            what(cell);
         }
     }
 
@@ -208,10 +207,12 @@ impl Database {
         });
         match connected {
             Ok(session) => {
+                self.note(Cell::database_connected);
                 self.backoff.succeeded();
                 Ok(session)
             }
             Err(why) => {
+                self.note(Cell::database_failed);
                 tracing::warn!(%why, "cannot connect to the database");
                 self.backoff.failed(why.to_string(), self.chance.f64());
                 Err(Error::unavailable(why))

@@ -29,7 +29,8 @@ impl<A: App> Server<A> {
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let cell = self.scoreboard.cell(self.worker.slot);
         let (worker, peer, served) = (&self.worker, connection.peer, self.served);
-        let mut context = Context { worker, peer, served, id: id.clone(), cell };
+        let database = self.database.as_mut();
+        let mut context = Context { worker, peer, served, id: id.clone(), cell, database };
         self.served += 1;
         let begun = self.now;
         if let Some(cell) = cell {
@@ -48,6 +49,7 @@ impl<A: App> Server<A> {
             connection.hang_up(self.now);
             self.end_request();
             self.turn(key);
+            self.leave_database();
             return;
         }
         // The application may have moved it.
@@ -62,6 +64,14 @@ impl<A: App> Server<A> {
         }
         self.turn(key);
         self.let_go_if_sent();
+        self.leave_database();
+    }
+
+    /// What the request has left in the database's session goes.
+    fn leave_database(&mut self) {
+        if let Some(database) = &mut self.database {
+            database.end_request();
+        }
     }
 
     /// A request whose client has gone is forgotten; one that has waited for too long is answered so.
@@ -158,7 +168,11 @@ fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]
         }
         Ok(Err(error)) => {
             tracing::error!(request = %line(), status = error.status().as_u16(), %error, "the handler failed");
-            failure(error.status())
+            let mut response = failure(error.status());
+            if error.is_temporary() {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
         Err(_) => {
             tracing::error!(request = %line(), status = 500, "the handler panicked");

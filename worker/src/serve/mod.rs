@@ -43,6 +43,7 @@ use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Request, Worker};
 use crate::channel::Channel;
+use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
@@ -76,6 +77,7 @@ pub(crate) struct Post {
     pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
+    pub(crate) database: Option<Database>,
 }
 
 /// Why a worker stays.
@@ -124,6 +126,7 @@ pub(crate) struct Server<A> {
     /// The way to the supervisor, if there is one.
     channel: Option<Channel>,
     terminate: UnixStream,
+    database: Option<Database>,
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
@@ -192,6 +195,7 @@ impl<A: App> Server<A> {
             scoreboard,
             channel: None,
             terminate: post.terminate,
+            database: post.database,
             epoll,
             now: clock::now(),
             found_since: 0,
