@@ -44,8 +44,11 @@ pub mod inbox;
 mod last_words;
 #[doc(hidden)]
 pub mod log;
+mod panics;
 #[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
+pub mod request_local;
 mod role;
 #[doc(hidden)]
 pub mod scoreboard;
@@ -57,4 +60,5 @@ pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
 pub use error::{Error, Result};
 pub use http;
+pub use request_local::RequestLocal;
 pub use role::{is_template, main};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
-use crate::protocol::Limits;
+use crate::protocol::{Cleaning, Limits, Panics};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
@@ -56,6 +56,8 @@ fn begin<A: App>() -> Result<Server<A>> {
         worker,
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
+        // Nobody would fork another.
+        cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
         max_requests: None,
         scoreboard: Rc::new(scoreboard),
         listeners: vec![(0, listener.into())],
