@@ -45,8 +45,11 @@ pub mod inbox;
 mod last_words;
 #[doc(hidden)]
 pub mod log;
+mod panics;
 #[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
+pub mod request_local;
 mod role;
 #[doc(hidden)]
 pub mod scoreboard;
@@ -74,4 +77,5 @@ pub mod postgres {
         Client, CopyInWriter, CopyOutReader, Error, RowIter, Statement, ToStatement, Transaction, TransactionBuilder,
     };
 }
+pub use request_local::RequestLocal;
 pub use role::{is_template, main};

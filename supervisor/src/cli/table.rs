@@ -109,6 +109,7 @@ fn worker(worker: &Worker) -> String {
         Doing::Starting => "starting",
         Doing::Idle => "idle",
         Doing::Busy => "busy",
+        Doing::Deferred => "deferred",
         Doing::Retiring => "retiring",
         Doing::Draining => "draining",
         Doing::Dying => "dying",

@@ -77,7 +77,7 @@ pub struct Pool {
     pub wanted_processes: u32,
     /// Workers that wait for a request.
     pub idle_processes: u32,
-    /// Workers that run one.
+    /// Workers that run one, or what it has deferred.
     pub active_processes: u32,
     /// Workers that are not ready yet.
     pub starting_processes: u32,
@@ -181,6 +181,8 @@ pub enum Doing {
     Idle,
     /// It runs one.
     Busy,
+    /// It has answered one, and runs what that has deferred.
+    Deferred,
     /// It leaves when its request is done.
     Retiring,
     /// Only bytes of responses are left to be sent.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::database::{Database, Deadline};
-use crate::protocol::{self, Limits, Secret};
+use crate::protocol::{self, Cleaning, Limits, Panics, Secret};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
@@ -59,6 +59,8 @@ fn begin<A: App>() -> Result<Server<A>> {
         database: database(Deadline::of(Rc::clone(&scoreboard), 0))?,
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
+        // Nobody would fork another.
+        cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
         max_requests: None,
         scoreboard,
         listeners: vec![(0, listener.into())],

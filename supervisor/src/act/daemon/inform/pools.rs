@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ratoon_worker::scoreboard::Stale;
+use ratoon_worker::scoreboard::{self, Stale};
 
 use super::millis;
 use crate::act::daemon::Daemon;
@@ -54,7 +54,7 @@ impl Daemon {
             generations,
             wanted_processes: wanted,
             idle_processes: count(&[Doing::Idle]),
-            active_processes: count(&[Doing::Busy]),
+            active_processes: count(&[Doing::Busy, Doing::Deferred]),
             starting_processes: count(&[Doing::Starting]),
             retiring_processes: count(&[Doing::Retiring, Doing::Draining, Doing::Dying]),
             total_processes: alive.len() as u32,
@@ -80,7 +80,12 @@ impl Daemon {
         let busy_since = reading.map(|reading| reading.busy_since).filter(|since| *since != 0);
         let busy = busy_since.map(|since| millis(now.since(self.clock.own(since, since))));
         let line = reading.map(|reading| String::from_utf8_lossy(&reading.line).into_owned());
-        let (state, ready) = alive.map_or((Doing::Vacant, None), |(state, _)| doing(state, busy.is_some()));
+        let serves = reading.map_or(Doing::Idle, |reading| match reading.state {
+            scoreboard::State::Deferred => Doing::Deferred,
+            _ if busy.is_some() => Doing::Busy,
+            _ => Doing::Idle,
+        });
+        let (state, ready) = alive.map_or((Doing::Vacant, None), |(state, _)| doing(state, serves));
         Worker {
             slot,
             pid: alive.and_then(|(state, _)| state.pid()).map(|pid| pid.0),
@@ -112,12 +117,11 @@ fn database_status(pool: &Pool) -> status::Database {
     }
 }
 
-/// What a worker is at, and since when it is ready.
-fn doing(state: &State, is_busy: bool) -> (Doing, Option<Time>) {
+/// What a worker is at, and since when it is ready; `serves` is what one does that serves.
+fn doing(state: &State, serves: Doing) -> (Doing, Option<Time>) {
     match state {
         State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } => (Doing::Starting, None),
-        State::Serving { ready, .. } if is_busy => (Doing::Busy, Some(*ready)),
-        State::Serving { ready, .. } => (Doing::Idle, Some(*ready)),
+        State::Serving { ready, .. } => (serves, Some(*ready)),
         State::Leaving { ready, .. } | State::Draining { ready, .. } => (Doing::Retiring, Some(*ready)),
         State::Trailing { ready, .. } => (Doing::Draining, Some(*ready)),
         State::Doomed { ready, .. } => (Doing::Dying, *ready),
