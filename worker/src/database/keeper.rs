@@ -96,9 +96,10 @@ struct Open<C> {
 pub struct Kept<'a, C>(RefMut<'a, C>);
 
 impl<M: ManageConnection + 'static> Keeper<M> {
-    /// Keeps a connection of this kind.
+    /// Keeps a connection of this kind, and believes in it for as long as its manager does.
     pub fn new(manager: M) -> Keeper<M> {
-        Keeper::with(manager, Freshness::default())
+        let freshness = manager.freshness();
+        Keeper::with(manager, freshness)
     }
 
     /// The same, believing in it for longer or shorter.

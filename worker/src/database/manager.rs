@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::keeper::Freshness;
+
 /// A kind of connection: how one is made, looked at and cleaned.
 ///
 /// It is r2d2's trait of the same name with one thing more, [`reset`](ManageConnection::reset); with the feature `r2d2`,
@@ -16,6 +18,12 @@ pub trait ManageConnection {
     /// Why something failed. It is logged and may reach a client's error page through the application: no password
     /// belongs into it.
     type Error: fmt::Display;
+
+    /// How long a connection is believed in. Where [`has_broken`](ManageConnection::has_broken) does not notice that the
+    /// other end has gone, `validate_after` had better be zero.
+    fn freshness(&self) -> Freshness {
+        Freshness::default()
+    }
 
     /// Makes a new connection.
     ///

@@ -4,8 +4,9 @@
 //! 2. its extensions are dropped;
 //! 3. its request-local values are dropped;
 //! 4. the reset of its database session is on its way;
-//! 5. the supervisor is told that nothing of it runs any more;
-//! 6. the worker retires, if the request is a reason to.
+//! 5. connections of other kinds that it has used are reset;
+//! 6. the supervisor is told that nothing of it runs any more;
+//! 7. the worker retires, if the request is a reason to.
 //!
 //! It comes when the response is out of the application's hands: made, or, where the application itself produces it or
 //! has deferred work, sent. Whatever of the application panics on the way is contained, and the rest follows all the
@@ -15,7 +16,7 @@ use std::mem;
 
 use super::connection::Connection;
 use super::{Held, Server, Stage};
-use crate::app::{App, Context};
+use crate::app::{App, Context, Ending};
 use crate::log::speak_of;
 use crate::panics::contain;
 use crate::protocol::{Panics, Why};
@@ -51,6 +52,7 @@ impl<A: App> Server<A> {
         if let Some(database) = &mut self.database {
             database.end_request();
         }
+        self.run_endings(mem::take(&mut held.own.endings));
 
         if let Some(cell) = self.cell() {
             cell.end(self.now, self.shown_state());
@@ -60,6 +62,18 @@ impl<A: App> Server<A> {
         if panics::have_passed() && self.panics == Panics::Recycle && self.stage == Stage::Serving {
             self.retire_because(Why::Panic);
         }
+    }
+
+    fn run_endings(&mut self, endings: Vec<Ending>) {
+        if endings.is_empty() {
+            return;
+        }
+        for ending in endings {
+            if contain(ending).is_err() {
+                tracing::error!(request = self.line(), "the reset of a connection panicked");
+            }
+        }
+        self.now = clock::now();
     }
 
     /// The time that the client took to accept the response is not the application's.
