@@ -75,7 +75,8 @@ impl Reset {
                         let found: bool = engine.query_one(&left, &[]).await?.try_get(0)?;
                         Ok((left, found))
                     };
-                    let (_, _, (left, found)) = try_join3(run(&engine, rollback), run(&engine, Some(SESSION)), ask).await?;
+                    let (_, _, (left, found)) =
+                        try_join3(run(&engine, rollback), run(&engine, Some(SESSION)), ask).await?;
                     if found {
                         engine.batch_execute("DEALLOCATE ALL").await?;
                     }
@@ -91,7 +92,9 @@ impl Reset {
                     Answer { forgets_names: names.is_some(), left: None }
                 }
             };
-            if kind != SessionReset::Off && let Some(init) = &init {
+            if kind != SessionReset::Off
+                && let Some(init) = &init
+            {
                 engine.batch_execute(init).await?;
             }
             Ok(answer)

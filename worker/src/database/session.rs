@@ -136,7 +136,8 @@ impl Session {
         // What has not been answered may still change it.
         let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
         let left = self.left.take();
-        let mut work = Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
+        let mut work =
+            Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
         self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
