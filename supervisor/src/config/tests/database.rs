@@ -254,7 +254,7 @@ fn no_mistake_and_no_debug_output_shows_a_password() {
         format!("url = \"host=db passwort={MARKER}\""),
         format!("url = [\"{url}\"]"),
         format!("url = {{ a = \"{url}\" }}"),
-        format!("url = \"postgres://shop:{MARKER} @db\""),
+        format!("url = \"postgres://shop:{MARKER}@d@b\""),
         format!("url = \"mysql://shop:{MARKER}@db\""),
         format!("url_file = \"{url}\""),
         format!("url_env = \"{url}\""),
