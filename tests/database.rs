@@ -1,3 +1,4 @@
 //! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
 
 mod secrets;
+mod status;
