@@ -5,3 +5,4 @@ mod down;
 mod fresh;
 mod retry;
 mod secrets;
+mod status;
