@@ -8,6 +8,7 @@ use http::Extensions;
 
 use crate::body::Body;
 use crate::clock;
+use crate::database::{self, Database};
 use crate::error::{Error, Result};
 use crate::log::RequestId;
 use crate::scoreboard::Cell;
@@ -107,6 +108,7 @@ impl Worker {
 pub struct Context<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) cell: Option<&'a Cell>,
+    pub(crate) database: Option<&'a mut Database>,
     pub(crate) own: Own,
 }
 
@@ -147,6 +149,32 @@ impl Context<'_> {
         if let Some(cell) = self.cell {
             cell.extend(clock::now().saturating_add(time));
         }
+    }
+
+    /// The pool's database: a connection that is open, fresh, and shows nothing of another request. It is the same one
+    /// for the whole request, unless it breaks.
+    ///
+    /// # Errors
+    /// That none is configured, that none is to be had, or that the request's deadline has passed while it was waited for.
+    /// Passed on, it is answered 503 with `Retry-After`, or 504.
+    pub fn database(&mut self) -> Result<&mut database::Client, database::Error> {
+        self.database.as_mut().ok_or_else(database::Error::not_configured)?.acquire()
+    }
+
+    /// Runs `attempt` with the pool's database, and once more on a fresh connection if it has failed since its connection
+    /// was dead and nothing that it did there was final: no statement of its own was answered, no transaction committed or
+    /// about to be.
+    ///
+    /// What it cannot know: whether a statement outside a transaction whose answer never came was executed. So let what
+    /// must not happen twice happen in a transaction.
+    ///
+    /// # Errors
+    /// Those of the last attempt, and those of [`Context::database`].
+    pub fn database_retry<T, E: From<database::Error>>(
+        &mut self,
+        attempt: impl FnMut(&mut database::Client) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.database.as_mut().ok_or_else(database::Error::not_configured)?.retry(attempt)
     }
 
     /// The id under which this request stands in the log: the client's `X-Request-Id` if it sent one of at most 128

@@ -38,6 +38,7 @@ mod body;
 pub mod channel;
 #[doc(hidden)]
 pub mod clock;
+mod database;
 mod error;
 #[doc(hidden)]
 pub mod inbox;
@@ -55,10 +56,26 @@ pub mod scoreboard;
 mod serve;
 #[doc(hidden)]
 pub mod sys;
+mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
 pub use error::{Error, Result};
 pub use http;
+/// A configured PostgreSQL database, as [`Context::database`] has it: blocking calls with the names and types of the
+/// `postgres` crate.
+pub mod postgres {
+    pub use fallible_iterator;
+    pub use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
+    pub use tokio_postgres::{
+        Column, IsolationLevel, Portal, Row, SimpleColumn, SimpleQueryMessage, SimpleQueryRow, binary_copy, row, types,
+    };
+
+    #[doc(hidden)]
+    pub use crate::database::check_url;
+    pub use crate::database::{
+        Client, CopyInWriter, CopyOutReader, Error, RowIter, Statement, ToStatement, Transaction, TransactionBuilder,
+    };
+}
 pub use request_local::RequestLocal;
 pub use role::{is_template, main};

@@ -6,10 +6,13 @@
 //! believed only as far as it does no harm. Counters belong to the slot and outlive its workers; the rest belongs to
 //! the worker whose `life` stands in the cell.
 
+mod database;
 mod words;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
+use self::database::Use;
+pub use self::database::{DatabaseReading, Stale};
 pub(crate) use self::words::INNERMOST;
 use self::words::Words;
 pub use self::words::{LastWords, Why};
@@ -81,6 +84,7 @@ pub struct Cell {
     body_disk: AtomicU64,
     line: Line,
     latency: [AtomicU64; BUCKETS],
+    database: Use,
     words: Words,
 }
 
@@ -245,6 +249,7 @@ impl Cell {
         self.connections.store(0, Relaxed);
         self.body_disk.store(0, SeqCst);
         self.line.clear();
+        self.database.clear();
         self.words.forget();
     }
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::app::{App, Worker};
 use crate::channel::Channel;
+use crate::database::{Database, Deadline};
 use crate::inbox::Inbox;
 use crate::protocol::{Charter, Report};
 use crate::scoreboard::Scoreboard;
@@ -41,7 +42,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, max_requests } = seat;
-    let Charter { pool, generation, limits, cleaning, .. } = loaded.charter;
+    let Charter { pool, generation, limits, cleaning, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     let scoreboard = Rc::new(loaded.scoreboard);
@@ -57,8 +58,11 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
         let mut app = loaded.app;
         // 5. The application's own beginnings, which may start threads: nothing below forks.
         contained("start", || app.start(&worker))?;
+        let deadline = Deadline::of(Rc::clone(&scoreboard), slot);
+        let database = database.map(|rules| Database::new(rules, deadline)).transpose();
         let post = Post {
             worker,
+            database: database.map_err(|why| Error::msg(format!("the database's URL: {why}")))?,
             limits,
             cleaning,
             max_requests,

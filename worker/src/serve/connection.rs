@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::budget::Budget;
-use super::exchange::{AtRest, Engines, Exchange, Progress, Woken};
+use super::exchange::{AtRest, Engines, Exchange, Progress};
 use super::head::{Framing, HeadReader};
 use super::refusal::Refusal;
 use super::upload::{self, Bounds};
 use super::wire::{Fill, Wire};
 use crate::app::{Request, Response};
 use crate::inbox::Label;
+use crate::woken::Woken;
 
 /// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
 const LINGER: (u64, usize) = (2_000_000_000, 16 * 1024 * 1024);

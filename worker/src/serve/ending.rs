@@ -3,8 +3,9 @@
 //! 1. its deferred work runs, the last deferred first;
 //! 2. its extensions are dropped;
 //! 3. its request-local values are dropped;
-//! 4. the supervisor is told that nothing of it runs any more;
-//! 5. the worker retires, if the request is a reason to.
+//! 4. what it has left in the database's session is undone;
+//! 5. the supervisor is told that nothing of it runs any more;
+//! 6. the worker retires, if the request is a reason to.
 //!
 //! It comes when the response is out of the application's hands: made, or, where the application itself produces it or
 //! has deferred work, sent. Whatever of the application panics on the way is contained, and the rest follows all the
@@ -47,6 +48,9 @@ impl<A: App> Server<A> {
             tracing::error!(request = self.line(), "an extension panicked when it was dropped");
         }
         request_local::end();
+        if let Some(database) = &mut self.database {
+            database.end_request();
+        }
 
         if let Some(cell) = self.cell() {
             cell.end(self.now, self.shown_state());
@@ -68,7 +72,7 @@ impl<A: App> Server<A> {
         if let Some(cell) = cell {
             cell.defer(self.now, deadline.saturating_add(self.now.saturating_sub(answered)));
         }
-        let mut context = Context { worker: &self.worker, cell, own };
+        let mut context = Context { worker: &self.worker, cell, database: self.database.as_mut(), own };
         let panics = run_all(&mut context);
         last_words::end();
         let Context { own, .. } = context;

@@ -6,7 +6,6 @@
 
 mod engine;
 mod letters;
-mod woken;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,7 +19,6 @@ use hyper::body::Incoming;
 
 pub(super) use self::engine::{AtRest, Engine, Engines};
 use self::letters::Outgoing;
-pub(super) use self::woken::Woken;
 use super::budget::Permit;
 use super::chunks::ChunkReader;
 use super::head::{Framing, Head, decimal};
@@ -29,6 +27,7 @@ use super::upload::{Bounds, Upload};
 use super::wire::Wire;
 use crate::app::{Request, Response};
 use crate::scoreboard::LINE;
+use crate::woken::Woken;
 
 /// How often hyper is let go on before others have their turn: each time it moves at most sixteen buffers.
 const PORTION: usize = 4;

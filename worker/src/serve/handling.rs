@@ -29,7 +29,7 @@ impl<A: App> Server<A> {
         let cell = self.scoreboard.cell(self.worker.slot);
         let (peer, served) = (connection.peer, self.served);
         let own = Own { peer, served, id: id.clone(), extensions: Extensions::new(), deferred: Vec::new() };
-        let mut context = Context { worker: &self.worker, cell, own };
+        let mut context = Context { worker: &self.worker, cell, database: self.database.as_mut(), own };
         self.served += 1;
         let begun = self.now;
         if let Some(cell) = cell {
@@ -137,7 +137,11 @@ fn presentable(answer: Result<crate::Result<Response>, Panicked>, line: &[u8]) -
         }
         Ok(Err(error)) => {
             tracing::error!(request = %line(), status = error.status().as_u16(), %error, "the handler failed");
-            failure(error.status())
+            let mut response = failure(error.status());
+            if error.is_temporary() {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
         Err(Panicked) => {
             tracing::error!(request = %line(), status = 500, "the handler panicked");

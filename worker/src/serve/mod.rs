@@ -35,7 +35,7 @@ use self::budget::Budget;
 use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
-use self::exchange::{Engines, Woken};
+use self::exchange::Engines;
 use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
@@ -43,11 +43,13 @@ use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Own, Request, Worker};
 use crate::channel::Channel;
+use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::panics::contain;
 use crate::protocol::{Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
+use crate::woken::Woken;
 use crate::{clock, last_words, request_local};
 
 /// How many events are taken from the kernel at a time.
@@ -77,6 +79,7 @@ pub(crate) struct Post {
     pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
+    pub(crate) database: Option<Database>,
 }
 
 /// Why a worker stays.
@@ -138,6 +141,7 @@ pub(crate) struct Server<A> {
     /// The way to the supervisor, if there is one.
     channel: Option<Channel>,
     terminate: UnixStream,
+    database: Option<Database>,
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
@@ -207,6 +211,7 @@ impl<A: App> Server<A> {
             scoreboard,
             channel: None,
             terminate: post.terminate,
+            database: post.database,
             epoll,
             now: clock::now(),
             found_since: 0,

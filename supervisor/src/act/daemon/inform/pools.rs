@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ratoon_worker::scoreboard;
+use ratoon_worker::scoreboard::{self, Stale};
 
 use super::millis;
 use crate::act::daemon::Daemon;
@@ -69,6 +69,7 @@ impl Daemon {
                 })
                 .collect(),
             deaths: self.obituaries.of(pool.id),
+            database: pool.config.database.as_ref().map(|_| database_status(pool)),
             processes,
         }
     }
@@ -98,6 +99,21 @@ impl Daemon {
             memory_bytes: None,
             last_death: self.obituaries.last(pool.id, slot).map(str::to_owned),
         }
+    }
+}
+
+fn database_status(pool: &Pool) -> status::Database {
+    let reading = pool.scoreboard.database();
+    let reconnects = Stale::ALL.into_iter().zip(reading.reconnects).filter(|(_, times)| *times > 0);
+    status::Database {
+        connections: pool.config.connections(),
+        open: reading.open,
+        connects: reading.connects,
+        reconnects: reconnects.map(|(cause, times)| (cause.name().to_owned(), times)).collect(),
+        failures: reading.failures,
+        waits: reading.waits,
+        waited_longest_ms: reading.waited_longest / 1_000_000,
+        leases: reading.leases,
     }
 }
 

@@ -1,11 +1,11 @@
-//! Whether whoever was told to wait has been told to go on: hyper wakes itself when one half of it waits for another.
+//! Whether whoever was told to wait has been told to go on: an engine wakes itself when one half of it waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
 /// A waker that raises a flag.
-pub(in crate::serve) struct Woken {
+pub(crate) struct Woken {
     flag: Arc<Flag>,
     waker: Waker,
 }
@@ -24,17 +24,17 @@ impl Wake for Flag {
 }
 
 impl Woken {
-    pub(in crate::serve) fn new() -> Woken {
+    pub(crate) fn new() -> Woken {
         let flag = Arc::new(Flag::default());
         Woken { waker: Waker::from(flag.clone()), flag }
     }
 
-    pub(super) fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 
     /// Whether it was woken since the last call.
-    pub(super) fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.flag.0.swap(false, Ordering::Relaxed)
     }
 }

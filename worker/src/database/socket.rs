@@ -1,0 +1,132 @@
+//! A non-blocking socket to the server, as an engine that knows of no runtime reads and writes it.
+//!
+//! Makes a system call only where there is hope: it is not read again before somebody has seen that it is readable, and
+//! notes when it takes no more. Waiting for either is the business of [`super::drive`].
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use nix::unistd::read;
+use std::os::fd::AsRawFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connected stream socket in non-blocking mode.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    descriptor: Rc<OwnedFd>,
+    readiness: Readiness,
+}
+
+/// What is known of a socket without asking the kernel, shared by it and whoever waits for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Readiness(Rc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// There may be something to read.
+    readable: Cell<bool>,
+    /// It has refused to take more.
+    full: Cell<bool>,
+}
+
+impl Readiness {
+    /// Somebody has seen that there is something to read, or wants to look.
+    pub(crate) fn set_readable(&self) {
+        self.0.readable.set(true);
+    }
+
+    /// There is room again.
+    pub(crate) fn set_writable(&self) {
+        self.0.full.set(false);
+    }
+
+    /// Whether the next step waits for room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.full.get()
+    }
+}
+
+impl Socket {
+    /// The socket must be in non-blocking mode.
+    pub(crate) fn new(descriptor: OwnedFd) -> Socket {
+        Socket { descriptor: Rc::new(descriptor), readiness: Readiness::default() }
+    }
+
+    /// What is known of it.
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// The descriptor, for whoever waits for it or passes it on.
+    pub(crate) fn descriptor(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.descriptor)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let known = &self.readiness.0;
+        if !known.readable.get() {
+            return Poll::Pending;
+        }
+        let room = buffer.initialize_unfilled();
+        if room.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            match read(&self.descriptor, room) {
+                Ok(length) => {
+                    // What comes after a short read is found by the next poll; an end is readable for ever.
+                    known.readable.set(length == room.len() || length == 0);
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    known.readable.set(false);
+                    return Poll::Pending;
+                }
+                Err(errno) => return Poll::Ready(Err(errno.into())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match send(self.descriptor.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+                Ok(length) => return Poll::Ready(Ok(length)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.readiness.0.full.set(true);
+                    return Poll::Pending;
+                }
+                Err(errno) => return Poll::Ready(Err(errno.into())),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match shutdown(self.descriptor.as_raw_fd(), Shutdown::Write) {
+            Ok(()) | Err(Errno::ENOTCONN) => Poll::Ready(Ok(())),
+            Err(errno) => Poll::Ready(Err(errno.into())),
+        }
+    }
+}
