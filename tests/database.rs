@@ -1,8 +1,13 @@
 //! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
 
+mod clean;
+mod down;
+mod fresh;
 mod hosts;
 mod managers;
+mod retry;
 mod secrets;
+mod status;
 mod tls;
 
 use std::net::SocketAddr;
