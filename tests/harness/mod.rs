@@ -303,7 +303,7 @@ pub fn example(name: &str) -> PathBuf {
 /// The path of one of the examples that a reader can start from, built if it was not.
 #[track_caller]
 pub fn application(name: &str) -> PathBuf {
-    build(&["--package", name]).join(name)
+    build(&["--workspace", "--bin", name]).join(name)
 }
 
 /// Has cargo build something; yields where programs then are.
@@ -313,6 +313,13 @@ fn build(what: &[&str]) -> &'static Path {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--offline"]).args(what).current_dir(root());
     cargo.arg("--target-dir").arg(built.parent().unwrap());
+    // What cargo tells the tests of their own package would have crates built anew that look at it.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
     if built.ends_with("release") {
         cargo.arg("--release");
     }
