@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 #[allow(dead_code)]
 pub mod relay;
+pub mod sql;
 pub mod status;
 pub mod traffic;
 #[allow(dead_code)]

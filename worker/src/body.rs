@@ -111,6 +111,10 @@ impl Body {
         matches!(self.content, Content::Reader { .. })
     }
 
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.content, Content::File { .. })
+    }
+
     /// The next piece, of at most [`PIECE`] bytes unless it is at hand anyway; `None` at the end.
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         if self.remaining() == Some(0) {

@@ -36,6 +36,7 @@ mod app;
 mod body;
 #[doc(hidden)]
 pub mod channel;
+mod cleaning;
 #[doc(hidden)]
 pub mod clock;
 mod database;

@@ -130,6 +130,11 @@ impl Database {
         }
     }
 
+    /// How many descriptors its connection takes.
+    pub(crate) fn descriptors(&self) -> usize {
+        usize::from(self.client.is_some())
+    }
+
     /// The request is over: what it has left in its session is undone. Waits for nothing.
     pub(crate) fn end_request(&mut self) {
         if !std::mem::take(&mut self.in_hand) {

@@ -157,6 +157,11 @@ impl Connection {
         matches!(&self.stage, Stage::Exchange(exchange) if exchange.is_sending())
     }
 
+    /// Whether a body on its way is in a file.
+    pub(super) fn has_file(&self) -> bool {
+        matches!(&self.stage, Stage::Exchange(exchange) if exchange.has_file())
+    }
+
     /// Whether nothing is left of it but bytes to be sent, or to be thrown away.
     pub(super) fn only_ends(&self) -> bool {
         self.is_sending() || matches!(self.stage, Stage::Refusal { .. } | Stage::Linger { .. })

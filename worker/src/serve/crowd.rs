@@ -128,6 +128,11 @@ impl Crowd {
             .map(|(key, _)| key)
     }
 
+    /// How many descriptors all of it takes: sockets, and files that come or go over them.
+    pub(super) fn descriptors(&self) -> usize {
+        self.connections.iter().map(|(_, each)| 1 + usize::from(each.has_file())).sum()
+    }
+
     /// Whether any connection's end must be waited for.
     pub(super) fn is_engaged(&self) -> bool {
         self.connections.iter().any(|(_, each)| each.is_engaged())

@@ -3,9 +3,10 @@
 //! 1. its deferred work runs, the last deferred first;
 //! 2. its extensions are dropped;
 //! 3. its request-local values are dropped;
-//! 4. the reset of its database session is on its way;
-//! 5. the supervisor is told that nothing of it runs any more;
-//! 6. the worker retires, if the request is a reason to.
+//! 4. what it has left in the database's session is undone;
+//! 5. the process is put back, and from time to time what is never put back is counted;
+//! 6. the supervisor is told that nothing of it runs any more;
+//! 7. the worker retires, if the request is a reason to.
 //!
 //! It comes when the response is out of the application's hands: made, or, where the application itself produces it or
 //! has deferred work, sent. Whatever of the application panics on the way is contained, and the rest follows all the
@@ -16,9 +17,11 @@ use std::mem;
 use super::connection::Connection;
 use super::{Held, Server, Stage};
 use crate::app::{App, Context};
+use crate::database::Database;
 use crate::log::speak_of;
 use crate::panics::contain;
 use crate::protocol::{Panics, Why};
+use crate::scoreboard::Cell;
 use crate::{clock, last_words, panics, request_local};
 
 impl<A: App> Server<A> {
@@ -51,14 +54,22 @@ impl<A: App> Server<A> {
         if let Some(database) = &mut self.database {
             database.end_request();
         }
+        let cell = self.scoreboard.cell(self.worker.slot);
+        let changes = self.cleaner.put_back(|| line_in(cell));
+        if self.cleaner.is_to_count() {
+            let (owned, line) = (self.passing_descriptors(), self.line());
+            self.cleaner.count(owned, &line);
+        }
 
         if let Some(cell) = self.cell() {
             cell.end(self.now, self.shown_state());
         }
         speak_of(None);
 
-        if panics::have_passed() && self.panics == Panics::Recycle && self.stage == Stage::Serving {
-            self.retire_because(Why::Panic);
+        let has_panicked = panics::have_passed() && self.panics == Panics::Recycle;
+        let why = has_panicked.then_some(Why::Panic).or(changes.map(|_| Why::Change));
+        if let Some(why) = why.filter(|_| self.stage == Stage::Serving) {
+            self.retire_because(why);
         }
     }
 
@@ -72,8 +83,7 @@ impl<A: App> Server<A> {
         if let Some(cell) = cell {
             cell.defer(self.now, deadline.saturating_add(self.now.saturating_sub(answered)));
         }
-        let database = self.database.as_mut();
-        let mut context = Context { worker: &self.worker, cell, database, own };
+        let mut context = Context { worker: &self.worker, cell, database: self.database.as_mut(), own };
         let panics = run_all(&mut context);
         last_words::end();
         let Context { own, .. } = context;
@@ -86,8 +96,18 @@ impl<A: App> Server<A> {
 
     /// The request line of the request in hand.
     pub(super) fn line(&self) -> String {
-        self.cell().map(|cell| String::from_utf8_lossy(&cell.line()).into_owned()).unwrap_or_default()
+        line_in(self.cell())
     }
+
+    /// How many descriptors are ours that come and go: those of clients, of their bodies, and of the database.
+    fn passing_descriptors(&self) -> usize {
+        let files = self.waiting.iter().filter(|(.., request)| request.body().is_file()).count();
+        self.crowd.descriptors() + files + self.database.as_ref().map_or(0, Database::descriptors)
+    }
+}
+
+fn line_in(cell: Option<&Cell>) -> String {
+    cell.map(|cell| String::from_utf8_lossy(&cell.line()).into_owned()).unwrap_or_default()
 }
 
 /// Runs what is deferred, and what that defers, and has the frames of the stack below this one known as the

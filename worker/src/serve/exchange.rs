@@ -54,7 +54,7 @@ enum Phase {
     /// The request is whole and with the loop.
     Handling,
     /// The response leaves; afterwards the connection is kept or not.
-    Response { keep: bool },
+    Response { keep: bool, is_file: bool },
 }
 
 /// How far an exchange is.
@@ -145,6 +145,15 @@ impl Exchange {
         matches!(self.phase, Phase::Response { .. })
     }
 
+    /// Whether a body on its way is in a file.
+    pub(super) fn has_file(&self) -> bool {
+        match &self.phase {
+            Phase::Head | Phase::Handling => false,
+            Phase::Body(_, _, upload) => upload.is_in_file(),
+            Phase::Response { is_file, .. } => *is_file && !self.wire.has_whole_body(),
+        }
+    }
+
     /// Goes as far as the socket allows.
     pub(super) fn advance(&mut self, woken: &Woken, bounds: &Bounds) -> Progress {
         let mut context = woken.context();
@@ -156,7 +165,7 @@ impl Exchange {
                 Poll::Ready(Err(error)) => return self.failed(&error),
             }
             if self.wire.is_flushed() {
-                let keep = matches!(self.phase, Phase::Response { keep: true });
+                let keep = matches!(self.phase, Phase::Response { keep: true, .. });
                 return Progress::Done { keep };
             }
             if let Some(request) = self.engine.letters.request.take() {
@@ -202,7 +211,7 @@ impl Exchange {
         }
         let stated = response.headers().get(CONTENT_LENGTH).and_then(|value| decimal(value.as_bytes()));
         let stated = stated.filter(|length| !self.is_head && *length > 0);
-        self.phase = Phase::Response { keep };
+        self.phase = Phase::Response { keep, is_file: response.body().is_file() };
         let wire = self.wire.clone();
         self.engine.letters.response.set(Some(response.map(|body| Outgoing { body, stated, wire })));
     }

@@ -43,6 +43,7 @@ use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Own, Request, Worker};
 use crate::channel::Channel;
+use crate::cleaning::Cleaner;
 use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::panics::contain;
@@ -126,6 +127,7 @@ pub(crate) struct Server<A> {
     app: A,
     worker: Worker,
     panics: Panics,
+    cleaner: Cleaner,
     since: u64,
     served: u64,
     request_timeout: u64,
@@ -194,10 +196,13 @@ impl<A: App> Server<A> {
             half_closed_is_gone: limits.half_close == HalfClose::Gone,
             budget: Budget::new(post.max_requests),
         };
+        // With everything that is ours for good, and no client yet.
+        let cleaner = Cleaner::new(&post.cleaning);
         Ok(Server {
             app,
             worker: post.worker,
             panics: post.cleaning.panics,
+            cleaner,
             since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             served: 0,
             request_timeout: limits.request_timeout.saturating_mul(MILLI),

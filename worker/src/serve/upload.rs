@@ -70,6 +70,10 @@ impl Upload {
         Ok(())
     }
 
+    pub(super) fn is_in_file(&self) -> bool {
+        matches!(self.store, Store::File(..))
+    }
+
     /// The whole body, to be read from its beginning.
     pub(super) fn finish(self) -> Body {
         match self.store {

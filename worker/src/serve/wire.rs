@@ -272,6 +272,11 @@ impl Wire {
         self.body_over.set(true);
     }
 
+    /// Whether the last of the response is with hyper.
+    pub(super) fn has_whole_body(&self) -> bool {
+        self.body_over.get()
+    }
+
     /// The last of the response is with the kernel.
     pub(super) fn is_flushed(&self) -> bool {
         self.flushed.get()
