@@ -3,6 +3,7 @@
 mod clean;
 mod down;
 mod fresh;
+mod pgbouncer;
 mod retry;
 mod secrets;
 mod status;
