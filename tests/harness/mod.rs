@@ -2,14 +2,12 @@
 //!
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
-#[allow(dead_code)]
 pub mod certificates;
 pub mod client;
 pub mod door;
 pub mod firewall;
 pub mod fixture;
 pub mod pgbouncer;
-#[allow(dead_code)]
 pub mod postgres;
 pub mod process;
 pub mod relay;

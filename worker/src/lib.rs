@@ -61,6 +61,9 @@ mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
+#[cfg(feature = "r2d2")]
+pub use database::R2d2;
+pub use database::{Freshness, Keeper, Kept, ManageConnection};
 pub use error::{Error, Result};
 pub use http;
 /// A configured PostgreSQL database, as [`Context::database`] has it: blocking calls with the names and types of the

@@ -17,7 +17,11 @@ mod driver;
 mod error;
 mod frames;
 mod hand;
+mod keeper;
 mod line;
+mod manager;
+#[cfg(feature = "r2d2")]
+mod r2d2;
 mod reach;
 mod reset;
 mod resolve;
@@ -34,6 +38,10 @@ use std::rc::Rc;
 pub use self::client::{Client, Transaction, TransactionBuilder};
 pub use self::copy::{CopyInWriter, CopyOutReader};
 pub use self::error::Error;
+pub use self::keeper::{Freshness, Keeper, Kept};
+pub use self::manager::ManageConnection;
+#[cfg(feature = "r2d2")]
+pub use self::r2d2::R2d2;
 pub use self::rows::RowIter;
 pub use self::statements::{Statement, ToStatement};
 pub use self::target::check_url;

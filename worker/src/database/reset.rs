@@ -9,7 +9,7 @@ use crate::protocol::{Database, SessionReset};
 
 /// All that a request can have left, but advisory locks, and statements that it prepared under names of its own.
 /// `RESET ALL` alone keeps the role; the role goes with the session's user.
-const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
+pub(super) const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
                        DISCARD SEQUENCES";
 /// The rest: whether SQL has prepared a statement is seen here and nowhere else, for a function may have done it.
 const LEFT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
