@@ -5,6 +5,8 @@ mod down;
 mod fresh;
 mod hosts;
 mod managers;
+mod network;
+mod pgbouncer;
 mod retry;
 mod secrets;
 mod status;
