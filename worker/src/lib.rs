@@ -57,6 +57,8 @@ mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
+#[doc(hidden)]
+pub use database::lease;
 pub use error::{Error, Result};
 pub use http;
 pub use role::{is_template, main};
