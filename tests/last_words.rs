@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process, time_of, wrap};
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process, time_of, wrap};
 
 /// Time enough for the soft step before the hard one, however busy the machine is.
 const PATIENT: &str = "workers = 1\nrequest_timeout = \"300ms\"\nkill_grace = \"60s\"";
@@ -219,7 +219,7 @@ fn a_stray_signal_for_the_overdue_is_nothing_to_a_worker_that_is_not() {
 
 #[test]
 fn a_worker_that_is_sent_a_deadly_signal_while_it_waits_says_that_it_ran_no_request() {
-    let ratoon = serving("workers = 1");
+    let ratoon = Ratoon::serving(&format!("{CONTROL}{}", fixture::pool("web", "workers = 1")));
     for (signal, why) in [
         (Signal::SIGSEGV, "signal SIGSEGV"),
         (Signal::SIGBUS, "signal SIGBUS"),
@@ -230,6 +230,8 @@ fn a_worker_that_is_sent_a_deadly_signal_while_it_waits_says_that_it_ran_no_requ
         let pid = ratoon.ready_workers("web", 1)[0];
         let mut client = Client::connect(ratoon.address());
         assert_eq!(client.get("/ok").status, 200);
+        // A request ends a little after its answer.
+        eventually("it waits", SOON, || (ratoon.status_of("web")["idle_processes"] == 1).then_some(()));
         kill(pid, signal).unwrap();
         assert_eq!(client.until_closed().as_deref(), Some(&b""[..]));
         let words = last_words(&ratoon, pid);

@@ -7,6 +7,7 @@ mod boot;
 mod browser;
 mod configuration;
 mod control;
+mod database;
 mod fuzz;
 mod handover;
 mod http;

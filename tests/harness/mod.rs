@@ -2,12 +2,24 @@
 //!
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
+#[allow(dead_code)]
+pub mod certificates;
 pub mod client;
 pub mod door;
+#[allow(dead_code)]
+pub mod firewall;
 pub mod fixture;
+#[allow(dead_code)]
+pub mod pgbouncer;
+#[allow(dead_code)]
+pub mod postgres;
 pub mod process;
+#[allow(dead_code)]
+pub mod relay;
 pub mod status;
 pub mod traffic;
+#[allow(dead_code)]
+pub mod unprivileged;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -27,6 +39,14 @@ use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
 pub use door::Door;
+#[allow(unused_imports)]
+pub use firewall::Firewall;
+#[allow(unused_imports)]
+pub use pgbouncer::PgBouncer;
+#[allow(unused_imports)]
+pub use postgres::{Postgres, Stop};
+#[allow(unused_imports)]
+pub use relay::{Cut, Relay};
 pub use status::CONTROL;
 pub use traffic::Traffic;
 

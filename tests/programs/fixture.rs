@@ -7,6 +7,8 @@
 //! is written there is a new release, whatever the configuration says.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod database;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -80,7 +82,7 @@ impl App for Fixture {
     }
 
     /// Answers with the pid, or with what came of the deed.
-    fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response> {
+    fn handle(&mut self, mut request: Request, context: &mut Context) -> Result<Response> {
         let word = request.uri().path().trim_start_matches('/').to_owned();
         let before = self.wishes.handle.clone();
         self.act(&before)?;
@@ -90,6 +92,9 @@ impl App for Fixture {
         if let Some(millis) = word.strip_prefix("echo:") {
             sleep(Duration::from_millis(millis.parse()?));
             return echo(request, context);
+        }
+        if let Some(response) = database::answer(&word, &mut request, context)? {
+            return Ok(response);
         }
         tracing::info!(word, "begins");
         match answer(&word, context)? {

@@ -78,7 +78,7 @@ fn serves_on_though_nobody_reads_its_log(as_nobody: bool) {
             (present.len() == workers.len() && !present.contains(victim)).then_some(())
         });
         // What the workers have to say is lost as well.
-        assert_eq!((status("/panic"), status("/hello")), (500, 200));
+        assert_eq!((status("/sleep?ms=soon"), status("/hello")), (400, 200));
     }
     let replaced: Vec<Pid> = ratoon.workers("web");
 

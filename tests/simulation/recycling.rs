@@ -76,6 +76,22 @@ fn one_request_a_worker_keeps_the_pool_going() {
     assert_eq!(world.notes(|note| matches!(note, Note::PoolFailed { .. })), 0);
 }
 
+/// A route that panics at every request costs a fork each time, and neither a pause nor the pool.
+#[test]
+fn a_panic_with_every_request_keeps_the_pool_going_without_a_pause() {
+    let mut world = settled(limits(2), Mood::CALM);
+    for round in 0..200 {
+        let who = world.serving(POOL).next().expect("one serves").who;
+        world.walk_out(who, Farewell::Panic);
+        let before = world.now();
+        world.run_until(SECOND, |world| world.serving(POOL).count() == 2 && !world.supervisor().is_known(who));
+        let took = world.now().since(before);
+        assert!(took < SECOND, "round {round}: replaced after {took:?}");
+    }
+    assert_eq!(world.notes(|note| died_of(note, Cause::Recycled(Limit::Panic))), 200);
+    assert_eq!(world.notes(|note| matches!(note, Note::PoolFailed { .. })), 0);
+}
+
 #[test]
 fn a_request_over_its_time_is_asked_first_and_its_worker_killed_when_the_grace_is_over() {
     let mut world = settled(Limits { kill_grace: 2 * SECOND, ..limits(1) }, Mood::CALM);

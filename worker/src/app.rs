@@ -1,11 +1,16 @@
 //! What an application is, and what it is told: the trait it implements and the values it is given.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Extensions;
+
 use crate::body::Body;
 use crate::clock;
+use crate::database::{self, Database};
 use crate::error::{Error, Result};
+use crate::log::RequestId;
 use crate::scoreboard::Cell;
 
 /// A request, its body complete: bytes or a file, to be read or sought.
@@ -102,11 +107,23 @@ impl Worker {
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) worker: &'a Worker,
+    pub(crate) cell: Option<&'a Cell>,
+    pub(crate) database: Option<&'a mut Database>,
+    pub(crate) own: Own,
+}
+
+/// What a request has of its own. It outlives the handler: the request ends when its response has been sent and its
+/// deferred work is done.
+pub(crate) struct Own {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) served: u64,
-    pub(crate) id: crate::log::RequestId,
-    pub(crate) cell: Option<&'a Cell>,
+    pub(crate) id: RequestId,
+    pub(crate) extensions: Extensions,
+    pub(crate) deferred: Vec<Deferred>,
 }
+
+/// What is run at the end of a request.
+pub(crate) type Deferred = Box<dyn FnOnce(&mut Context<'_>)>;
 
 impl Context<'_> {
     /// The worker that serves this request.
@@ -116,12 +133,12 @@ impl Context<'_> {
 
     /// The client's address; `None` over a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        self.own.peer
     }
 
     /// How many requests this process has served before this one.
     pub fn served(&self) -> u64 {
-        self.served
+        self.own.served
     }
 
     /// Moves the deadline of this request to `time` from now, if that is later than it is; at first it is
@@ -134,9 +151,80 @@ impl Context<'_> {
         }
     }
 
+    /// The pool's database: a connection that is open, fresh, and shows nothing of another request. It is the same one
+    /// for the whole request, unless it breaks.
+    ///
+    /// # Errors
+    /// That none is configured, that none is to be had, or that the request's deadline has passed while it was waited for.
+    /// Passed on, it is answered 503 with `Retry-After`, or 504.
+    pub fn database(&mut self) -> Result<&mut database::Client, database::Error> {
+        self.database.as_mut().ok_or_else(database::Error::not_configured)?.acquire()
+    }
+
+    /// Runs `attempt` with the pool's database, and once more on a fresh connection if it has failed since its connection
+    /// was dead and nothing that it did there was final: no statement of its own was answered, no transaction committed or
+    /// about to be.
+    ///
+    /// What it cannot know: whether a statement outside a transaction whose answer never came was executed. So let what
+    /// must not happen twice happen in a transaction.
+    ///
+    /// # Errors
+    /// Those of the last attempt, and those of [`Context::database`].
+    pub fn database_retry<T, E: From<database::Error>>(
+        &mut self,
+        attempt: impl FnMut(&mut database::Client) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.database.as_mut().ok_or_else(database::Error::not_configured)?.retry(attempt)
+    }
+
     /// The id under which this request stands in the log: the client's `X-Request-Id` if it sent one of at most 128
     /// visible ASCII characters, else the trace id of its `traceparent`, else one of our own.
     pub fn request_id(&self) -> String {
-        self.id.to_string()
+        self.own.id.to_string()
+    }
+
+    /// What the application has attached to this request, one value a type. It is dropped at the end of the request.
+    pub fn extensions(&self) -> &Extensions {
+        &self.own.extensions
+    }
+
+    /// The same, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.own.extensions
+    }
+
+    /// Has `work` run at the end of this request, when its response has been sent: what the client need not wait for.
+    ///
+    /// What was deferred last runs first; a deferred function may defer more. All of it runs, also if the handler fails
+    /// or panics, or if one of them does; a panic is logged. The response cannot be changed any more, and the client is
+    /// told of nothing.
+    ///
+    /// Until then this worker serves nobody else: not while the response leaves, as with [`Body::reader`], and not while
+    /// deferred work runs. Both are counted against `request_timeout`, but for the time that the client took to accept
+    /// the response; [`Context::extend_deadline`] gives more. Work that overruns is ended with its process. What must
+    /// not be lost belongs into a queue that outlives a worker.
+    ///
+    /// ```
+    /// # use ratoon_worker::{Context, Request, Response, Result};
+    /// fn handle(request: Request, context: &mut Context) -> Result<Response> {
+    ///     let path = request.uri().path().to_owned();
+    ///     context.defer(move |context| tracing::info!(path, id = context.request_id(), "seen"));
+    ///     Ok(Response::new("done\n".into()))
+    /// }
+    /// ```
+    pub fn defer(&mut self, work: impl FnOnce(&mut Context<'_>) + 'static) {
+        self.own.deferred.push(Box::new(work));
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own")
+            .field("peer", &self.peer)
+            .field("served", &self.served)
+            .field("id", &self.id)
+            .field("extensions", &self.extensions.len())
+            .field("deferred", &self.deferred.len())
+            .finish()
     }
 }

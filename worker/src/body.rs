@@ -7,13 +7,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::panics::{Panicked, contain};
 use crate::serve::disk::DiskShare;
 
 /// How much of a file or a reader is held at a time, in bytes.
@@ -185,10 +185,10 @@ impl Guest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(reader) = &mut self.0 else { return Ok(0) };
         loop {
-            match catch_unwind(AssertUnwindSafe(|| reader.read(buffer))) {
+            match contain(|| reader.read(buffer)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(answer) => return answer,
-                Err(_) => return Err(io::Error::other("the reader panicked")),
+                Err(Panicked) => return Err(io::Error::other("the reader panicked")),
             }
         }
     }
@@ -198,7 +198,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let reader = self.0.take();
         // The panic has had its words in the log; nothing is left that could go wrong with the reader.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(reader)));
+        let _ = contain(|| drop(reader));
     }
 }
 

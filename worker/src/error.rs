@@ -29,6 +29,11 @@ impl Error {
         self
     }
 
+    /// Whether it is worth the client's while to ask again, a little later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.cause.downcast_ref().is_some_and(crate::database::Error::is_unavailable)
+    }
+
     /// The status its client sees.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -37,7 +42,9 @@ impl Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Error {
-        Error { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Box::new(cause) }
+        let cause: Box<dyn std::error::Error + Send + Sync> = Box::new(cause);
+        let database = cause.downcast_ref::<crate::database::Error>();
+        Error { status: database.map_or(StatusCode::INTERNAL_SERVER_ERROR, crate::database::Error::status), cause }
     }
 }
 

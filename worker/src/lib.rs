@@ -45,8 +45,11 @@ pub mod inbox;
 mod last_words;
 #[doc(hidden)]
 pub mod log;
+mod panics;
 #[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
+pub mod request_local;
 mod role;
 #[doc(hidden)]
 pub mod scoreboard;
@@ -61,4 +64,20 @@ pub use body::Body;
 pub use database::lease;
 pub use error::{Error, Result};
 pub use http;
+/// A configured PostgreSQL database, as [`Context::database`] has it: blocking calls with the names and types of the
+/// `postgres` crate.
+pub mod postgres {
+    pub use fallible_iterator;
+    pub use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
+    pub use tokio_postgres::{
+        Column, IsolationLevel, Portal, Row, SimpleColumn, SimpleQueryMessage, SimpleQueryRow, binary_copy, row, types,
+    };
+
+    #[doc(hidden)]
+    pub use crate::database::check_url;
+    pub use crate::database::{
+        Client, CopyInWriter, CopyOutReader, Error, RowIter, Statement, ToStatement, Transaction, TransactionBuilder,
+    };
+}
+pub use request_local::RequestLocal;
 pub use role::{is_template, main};

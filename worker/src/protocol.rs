@@ -14,7 +14,7 @@ use crate::log;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -122,6 +122,10 @@ pub enum Why {
     Requests,
     /// Somebody has sent it TERM.
     Signal,
+    /// The application has panicked: its fields may be half changed.
+    Panic,
+    /// A request has changed what belongs to the process.
+    Change,
 }
 
 impl Report {
@@ -167,7 +171,7 @@ pub struct Cleaning {
     pub panics: Panics,
 }
 
-/// What a pool has that says nothing else, and a worker started by hand.
+/// What a pool has that says nothing else.
 impl Default for Cleaning {
     fn default() -> Cleaning {
         Cleaning { reset: Reset::Restore, reset_check: 100, panics: Panics::Recycle }
@@ -187,7 +191,7 @@ pub enum Reset {
     Off,
 }
 
-/// What a panic of the handler means for the worker.
+/// What a panic of the application in a request means for the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Panics {

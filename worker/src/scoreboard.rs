@@ -6,10 +6,13 @@
 //! believed only as far as it does no harm. Counters belong to the slot and outlive its workers; the rest belongs to
 //! the worker whose `life` stands in the cell.
 
+mod database;
 mod words;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
+use self::database::Use;
+pub use self::database::{DatabaseReading, Stale};
 pub(crate) use self::words::INNERMOST;
 use self::words::Words;
 pub use self::words::{LastWords, Why};
@@ -57,6 +60,8 @@ pub enum State {
     Busy = 3,
     /// Serves what it holds, then leaves.
     Draining = 4,
+    /// Runs what a request that has been answered has deferred.
+    Deferred = 5,
 }
 
 /// One slot.
@@ -79,6 +84,7 @@ pub struct Cell {
     body_disk: AtomicU64,
     line: Line,
     latency: [AtomicU64; BUCKETS],
+    database: Use,
     words: Words,
 }
 
@@ -243,6 +249,7 @@ impl Cell {
         self.connections.store(0, Relaxed);
         self.body_disk.store(0, SeqCst);
         self.line.clear();
+        self.database.clear();
         self.words.forget();
     }
 }
@@ -258,14 +265,27 @@ impl Cell {
         self.deadline.store(deadline, Release);
     }
 
+    /// The request has been answered, and runs what it has deferred until `deadline`: its client's time ends here.
+    pub fn defer(&self, now: u64, deadline: u64) {
+        self.count_latency(now);
+        self.extend(deadline);
+        self.state.store(State::Deferred as u32, Release);
+    }
+
     /// The request is over.
     pub fn end(&self, now: u64, then: State) {
         self.deadline.store(0, Relaxed);
+        if self.state() != State::Deferred {
+            self.count_latency(now);
+        }
+        self.busy_since.store(0, Relaxed);
+        self.state.store(then as u32, Release);
+    }
+
+    fn count_latency(&self, now: u64) {
         let micros = now.saturating_sub(self.busy_since.load(Relaxed)) / 1000;
         let bucket = (u64::BITS - micros.leading_zeros()) as usize;
         add(&self.latency[bucket.min(BUCKETS - 1)], 1);
-        self.busy_since.store(0, Relaxed);
-        self.state.store(then as u32, Release);
     }
 
     /// The request in hand may take until `deadline`, if that is later than what it had.
@@ -278,7 +298,7 @@ impl Cell {
     pub(crate) fn speak(&self, now: u64, why: Why, walk: impl FnOnce(&dyn Fn(usize))) {
         let since = self.busy_since.load(Relaxed);
         let line = (since != 0).then_some(&self.line);
-        self.words.begin(line, line.map_or(0, |_| now.saturating_sub(since)));
+        self.words.begin(line, line.map_or(0, |_| now.saturating_sub(since)), self.state() == State::Deferred);
         walk(&|address| self.words.add(address as u64));
         self.words.finish(why);
     }
@@ -365,6 +385,11 @@ impl Cell {
         self.words.read()
     }
 
+    /// The first bytes of the present or last request line, as the client sent them.
+    pub fn line(&self) -> Vec<u8> {
+        self.line.read()
+    }
+
     /// Whose cell this is; 0 if nobody's.
     pub fn life(&self) -> u64 {
         self.life.load(Relaxed)
@@ -382,6 +407,7 @@ impl Cell {
             1 => State::Starting,
             3 => State::Busy,
             4 => State::Draining,
+            5 => State::Deferred,
             _ => State::Idle,
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Owns the layout. Whatever a client has sent is shown as plain characters: it cannot write to the terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::control::Status;
-use crate::control::status::{Doing, Health, Outcome, Phase, Pool, Worker};
+use crate::control::status::{Database, Doing, Health, Outcome, Phase, Pool, Worker};
 use crate::span::span;
 
 /// How many characters fit on a line.
@@ -25,9 +26,10 @@ pub(super) fn table(status: &Status) -> String {
     for pool in &status.pools {
         lines.push(String::new());
         lines.push(headline(pool));
-        if !pool.deaths.is_empty() {
-            let deaths: Vec<String> = pool.deaths.iter().map(|(cause, times)| format!("{cause} ×{times}")).collect();
-            lines.push(format!("deaths: {}", deaths.join(", ")));
+        lines.extend(tally("deaths", &pool.deaths));
+        if let Some(database) = &pool.database {
+            lines.push(use_of(database));
+            lines.extend(tally("reconnects", &database.reconnects));
         }
         lines.push(row(["SLOT", "PID", "GEN", "STATE", "REQUESTS", "AGE", "MEMORY", "REQUEST"].map(str::to_owned)));
         lines.extend(pool.processes.iter().map(worker));
@@ -78,6 +80,28 @@ fn headline(pool: &Pool) -> String {
     line
 }
 
+/// `deaths: signal SIGSEGV ×2, exited 1 ×1`, if there were any.
+fn tally(what: &str, causes: &BTreeMap<String, u64>) -> Option<String> {
+    let causes: Vec<String> = causes.iter().map(|(cause, times)| format!("{cause} ×{times}")).collect();
+    (!causes.is_empty()).then(|| format!("{what}: {}", causes.join(", ")))
+}
+
+/// `database: 3/10 open, 12 connects`, and after it whatever is not as usual.
+fn use_of(database: &Database) -> String {
+    let Database { connections, open, connects, .. } = database;
+    let mut line = format!("database: {open}/{connections} open, {connects} connects");
+    if database.failures > 0 {
+        let _ = write!(line, ", {} failed", database.failures);
+    }
+    if database.waits > 0 {
+        let _ = write!(line, ", {} waits (at most {})", database.waits, time(database.waited_longest_ms));
+    }
+    if database.leases > 0 {
+        let _ = write!(line, ", {} leases", database.leases);
+    }
+    line
+}
+
 fn worker(worker: &Worker) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let state = match worker.state {
@@ -85,6 +109,7 @@ fn worker(worker: &Worker) -> String {
         Doing::Starting => "starting",
         Doing::Idle => "idle",
         Doing::Busy => "busy",
+        Doing::Deferred => "deferred",
         Doing::Retiring => "retiring",
         Doing::Draining => "draining",
         Doing::Dying => "dying",
@@ -141,8 +166,6 @@ fn cut(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::control::status::{Listener, Reload};
 
@@ -177,6 +200,7 @@ mod tests {
             max_children_reached: 0,
             listeners: vec![Listener { address: "x".into(), listen_queue: Some(0), listen_queue_len: 1024 }],
             deaths: BTreeMap::new(),
+            database: None,
             processes,
         }
     }
@@ -254,6 +278,35 @@ SLOT     PID  GEN STATE           REQUESTS     AGE  MEMORY REQUEST
             assert!(!line.contains(|char: char| char.is_control()), "{line:?}");
         }
         assert_eq!(shown.lines().count(), 7);
+    }
+
+    #[test]
+    fn a_database_has_a_line_with_what_is_not_as_usual() {
+        let quiet = Database {
+            connections: 10,
+            open: 3,
+            connects: 12,
+            reconnects: BTreeMap::new(),
+            failures: 0,
+            waits: 0,
+            waited_longest_ms: 0,
+            leases: 0,
+        };
+        assert_eq!(use_of(&quiet), "database: 3/10 open, 12 connects");
+        let busy = Database {
+            reconnects: [("closed".into(), 2), ("idle".into(), 1)].into(),
+            failures: 4,
+            waits: 5,
+            waited_longest_ms: 1500,
+            leases: 6,
+            ..quiet
+        };
+        let shown = table(&status(vec![Pool { database: Some(busy), ..pool(Vec::new()) }]));
+        let wanted = "\
+database: 3/10 open, 12 connects, 4 failed, 5 waits (at most 1.5s), 6 leases
+reconnects: closed ×2, idle ×1
+SLOT";
+        assert!(shown.contains(wanted), "{shown}");
     }
 
     #[test]

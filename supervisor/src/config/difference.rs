@@ -1,7 +1,7 @@
 //! What changes from one configuration to the next.
 //!
 //! Owns the comparison, key by key, with what each change means, and how it is told in a log. What stands under
-//! `settings` may be secret: of that only the keys are told. Never applies a change.
+//! `settings` may be secret, and so may what a database is told: of that only the keys are told. Never applies a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -144,13 +144,15 @@ fn changes<T: Serialize>(path: &str, old: &T, new: &T, effect: impl Fn(&str) -> 
         values.remove(&settings);
         values
     });
-    let secret = format!("{settings}.");
+    let database = below(path, "database");
+    let secrets = [format!("{settings}."), format!("{database}.url"), format!("{database}.init_sql")];
+    let is_secret = |key: &str| secrets.iter().any(|secret| key.starts_with(secret));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     keys.into_iter()
         .filter(|key| old.get(*key) != new.get(*key))
         .map(|key| {
             let told = || (shown(old.get(key)), shown(new.get(key)));
-            Change { key: key.clone(), values: (!key.starts_with(&secret)).then(told), effect: effect(key) }
+            Change { key: key.clone(), values: (!is_secret(key)).then(told), effect: effect(key) }
         })
         .collect()
 }

@@ -77,9 +77,14 @@ impl fmt::Display for Errors {
 
 impl std::error::Error for Errors {}
 
-/// `text` in quotes, on one line, cut where it gets long.
+/// `text` in quotes, on one line, cut where it gets long; of a URL that may have a password in it only the beginning.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 100;
+    if let Some((scheme, rest)) = text.split_once("://")
+        && (rest.contains('@') || rest.contains("password"))
+    {
+        return format!("{:?}…", format!("{scheme}://"));
+    }
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -101,6 +106,9 @@ pub(super) fn syntax(wrong: &toml::de::Error, text: &str, file: &str) -> Errors 
     let word = word_around(text, start);
     let said = wrong.message().replace('\n', " ");
     let message = match said.split(',').next().unwrap_or_default() {
+        "string values must be quoted" | "unexpected leading zero" | "invalid float" if is_secret(text, start) => {
+            "text needs quotes".to_owned()
+        }
         "duplicate key" => format!("{} is already set above: keep one of the two", quoted(word)),
         "string values must be quoted" if word.is_empty() => "a value is missing after \"=\"".to_owned(),
         "string values must be quoted" => format!("text needs quotes: write {}", quoted(word)),
@@ -110,6 +118,13 @@ pub(super) fn syntax(wrong: &toml::de::Error, text: &str, file: &str) -> Errors 
         _ => said,
     };
     Complaint { line: Some(line), column: Some(column), ..Complaint::about_file(file, message) }.into()
+}
+
+/// Whether the line around `position` may hold a password.
+fn is_secret(text: &str, position: usize) -> bool {
+    let start = text[..position].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    ["://", "url", "password", "secret", "token"].iter().any(|sign| line.contains(sign))
 }
 
 /// The run of characters around `position` that a person would take for one word.

@@ -2,13 +2,14 @@
 //! act on.
 //!
 //! Owns the meaning of every key, its default and its range; a key is written down once, as the field of a struct.
-//! [`parse`] is pure but for counting the CPUs; what needs a look at the world (programs, directories, users) waits
-//! for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
+//! [`parse`] is pure but for counting the CPUs; what needs a look at the world waits: secrets that stand elsewhere for
+//! [`load`], programs, directories and users for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
 
 mod address;
 mod by_name;
 mod control;
 mod count;
+mod database;
 mod difference;
 mod document;
 mod duration;
@@ -25,6 +26,7 @@ mod pool;
 mod program;
 mod rlimits;
 mod scaling;
+mod secrets;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use address::Address;
 pub use control::Control;
+pub use database::Database;
 pub use difference::{Change, Difference, Kept, Listeners, Place};
 pub use effect::{Effect, KEYS, Key};
 pub use error::{Complaint, Errors};
@@ -45,6 +48,7 @@ pub use log::{Format, Level, Log};
 pub use origin::Origin;
 pub use percent::Percent;
 pub use pool::{HalfClose, OnFailure, Pool, Settings};
+pub use ratoon_worker::protocol::{Panics, Reset};
 pub use rlimits::Rlimits;
 pub use scaling::{Headcount, Scaling};
 
@@ -67,13 +71,15 @@ pub struct Config {
     pub origin: Origin,
 }
 
-/// Reads the configuration at `path`.
+/// Reads the configuration at `path`, with the secrets that it keeps elsewhere.
 ///
 /// # Errors
 ///
-/// The file cannot be read, or what [`parse`] says about its text.
+/// The file cannot be read, what [`parse`] says about its text, or a secret cannot be read.
 pub fn load(path: &Path) -> Result<Config, Errors> {
-    parse(&file::read(path)?, &path.display().to_string())
+    let mut config = parse(&file::read(path)?, &path.display().to_string())?;
+    config.read_secrets()?;
+    Ok(config)
 }
 
 /// Reads only `[control]` of the configuration at `path`, whatever else may be wrong in it.

@@ -6,12 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ratoon_worker::protocol::{Panics, Reset};
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::count::{Count, Offset};
+use super::database::{self, Database};
 use super::document::{Mistake, below};
 use super::duration::{Patience, Span, Timeout};
 use super::error::quoted;
@@ -154,6 +156,13 @@ pub struct Pool {
     pub queue_timeout: Option<Duration>,
     /// What a client that has closed its half of the connection is; default one that waits.
     pub half_close: HalfClose,
+    /// What becomes of a worker that a request has changed; default it is put back.
+    pub reset: Reset,
+    /// After so many requests a worker counts what is never put back, up to 1000000; default 100, zero never.
+    #[serde(with = "Count::<0, 1_000_000>")]
+    pub reset_check: u32,
+    /// What a panic means for the worker; default it is recycled.
+    pub panics: Panics,
     /// The longest request head, in bytes, 1 KiB to 1 MiB; default 16 KiB.
     #[serde(with = "Size::<{ 1 << 10 }, { 1 << 20 }>")]
     pub max_header: u64,
@@ -181,6 +190,9 @@ pub struct Pool {
     pub oom_score_adj: Option<i32>,
     /// What the kernel allows the template and each worker; default what it allows the supervisor.
     pub rlimits: Rlimits,
+    /// Its database; default none.
+    #[serde(deserialize_with = "database::table")]
+    pub database: Option<Database>,
     /// Handed to the application as it is; default empty. Last, since a table ends the plain keys before it.
     pub settings: Settings,
 }
@@ -219,6 +231,9 @@ impl Default for Pool {
             keep_alive_timeout: Duration::from_secs(75),
             queue_timeout: None,
             half_close: HalfClose::Wait,
+            reset: Reset::Restore,
+            reset_check: 100,
+            panics: Panics::Recycle,
             max_header: 16 << 10,
             max_body: 8 << 20,
             body_memory: 256 << 10,
@@ -228,6 +243,7 @@ impl Default for Pool {
             nice: None,
             oom_score_adj: None,
             rlimits: Rlimits::default(),
+            database: None,
             settings: Settings::new(),
         }
     }
@@ -306,6 +322,7 @@ impl Pool {
             ));
         }
         found.extend(self.scaling_contradictions());
+        found.extend(self.database_contradictions());
         found
     }
 }

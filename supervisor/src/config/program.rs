@@ -39,8 +39,8 @@ impl<'de> Visitor<'de> for Arguments {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        Err(E::custom(format!("found {}, wanted a list: write {words:?}", quoted(text))))
+        let words: Vec<String> = text.split_whitespace().map(quoted).collect();
+        Err(E::custom(format!("found {}, wanted a list: write [{}]", quoted(text), words.join(", "))))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod database;
 mod difference;
 mod life;
 mod messages;

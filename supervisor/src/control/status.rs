@@ -77,7 +77,7 @@ pub struct Pool {
     pub wanted_processes: u32,
     /// Workers that wait for a request.
     pub idle_processes: u32,
-    /// Workers that run one.
+    /// Workers that run one, or what it has deferred.
     pub active_processes: u32,
     /// Workers that are not ready yet.
     pub starting_processes: u32,
@@ -91,6 +91,8 @@ pub struct Pool {
     pub listeners: Vec<Listener>,
     /// How many of its workers have died, by cause.
     pub deaths: BTreeMap<String, u64>,
+    /// What its workers do with their database, if it has one.
+    pub database: Option<Database>,
     /// Its slots: one entry for each that has a worker, should have one, or has had one.
     pub processes: Vec<Worker>,
 }
@@ -117,6 +119,27 @@ pub struct Listener {
     pub listen_queue: Option<u32>,
     /// As many can wait.
     pub listen_queue_len: u32,
+}
+
+/// What a pool's workers do with their database; counted since the pool exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The most connections that all workers have open together.
+    pub connections: u32,
+    /// Connections that workers hold open now.
+    pub open: u64,
+    /// Connections opened.
+    pub connects: u64,
+    /// How many of those took the place of a stale one, by cause.
+    pub reconnects: BTreeMap<String, u64>,
+    /// Attempts to connect that failed.
+    pub failures: u64,
+    /// How often a request had to wait for a connection.
+    pub waits: u64,
+    /// The longest of these waits.
+    pub waited_longest_ms: u64,
+    /// Connections that a worker took over from another.
+    pub leases: u64,
 }
 
 /// A slot and its worker.
@@ -158,6 +181,8 @@ pub enum Doing {
     Idle,
     /// It runs one.
     Busy,
+    /// It has answered one, and runs what that has deferred.
+    Deferred,
     /// It leaves when its request is done.
     Retiring,
     /// Only bytes of responses are left to be sent.

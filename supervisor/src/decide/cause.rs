@@ -37,7 +37,7 @@ pub enum Cause {
     StopTimeout,
     /// It was killed because somebody wanted the daemon gone at once.
     StoppedNow,
-    /// It reached a limit, and left.
+    /// It reached a limit, and left: so many requests, such an age, a panic.
     Recycled(Limit),
     /// It was asked to leave, and left.
     Retired(Wish),
@@ -73,7 +73,9 @@ impl Cause {
     }
 }
 
-/// Why a worker leaves although nothing is wrong with it.
+/// Why a worker makes room for a fresh one, having served to its end: no fault of the slot, which waits for nothing, nor a
+/// death by which a release is judged. The last two may come with every request, and then cost a fork each, as with
+/// `max_requests = 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Limit {
     /// It has served `max_requests`.
@@ -82,6 +84,10 @@ pub enum Limit {
     Age,
     /// It has more memory of its own than `max_memory`.
     Memory,
+    /// The application panicked in a request, and its fields may be half changed.
+    Panic,
+    /// A request has changed what belongs to the process, and `reset` says that this is not put up with.
+    Change,
 }
 
 /// Who wanted a worker to leave.
@@ -114,6 +120,8 @@ impl fmt::Display for Cause {
             Cause::Recycled(Limit::Requests) => f.write_str("recycled by requests"),
             Cause::Recycled(Limit::Age) => f.write_str("recycled by age"),
             Cause::Recycled(Limit::Memory) => f.write_str("recycled by memory"),
+            Cause::Recycled(Limit::Panic) => f.write_str("recycled after a panic"),
+            Cause::Recycled(Limit::Change) => f.write_str("recycled after a change"),
             Cause::Retired(Wish::Reload) => f.write_str("retired by reload"),
             Cause::Retired(Wish::Scaling) => f.write_str("retired by scaling"),
             Cause::Retired(Wish::Operator) => f.write_str("retired by operator"),

@@ -192,6 +192,10 @@ pub enum Farewell {
     Requests,
     /// It was asked to by a signal.
     Signal,
+    /// The application panicked in a request.
+    Panic,
+    /// A request has changed what belongs to the process.
+    Change,
 }
 
 /// What a configuration that was read asks for.

@@ -163,6 +163,8 @@ fn cause_of_farewell(farewell: Farewell) -> Cause {
     match farewell {
         Farewell::Requests => Cause::Recycled(cause::Limit::Requests),
         Farewell::Signal => Cause::Retired(cause::Wish::Operator),
+        Farewell::Panic => Cause::Recycled(cause::Limit::Panic),
+        Farewell::Change => Cause::Recycled(cause::Limit::Change),
     }
 }
 

@@ -300,7 +300,8 @@ impl World {
         } else if limited && traffic > 0.0 {
             self.happens(2_000, Event::WorkerLeaving(who, Farewell::Requests));
         } else if self.chance(who.pool, edition, |mood| mood.leaves) {
-            let why = if self.rng.bool() { Farewell::Requests } else { Farewell::Signal };
+            let reasons = [Farewell::Requests, Farewell::Signal, Farewell::Panic, Farewell::Change];
+            let why = self.rng.choice(reasons).expect("there are some");
             self.happens(20_000, Event::WorkerLeaving(who, why));
         }
         if self.chance(who.pool, edition, |mood| mood.request_hangs) {

@@ -170,6 +170,8 @@ fn possible_causes(worker: &Worker, exit: Exit) -> Vec<Cause> {
         (Phase::Draining, Exit::Status(0), _) => vec![Cause::Retired(Wish::Stop)],
         (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Requests)))) => vec![Cause::Recycled(Limit::Requests)],
         (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Signal)))) => vec![Cause::Retired(Wish::Operator)],
+        (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Panic)))) => vec![Cause::Recycled(Limit::Panic)],
+        (_, Exit::Status(0), Some((_, Reason::Own(Farewell::Change)))) => vec![Cause::Recycled(Limit::Change)],
         (_, Exit::Status(0), Some((_, Reason::Ordered))) => {
             let wishes = [Wish::Reload, Wish::Scaling, Wish::Operator].map(Cause::Retired);
             wishes.into_iter().chain([Limit::Age, Limit::Memory].map(Cause::Recycled)).collect()

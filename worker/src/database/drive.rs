@@ -58,23 +58,27 @@ pub(super) fn wait(socket: BorrowedFd<'_>, readiness: &Readiness, until: u64) ->
     if readiness.is_full() {
         events |= PollFlags::POLLOUT;
     }
+    let mut waiting = [PollFd::new(socket, events)];
+    poll_until(&mut waiting, until)?;
+    // Whatever is wrong with the socket is said by the next read.
+    let seen = waiting[0].revents().unwrap_or(PollFlags::POLLERR);
+    if seen.contains(PollFlags::POLLOUT) {
+        readiness.set_writable();
+    }
+    if seen != PollFlags::POLLOUT {
+        readiness.set_readable();
+    }
+    Ok(())
+}
+
+/// Until one of them has something to say, or poll(2) has none of it.
+pub(super) fn poll_until(waiting: &mut [PollFd<'_>], until: u64) -> Result<(), Late> {
     loop {
         let left = until.saturating_sub(clock::now());
-        let mut waiting = [PollFd::new(socket, events)];
-        match poll(&mut waiting, timeout(left)) {
+        match poll(waiting, timeout(left)) {
             Ok(0) if left == 0 => return Err(Late),
             Ok(0) | Err(Errno::EINTR) => {}
-            // Whatever is wrong with the socket is said by the next read.
-            Ok(_) | Err(_) => {
-                let seen = waiting[0].revents().unwrap_or(PollFlags::POLLERR);
-                if seen.contains(PollFlags::POLLOUT) {
-                    readiness.set_writable();
-                }
-                if seen != PollFlags::POLLOUT {
-                    readiness.set_readable();
-                }
-                return Ok(());
-            }
+            Ok(_) | Err(_) => return Ok(()),
         }
     }
 }

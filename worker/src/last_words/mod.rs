@@ -90,6 +90,11 @@ pub(crate) fn begin(client: &impl AsFd, floor: *const u8) {
     CLIENT.store(client.as_fd().as_raw_fd(), Release);
 }
 
+/// The same for what runs when the client has had its answer: it is told nothing more.
+pub(crate) fn begin_deferred(floor: *const u8) {
+    FLOOR.store(floor.addr(), Relaxed);
+}
+
 /// The application has done what it could: true if its client has been answered meanwhile, and must be told nothing
 /// more.
 pub(crate) fn end() -> bool {
@@ -101,7 +106,8 @@ pub(crate) fn end() -> bool {
 pub(crate) fn on_overdue(caught: Caught) {
     let Some(Speaker { cell, .. }) = Speaker::present() else { return };
     let (now, deadline) = (clock::now(), cell.deadline());
-    let is_overdue = cell.state() == State::Busy && deadline != 0 && now >= deadline;
+    let is_running = matches!(cell.state(), State::Busy | State::Deferred);
+    let is_overdue = is_running && deadline != 0 && now >= deadline;
     if !is_overdue || SAID.swap(deadline, Relaxed) == deadline {
         return;
     }

@@ -64,7 +64,8 @@ pub(crate) fn log(words: &LastWords, names: Names) {
     let running = words.request.as_ref().map(|_| format!("{:.3}s", words.running as f64 / 1000.0));
     let request = words.request.as_deref();
     let (why, fault, backtrace) = (words.why.to_string(), words.why.detail(), backtrace(words, names));
-    tracing::error!(request, running, why, fault, backtrace, "last words");
+    let doing = words.deferred.then_some("deferred");
+    tracing::error!(request, running, doing, why, fault, backtrace, "last words");
 }
 
 /// `0: innermost (file.rs:12) < 1: its caller (file.rs:34) < …`

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
-use crate::protocol::Limits;
+use crate::database::{Database, Deadline};
+use crate::protocol::{self, Cleaning, Limits, Panics, Secret};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
@@ -52,17 +53,30 @@ fn begin<A: App>() -> Result<Server<A>> {
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
     let scoreboard: Shared<Scoreboard> = Shared::create("ratoon-by-hand")?;
     scoreboard.set_slots(1);
+    let scoreboard = Rc::new(scoreboard);
     let post = Post {
         worker,
+        database: database(Deadline::of(Rc::clone(&scoreboard), 0))?,
         // Nobody is there to enforce request_timeout.
         limits: Limits::default(),
+        // Nobody would fork another.
+        cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
         max_requests: None,
-        scoreboard: Rc::new(scoreboard),
+        scoreboard,
         listeners: vec![(0, listener.into())],
         inbox: None,
         terminate: listen_for_term()?,
     };
     Ok(Server::new(app, post)?)
+}
+
+/// The database, if `RATOON_DATABASE_URL` names one.
+fn database(deadline: Deadline) -> Result<Option<Database>> {
+    let Ok(url) = std::env::var("RATOON_DATABASE_URL") else {
+        return Ok(None);
+    };
+    let database = Database::new(protocol::Database::at(Secret::new(url)), deadline);
+    database.map(Some).map_err(|why| Error::msg(format!("RATOON_DATABASE_URL: {why}")))
 }
 
 fn settings() -> Result<Settings> {

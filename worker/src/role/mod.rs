@@ -18,7 +18,8 @@ pub fn is_template() -> bool {
 /// Runs the application `A`: to be called first thing in `main`, its result returned from there.
 ///
 /// Under a supervisor the program becomes a template. By hand it serves `A` on `127.0.0.1:8080`, or on the address in
-/// `RATOON_LISTEN`, with the settings in `RATOON_SETTINGS` (a JSON object), until it is sent TERM or INT.
+/// `RATOON_LISTEN`, with the settings in `RATOON_SETTINGS` (a JSON object) and the
+/// database in `RATOON_DATABASE_URL`, until it is sent TERM or INT.
 pub fn main<A: App>() -> ExitCode {
     if is_template() { template::main::<A>() } else { by_hand::main::<A>() }
 }

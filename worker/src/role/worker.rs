@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::app::{App, Worker};
 use crate::channel::Channel;
+use crate::database::{Database, Deadline};
 use crate::inbox::Inbox;
 use crate::protocol::{Charter, Report};
 use crate::scoreboard::Scoreboard;
@@ -17,7 +18,7 @@ use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
 use crate::sys::shared::Shared;
 use crate::sys::title;
-use crate::{Error, Result, last_words, log};
+use crate::{Error, Result, last_words, log, request_local};
 
 /// What a template has loaded, and every worker gets.
 pub(super) struct Loaded<A> {
@@ -41,7 +42,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, max_requests } = seat;
-    let Charter { pool, generation, limits, .. } = loaded.charter;
+    let Charter { pool, generation, limits, cleaning, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard.
     loaded.scoreboard.withhold_from_children();
     let scoreboard = Rc::new(loaded.scoreboard);
@@ -57,9 +58,13 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
         let mut app = loaded.app;
         // 5. The application's own beginnings, which may start threads: nothing below forks.
         contained("start", || app.start(&worker))?;
+        let deadline = Deadline::of(Rc::clone(&scoreboard), slot);
+        let database = database.map(|rules| Database::new(rules, deadline)).transpose();
         let post = Post {
             worker,
+            database: database.map_err(|why| Error::msg(format!("the database's URL: {why}")))?,
             limits,
+            cleaning,
             max_requests,
             scoreboard,
             listeners: loaded.listeners,
@@ -112,9 +117,12 @@ pub(super) fn listen_for_term() -> Result<UnixStream> {
     Ok(read)
 }
 
-/// What a function of the application returns, its panic being an error like any other.
+/// What a function of the application returns, its panic being an error like any other. What it has made of request-local
+/// values does not outlive it.
 pub(super) fn contained<T>(name: &str, function: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|panic| {
+    let outcome = catch_unwind(AssertUnwindSafe(function));
+    request_local::end();
+    outcome.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<&str>().map(ToString::to_string);
         let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
         Err(Error::msg(format!("{name} panicked: {}", words.unwrap_or_else(|| "with a value that is no text".into()))))

@@ -30,6 +30,7 @@ pub(super) struct Words {
     signal: AtomicU32,
     address: AtomicU64,
     running: AtomicU64,
+    deferred: AtomicU64,
     line: Line,
     frames: AtomicU64,
     trace: [AtomicU64; INNERMOST + OUTERMOST],
@@ -63,6 +64,8 @@ pub struct LastWords {
     pub request: Option<String>,
     /// How long that had been running, in milliseconds.
     pub running: u64,
+    /// Whether it had been answered, and ran what it had deferred.
+    pub deferred: bool,
     /// Where it stood, then the return addresses from the innermost outwards; at most 64, those in the middle left out.
     pub addresses: Vec<u64>,
     /// How many were left out, after the fortieth.
@@ -75,13 +78,14 @@ impl Words {
     }
 
     /// Says everything but where: `running` in nanoseconds. Until [`Words::finish`] there is nothing to read.
-    pub(super) fn begin(&self, line: Option<&Line>, running: u64) {
+    pub(super) fn begin(&self, line: Option<&Line>, running: u64, deferred: bool) {
         self.forget();
         match line {
             Some(line) => self.line.copy(line),
             None => self.line.clear(),
         }
         self.running.store(running, Relaxed);
+        self.deferred.store(deferred.into(), Relaxed);
         self.frames.store(0, Relaxed);
     }
 
@@ -128,6 +132,7 @@ impl Words {
             why,
             request: (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()),
             running: self.running.load(Relaxed) / 1_000_000,
+            deferred: self.deferred.load(Relaxed) != 0,
             addresses: kept.map(|address| address.load(Relaxed)).collect(),
             omitted,
         })
@@ -177,6 +182,7 @@ mod tests {
             signal: AtomicU32::new(0),
             address: zero(),
             running: zero(),
+            deferred: zero(),
             line: Line::default(),
             frames: zero(),
             trace: std::array::from_fn(|_| zero()),
@@ -187,7 +193,7 @@ mod tests {
     fn of_a_deep_stack_both_ends_are_kept_in_order() {
         for depth in [0_u64, 1, 40, 63, 64, 65, 87, 88, 89, 1000] {
             let words = words();
-            words.begin(None, 2_000_000);
+            words.begin(None, 2_000_000, false);
             (0..depth).for_each(|address| words.add(address));
             assert_eq!(words.read(), None);
             words.finish(Why::Overran);
@@ -203,7 +209,7 @@ mod tests {
         let words = words();
         let line = Line::default();
         line.write(&[1; 128]);
-        words.begin(Some(&line), u64::MAX);
+        words.begin(Some(&line), u64::MAX, true);
         (0..1000).for_each(|_| words.add(u64::MAX));
         words.finish(Why::Fault { signal: 11, address: u64::MAX });
         let order = crate::protocol::Order::Name { slot: u32::MAX, pid: i32::MIN, words: words.read().unwrap() };

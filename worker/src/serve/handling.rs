@@ -1,18 +1,17 @@
-//! One request in the application's hands: the clock runs, panics and errors end here.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! One request in the application's hands: the clock runs, panics and errors end here. What follows is `ending`'s.
 
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use http::{Extensions, HeaderValue, StatusCode};
 
 use super::wire::Wire;
 use super::{Held, Server, Stage};
-use crate::app::{App, Context, Request, Response};
+use crate::app::{App, Context, Own, Request, Response};
 use crate::body::Body;
 use crate::log::{RequestId, speak_of};
+use crate::panics::{Panicked, contain};
 use crate::protocol::Why;
 use crate::scoreboard::Cell;
-use crate::{clock, last_words};
+use crate::{clock, last_words, request_local};
 
 impl<A: App> Server<A> {
     /// Runs the application on one request.
@@ -28,8 +27,10 @@ impl<A: App> Server<A> {
         };
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let cell = self.scoreboard.cell(self.worker.slot);
-        let (worker, peer, served) = (&self.worker, connection.peer, self.served);
-        let mut context = Context { worker, peer, served, id: id.clone(), cell };
+        let (peer, served) = (connection.peer, self.served);
+        let own = Own { peer, served, id: id.clone(), extensions: Extensions::new(), deferred: Vec::new() };
+        let database = self.database.as_mut();
+        let mut context = Context { worker: &self.worker, cell, database, own };
         self.served += 1;
         let begun = self.now;
         if let Some(cell) = cell {
@@ -37,31 +38,29 @@ impl<A: App> Server<A> {
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
         }
         speak_of(Some(id));
+        // What was touched while no request ran is no request's.
+        request_local::end();
         let client = &connection.wire;
-        let answer = catch_unwind(AssertUnwindSafe(|| ask(&mut self.app, request, &mut context, client)));
+        let answer = contain(|| ask(&mut self.app, request, &mut context, client));
         let told = last_words::end();
+        let Context { own, .. } = context;
         let response = presentable(answer, connection.line());
         self.now = clock::now();
-        self.pace.took(self.now.saturating_sub(begun));
+        // The application may have moved it.
+        let deadline = cell.map_or(u64::MAX, Cell::deadline);
+        let is_produced = response.body().needs_the_application() && !told;
+        let (serial, answered) = (connection.serial, self.now);
         if told {
             tracing::warn!(request = %String::from_utf8_lossy(connection.line()), "the handler has returned, too late: its client was told 504");
             connection.hang_up(self.now);
-            self.end_request();
-            self.turn(key);
-            return;
+            drop(response);
+        } else {
+            let leaving = matches!(self.stage, Stage::Leaving { .. });
+            connection.respond(response, leaving, &self.rules, self.now);
         }
-        // The application may have moved it.
-        let deadline = cell.map_or(u64::MAX, Cell::deadline);
-        let held = Held { key, serial: connection.serial, since: begun, deadline };
-        let held = response.body().needs_the_application().then_some(held);
-        let leaving = matches!(self.stage, Stage::Leaving { .. });
-        connection.respond(response, leaving, &self.rules, self.now);
-        self.held = held;
-        if held.is_none() {
-            self.end_request();
-        }
+        self.held = Some(Held { key, serial, since: begun, answered, deadline, is_produced, own });
         self.turn(key);
-        self.let_go_if_sent();
+        self.end_if_sent();
     }
 
     /// A request whose client has gone is forgotten; one that has waited for too long is answered so.
@@ -104,38 +103,19 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// The application may produce a response for as long as a handler may run. Where it is the client that does not
-    /// take it in time, this one connection pays, and not the worker.
+    /// A response may take as long to leave as a handler may run. Where the application itself produces it and the client
+    /// does not take it in time, this one connection pays, and not the worker; where deferred work waits for it, that
+    /// waits no longer.
     pub(super) fn break_off_if_overdue(&mut self) {
-        if let Some(Held { key, deadline, .. }) = self.held
-            && self.now >= deadline
-        {
-            let request = self.crowd.get_mut(key).map(|each| String::from_utf8_lossy(each.line()).into_owned());
-            tracing::warn!(request, "response broken off: not taken within request_timeout");
-            self.close(key);
-            self.let_go_if_sent();
-        }
-    }
-
-    /// Is the response that the application itself was producing through?
-    pub(super) fn let_go_if_sent(&mut self) {
-        let Some(Held { key, serial, .. }) = self.held else {
+        let Some(Held { key, is_produced, .. }) = self.held.as_ref().filter(|held| self.now >= held.deadline) else {
             return;
         };
-        let sends = self.crowd.get_mut(key).is_some_and(|each| each.serial == serial && each.is_sending());
-        if !sends {
-            self.held = None;
-            self.ready.extend(self.postponed.drain(..));
-            self.now = clock::now();
-            self.end_request();
+        if *is_produced {
+            let key = *key;
+            tracing::warn!(request = self.line(), "response broken off: not taken within request_timeout");
+            self.close(key);
         }
-    }
-
-    fn end_request(&self) {
-        if let Some(cell) = self.cell() {
-            cell.end(self.now, self.shown_state());
-        }
-        speak_of(None);
+        self.end_request();
     }
 }
 
@@ -148,7 +128,7 @@ fn ask<A: App>(app: &mut A, request: Request, context: &mut Context, client: &Wi
 }
 
 /// The handler's response, or what stands in for one it did not give.
-fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]) -> Response {
+fn presentable(answer: Result<crate::Result<Response>, Panicked>, line: &[u8]) -> Response {
     let line = || String::from_utf8_lossy(line);
     match answer {
         Ok(Ok(response)) if !response.status().is_informational() => response,
@@ -158,9 +138,13 @@ fn presentable(answer: std::thread::Result<crate::Result<Response>>, line: &[u8]
         }
         Ok(Err(error)) => {
             tracing::error!(request = %line(), status = error.status().as_u16(), %error, "the handler failed");
-            failure(error.status())
+            let mut response = failure(error.status());
+            if error.is_temporary() {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
-        Err(_) => {
+        Err(Panicked) => {
             tracing::error!(request = %line(), status = 500, "the handler panicked");
             failure(StatusCode::INTERNAL_SERVER_ERROR)
         }

@@ -22,7 +22,7 @@ impl<A: App> Server<A> {
     pub(super) fn hand_over(&mut self) {
         let is_retiring = matches!(self.stage, Stage::Retiring { .. });
         let is_out = self.rules.budget.has_refused() || self.rules.budget.is_used_up();
-        let is_blocked = self.held.is_some_and(|held| self.now >= held.since.saturating_add(SLOW));
+        let is_blocked = self.held.as_ref().is_some_and(|held| self.now >= held.since.saturating_add(SLOW));
         let wanted = is_retiring || is_out || (is_blocked && self.has_siblings()) || self.gives_again.is_some();
         if wanted && self.channel.is_some() && self.gives_again.is_none_or(|again| self.now >= again) {
             self.gives_again = None;

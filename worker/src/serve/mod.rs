@@ -8,6 +8,7 @@ mod chunks;
 mod connection;
 mod crowd;
 pub(crate) mod disk;
+mod ending;
 mod exchange;
 mod handling;
 mod handover;
@@ -23,7 +24,6 @@ mod wire;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,14 +41,16 @@ use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
-use crate::app::{App, Request, Worker};
+use crate::app::{App, Own, Request, Worker};
 use crate::channel::Channel;
+use crate::database::Database;
 use crate::inbox::Inbox;
-use crate::protocol::{HalfClose, Limits, MOST_DESCRIPTORS, Report};
+use crate::panics::contain;
+use crate::protocol::{Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
 use crate::woken::Woken;
-use crate::{clock, last_words};
+use crate::{clock, last_words, request_local};
 
 /// How many events are taken from the kernel at a time.
 const EVENTS: usize = 64;
@@ -67,6 +69,7 @@ const MILLI: u64 = 1_000_000;
 pub(crate) struct Post {
     pub(crate) worker: Worker,
     pub(crate) limits: Limits,
+    pub(crate) cleaning: Cleaning,
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
     pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
@@ -76,6 +79,7 @@ pub(crate) struct Post {
     pub(crate) inbox: Option<Inbox>,
     /// Readable once somebody has asked by a signal to leave.
     pub(crate) terminate: UnixStream,
+    pub(crate) database: Option<Database>,
 }
 
 /// Why a worker stays.
@@ -95,20 +99,33 @@ enum Stage {
     },
 }
 
-/// A response that the application itself is still producing.
-#[derive(Debug, Clone, Copy)]
+/// A request that has been answered and has not ended.
+#[derive(Debug)]
 struct Held {
     key: usize,
     serial: u32,
     /// When the handler began.
     since: u64,
+    /// When it had returned.
+    answered: u64,
     /// When the request's time is over.
     deadline: u64,
+    /// Whether the application itself is still producing the response.
+    is_produced: bool,
+    own: Own,
+}
+
+impl Held {
+    /// Whether it ends only when the response has been sent.
+    fn waits(&self) -> bool {
+        self.is_produced || !self.own.deferred.is_empty()
+    }
 }
 
 pub(crate) struct Server<A> {
     app: A,
     worker: Worker,
+    panics: Panics,
     since: u64,
     served: u64,
     request_timeout: u64,
@@ -124,6 +141,7 @@ pub(crate) struct Server<A> {
     /// The way to the supervisor, if there is one.
     channel: Option<Channel>,
     terminate: UnixStream,
+    database: Option<Database>,
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
@@ -143,7 +161,7 @@ pub(crate) struct Server<A> {
     postponed: Vec<usize>,
     /// Whole requests that wait for the worker to be free.
     waiting: VecDeque<(usize, u32, Box<Request>)>,
-    /// The response that the application itself is still producing.
+    /// The request that keeps this worker from serving another.
     held: Option<Held>,
     stage: Stage,
 }
@@ -179,6 +197,7 @@ impl<A: App> Server<A> {
         Ok(Server {
             app,
             worker: post.worker,
+            panics: post.cleaning.panics,
             since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             served: 0,
             request_timeout: limits.request_timeout.saturating_mul(MILLI),
@@ -192,6 +211,7 @@ impl<A: App> Server<A> {
             scoreboard,
             channel: None,
             terminate: post.terminate,
+            database: post.database,
             epoll,
             now: clock::now(),
             found_since: 0,
@@ -259,6 +279,7 @@ impl<A: App> Server<A> {
             }
             self.hand_over();
             if self.may_leave() {
+                self.end_request();
                 return Ok(());
             }
         }
@@ -266,9 +287,10 @@ impl<A: App> Server<A> {
 
     /// The application's last word.
     pub(crate) fn stop(&mut self) {
-        if catch_unwind(AssertUnwindSafe(|| self.app.stop())).is_err() {
+        if contain(|| self.app.stop()).is_err() {
             tracing::error!("the application's stop panicked");
         }
+        request_local::end();
     }
 
     fn note(&mut self, event: EpollEvent) {
@@ -328,9 +350,9 @@ impl<A: App> Server<A> {
         if self.is_full() {
             until = until.min(self.relieves_again);
         }
-        if let Some(Held { since, deadline, .. }) = self.held {
+        if let Some(Held { since, deadline, .. }) = &self.held {
             let gives = Some(since.saturating_add(SLOW)).filter(|gives| self.has_siblings() && now < *gives);
-            until = until.min(deadline).min(gives.unwrap_or(u64::MAX));
+            until = until.min(*deadline).min(gives.unwrap_or(u64::MAX));
         }
         until = until.min(self.gives_again.unwrap_or(u64::MAX)).min(self.inlets.looks_again(now));
         if until == u64::MAX {

@@ -103,7 +103,7 @@ impl<A: App> Server<A> {
             connection.queued = false;
             self.turn(key);
         }
-        self.let_go_if_sent();
+        self.end_if_sent();
         while self.is_free() {
             let Some((key, serial, request)) = self.waiting.pop_front() else {
                 break;

@@ -141,6 +141,12 @@ impl Daemon {
         draft.map_or(self.config.log, |draft| draft.config.log)
     }
 
+    /// The variables of our environment in which a configuration keeps secrets: the one in force, or one on trial.
+    pub(super) fn secret_variables(&self) -> Vec<String> {
+        let drafted = self.draft.iter().flat_map(|draft| draft.config.secret_variables());
+        self.config.secret_variables().chain(drafted).map(str::to_owned).collect()
+    }
+
     fn complaint(&self, key: &str, what: String) -> String {
         let config = self.draft.as_ref().map_or(&self.config, |draft| &draft.config);
         config.origin.complaint(key, what).to_string()

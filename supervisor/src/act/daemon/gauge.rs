@@ -76,7 +76,7 @@ impl Daemon {
             census.waited = census.waited.max(Duration::from_nanos(cell.take_waited()));
             census.held = census.held.saturating_add(reading.connections);
             match reading.state {
-                scoreboard::State::Busy => census.busy += 1,
+                scoreboard::State::Busy | scoreboard::State::Deferred => census.busy += 1,
                 _ => census.idle += 1,
             }
         }

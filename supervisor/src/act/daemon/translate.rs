@@ -270,6 +270,8 @@ impl Daemon {
                     let why = match why {
                         Why::Requests => Farewell::Requests,
                         Why::Signal => Farewell::Signal,
+                        Why::Panic => Farewell::Panic,
+                        Why::Change => Farewell::Change,
                     };
                     self.events.push_back(Event::WorkerLeaving(who, why));
                 }

@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
-use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, HalfClose, Limits, Order, VERSION};
+use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
 use crate::act::unsent::Unsent;
@@ -21,7 +21,8 @@ use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
 use crate::sys;
 
 impl Pool {
-    /// Executes the edition's program as a template. `sample` is the program of a pool that names none.
+    /// Executes the edition's program as a template. `sample` is the program of a pool that names none, `secrets`
+    /// are the variables that it is not given.
     ///
     /// # Errors
     /// What could not be done, in a sentence.
@@ -32,6 +33,7 @@ impl Pool {
         edition: Edition,
         log: config::Log,
         sample: &Path,
+        secrets: &[String],
     ) -> Result<(), String> {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
@@ -41,6 +43,9 @@ impl Pool {
         let mut command = Command::new(&executable);
         command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
         keep_to_ourselves(&mut command);
+        for name in secrets {
+            command.env_remove(name);
+        }
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
         let number = theirs.as_fd().as_raw_fd();
@@ -149,8 +154,8 @@ impl Pool {
             listeners: self.sockets.all().map(|(place, _)| place).collect(),
             settings: config.settings.clone().into(),
             limits: limits(config),
-            cleaning: Cleaning::default(),
-            database: None,
+            cleaning: cleaning(config),
+            database: database(config),
             log_level: log.level,
             log_format: log.format,
         }
@@ -186,8 +191,11 @@ fn file_in_memory(name: &str) -> nix::Result<std::fs::File> {
     nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn limits(config: &config::Pool) -> Limits {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Limits {
         request_timeout: millis(config.request_timeout),
         header_timeout: millis(config.header_timeout),
@@ -208,12 +216,42 @@ fn limits(config: &config::Pool) -> Limits {
     }
 }
 
+fn cleaning(config: &config::Pool) -> Cleaning {
+    Cleaning { reset: config.reset, reset_check: config.reset_check, panics: config.panics }
+}
+
+fn database(config: &config::Pool) -> Option<Database> {
+    let database = config.database.as_ref()?;
+    Some(Database {
+        url: database.url.clone()?,
+        connections: config.connections(),
+        connect_timeout: millis(database.connect_timeout),
+        idle_timeout: millis(database.idle_timeout),
+        max_lifetime: millis(database.max_lifetime),
+        max_lifetime_jitter: database.max_lifetime_jitter.0,
+        validate_after: millis(database.validate_after),
+        statement_timeout: database.statement_timeout.map_or(0, millis),
+        tcp_user_timeout: millis(database.tcp_user_timeout),
+        init_sql: database.init_sql.clone(),
+        reset: database.reset,
+        prepared: database.prepared,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use ratoon_worker::protocol::Secret;
+
     use super::*;
 
     #[test]
-    fn a_worker_by_hand_has_the_limits_of_a_pool_that_says_nothing() {
+    fn a_worker_by_hand_is_bounded_and_cleaned_as_that_of_a_pool_that_says_nothing() {
         assert_eq!(limits(&config::Pool::default()), Limits::default());
+        assert_eq!(cleaning(&config::Pool::default()), Cleaning::default());
+        assert_eq!(database(&config::Pool::default()), None);
+        let url = Secret::new("postgres://db");
+        let told = config::Database { url: Some(url.clone()), connections: Some(10), ..config::Database::default() };
+        let pool = config::Pool { database: Some(told), ..config::Pool::default() };
+        assert_eq!(database(&pool), Some(Database::at(url)));
     }
 }

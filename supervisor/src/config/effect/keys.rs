@@ -53,6 +53,11 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.keep_alive_timeout", "75s", NewGeneration, "a worker keeps the connections"),
     key("pool.NAME.queue_timeout", "none", NewGeneration, "a worker asks how long a request has waited"),
     key("pool.NAME.half_close", "wait", NewGeneration, "a worker looks after its clients"),
+
+    key("pool.NAME.reset", "restore", NewGeneration, "a worker puts itself back"),
+    key("pool.NAME.reset_check", "100", NewGeneration, "a worker counts what it holds"),
+    key("pool.NAME.panics", "recycle", NewGeneration, "a worker catches its own panics"),
+
     key("pool.NAME.max_header", "16KiB", NewGeneration, "a worker reads the heads"),
     key("pool.NAME.max_body", "8MiB", NewGeneration, "a worker reads the bodies"),
     key("pool.NAME.body_memory", "256KiB", NewGeneration, "a worker stores the bodies"),
@@ -66,5 +71,21 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.rlimits.core", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
     key("pool.NAME.rlimits.as", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
     key("pool.NAME.rlimits.cpu", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
+
+    key("pool.NAME.database.url", "none: one of url, url_file and url_env", NewGeneration, "a worker connects"),
+    key("pool.NAME.database.url_file", "none", NewGeneration, "read with the configuration: what has changed in it counts from then on"),
+    key("pool.NAME.database.url_env", "none", NewGeneration, "read with the configuration, from the environment that the supervisor was started with"),
+    key("pool.NAME.database.connections", "one for each worker there can be, at most 10", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.connect_timeout", "5s", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.idle_timeout", "10m", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.max_lifetime", "30m", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.max_lifetime_jitter", "10%", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.validate_after", "30s", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.statement_timeout", "none", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.tcp_user_timeout", "15s", NewGeneration, "a worker keeps its own connections"),
+    key("pool.NAME.database.init_sql", "none", NewGeneration, "a worker sets up its connections"),
+    key("pool.NAME.database.reset", "session", NewGeneration, "a worker puts its session back"),
+    key("pool.NAME.database.prepared", "true", NewGeneration, "a worker prepares its statements"),
+
     key("pool.NAME.settings", "empty", NewGeneration, "the program reads them when it loads"),
 ];

@@ -12,7 +12,8 @@ const MANUAL: &str = include_str!("../../../../docs/configuration.md");
 /// Every key with its default, by its path in the declarations; null where it has none.
 fn defaults() -> Vec<(String, Value)> {
     let listen = vec![Listen::new("127.0.0.1:0".parse().unwrap())];
-    let specimen = Config { pools: vec![Pool { name: "NAME".into(), listen, ..Pool::default() }], ..Config::default() };
+    let pool = Pool { name: "NAME".into(), listen, database: Some(Database::default()), ..Pool::default() };
+    let specimen = Config { pools: vec![pool], ..Config::default() };
     let mut keys = Vec::new();
     gather(&serde_json::to_value(&specimen).unwrap(), "", &mut keys);
     keys

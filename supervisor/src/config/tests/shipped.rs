@@ -39,62 +39,59 @@ fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
     assert_eq!(config.pools, [Pool { name: "web".into(), ..Pool::default() }]);
 }
 
-#[test]
-fn the_shipped_file_shows_every_key() {
-    let specimen = Config {
-        pools: vec![Pool { listen: vec![Listen::new("127.0.0.1:0".parse().unwrap())], ..Pool::default() }],
-        ..Config::default()
-    };
-    let mut keys = Vec::new();
-    leaves(&serde_json::to_value(&specimen).unwrap(), "", &mut keys);
-    assert!(keys.len() > 20, "{keys:?}");
-    for key in keys {
-        assert!(line_showing(&key).is_some(), "config.toml does not show {key:?}");
-    }
+/// The lines of the shipped file, commented out or not, each with the path of the table it stands in.
+fn lines() -> Vec<(String, &'static str)> {
+    let mut table = String::new();
+    let lines = SHIPPED.lines().map(|line| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(path) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = path.replace("pool.web", "pool.NAME");
+        }
+        (table.clone(), line)
+    });
+    lines.collect()
 }
 
-/// The line of the shipped file, from 0, that shows `key`, commented out or not.
-fn line_showing(key: &str) -> Option<usize> {
-    SHIPPED.lines().position(|line| {
-        let line = line.strip_prefix("# ").unwrap_or(line);
-        line.starts_with(&format!("{key} = "))
+/// The line of the shipped file, from 0, that shows the key at `path`, commented out or not.
+fn line_showing(path: &str) -> Option<usize> {
+    let tables = ["", "log", "control", "pool.NAME", "pool.NAME.database"];
+    let table = tables.iter().rfind(|table| path.strip_prefix(**table).is_some_and(|rest| rest.starts_with('.')));
+    let (table, key) = (*table?, path.rsplit('.').next()?);
+    lines().iter().position(|(its, line)| {
+        let shows = line.starts_with(&format!("{key} = "))
             || line.contains(&format!("{{ {key} = "))
-            || line.contains(&format!(", {key} = "))
-            || line.starts_with('[') && line.ends_with(&format!("{key}]"))
+            || line.contains(&format!(", {key} = "));
+        its == table && shows || its == path
     })
 }
 
 #[test]
-fn the_reference_has_the_order_of_the_shipped_file() {
-    let lines: Vec<_> = KEYS.iter().map(|key| line_showing(key.path.rsplit('.').next().unwrap())).collect();
-    assert!(lines.is_sorted() && !lines.contains(&None), "{lines:?}");
-}
-
-/// The names of the keys whose values are no tables, and of empty tables.
-fn leaves(value: &Value, name: &str, keys: &mut Vec<String>) {
-    match value {
-        Value::Object(table) if !table.is_empty() => table.iter().for_each(|(key, value)| leaves(value, key, keys)),
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            keys.push(name.to_owned());
-            items.iter().for_each(|item| leaves(item, name, keys));
-        }
-        _ => keys.push(name.to_owned()),
-    }
+fn the_shipped_file_shows_every_key_in_the_order_of_the_reference() {
+    assert!(KEYS.len() > 20, "{KEYS:?}");
+    let shown: Vec<_> = KEYS.iter().map(|key| (line_showing(key.path), key.path)).collect();
+    assert!(shown.is_sorted_by_key(|(line, _)| *line) && shown.iter().all(|(line, _)| line.is_some()), "{shown:#?}");
 }
 
 #[test]
 fn what_the_shipped_file_shows_commented_out_is_valid_too() {
-    let shown: Vec<&str> = SHIPPED
-        .lines()
-        .filter_map(|line| line.strip_prefix("# "))
-        .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
+    let shown: Vec<(String, &str)> = lines()
+        .into_iter()
+        .zip(SHIPPED.lines())
+        .filter(|(_, written)| written.starts_with("# "))
+        .map(|(shown, _)| shown)
+        .filter(|(_, line)| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
         .collect();
     assert!(shown.len() >= 3, "{shown:?}");
-    for line in shown {
-        let (control, line) = if line.starts_with("socket") { (line, "") } else { ("", line) };
+    for (table, line) in shown {
+        let url = if line.starts_with("url") { "" } else { "url = \"postgres://db\"" };
         let listen = if line.starts_with("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
         let said = ["static", "dynamic", "ondemand"].map(|scaling| {
-            complaints(&format!("[control]\n{control}\n[pool.web]\nscaling = {scaling:?}\n{listen}\n{line}\n"))
+            let pool = format!("[pool.web]\nscaling = {scaling:?}\n{listen}\n");
+            complaints(&match table.as_str() {
+                "pool.NAME" => format!("{pool}{line}\n"),
+                "pool.NAME.database" => format!("{pool}[pool.web.database]\n{url}\n{line}\n"),
+                table => format!("[{table}]\n{line}\n{pool}"),
+            })
         });
         assert!(said.contains(&String::new()), "{said:?}");
     }

@@ -41,6 +41,9 @@ settle = "0s"
 on_failure = "exit"
 queue_timeout = "1s"
 half_close = "gone"
+reset = "off"
+reset_check = 0
+panics = "continue"
 nice = -20
 oom_score_adj = 1000
 rlimits = { nofile = 4096, core = "unlimited", as = "2GiB", cpu = "60s" }
@@ -85,6 +88,9 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         on_failure: OnFailure::Exit,
         queue_timeout: Some(Duration::from_secs(1)),
         half_close: HalfClose::Gone,
+        reset: Reset::Off,
+        reset_check: 0,
+        panics: Panics::Continue,
         nice: Some(-20),
         oom_score_adj: Some(1000),
         rlimits: Rlimits {
@@ -107,6 +113,7 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         body_dir: "/srv".into(),
         body_disk: 4 << 30,
         max_connections: 100_000,
+        database: None,
         settings: json!({
             "a": [1, 2.5], "b": { "c": true }, "when": "1979-05-27T07:32:00Z", "workerz": "anything goes"
         })

@@ -7,7 +7,7 @@ use super::word::{Turn, Word};
 use crate::scoreboard::SLOTS;
 
 /// The most connections a pool can have.
-pub const TOKENS: usize = 1000;
+pub(super) const TOKENS: usize = 1000;
 /// How many bits of a word are the sequence. What is behind by a full turn of it has long been taken from the queue.
 const SEQUENCE: u32 = 24;
 /// The lives that fit above it, one after the other every microsecond, take twelve days.

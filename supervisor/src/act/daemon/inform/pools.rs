@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ratoon_worker::scoreboard::{self, Stale};
+
 use super::millis;
 use crate::act::daemon::Daemon;
 use crate::act::pool::Pool;
@@ -52,7 +54,7 @@ impl Daemon {
             generations,
             wanted_processes: wanted,
             idle_processes: count(&[Doing::Idle]),
-            active_processes: count(&[Doing::Busy]),
+            active_processes: count(&[Doing::Busy, Doing::Deferred]),
             starting_processes: count(&[Doing::Starting]),
             retiring_processes: count(&[Doing::Retiring, Doing::Draining, Doing::Dying]),
             total_processes: alive.len() as u32,
@@ -67,6 +69,7 @@ impl Daemon {
                 })
                 .collect(),
             deaths: self.obituaries.of(pool.id),
+            database: pool.config.database.as_ref().map(|_| database_status(pool)),
             processes,
         }
     }
@@ -77,7 +80,12 @@ impl Daemon {
         let busy_since = reading.map(|reading| reading.busy_since).filter(|since| *since != 0);
         let busy = busy_since.map(|since| millis(now.since(self.clock.own(since, since))));
         let line = reading.map(|reading| String::from_utf8_lossy(&reading.line).into_owned());
-        let (state, ready) = alive.map_or((Doing::Vacant, None), |(state, _)| doing(state, busy.is_some()));
+        let serves = reading.map_or(Doing::Idle, |reading| match reading.state {
+            scoreboard::State::Deferred => Doing::Deferred,
+            _ if busy.is_some() => Doing::Busy,
+            _ => Doing::Idle,
+        });
+        let (state, ready) = alive.map_or((Doing::Vacant, None), |(state, _)| doing(state, serves));
         Worker {
             slot,
             pid: alive.and_then(|(state, _)| state.pid()).map(|pid| pid.0),
@@ -94,12 +102,26 @@ impl Daemon {
     }
 }
 
-/// What a worker is at, and since when it is ready.
-fn doing(state: &State, is_busy: bool) -> (Doing, Option<Time>) {
+fn database_status(pool: &Pool) -> status::Database {
+    let reading = pool.scoreboard.database();
+    let reconnects = Stale::ALL.into_iter().zip(reading.reconnects).filter(|(_, times)| *times > 0);
+    status::Database {
+        connections: pool.config.connections(),
+        open: reading.open,
+        connects: reading.connects,
+        reconnects: reconnects.map(|(cause, times)| (cause.name().to_owned(), times)).collect(),
+        failures: reading.failures,
+        waits: reading.waits,
+        waited_longest_ms: reading.waited_longest / 1_000_000,
+        leases: reading.leases,
+    }
+}
+
+/// What a worker is at, and since when it is ready; `serves` is what one does that serves.
+fn doing(state: &State, serves: Doing) -> (Doing, Option<Time>) {
     match state {
         State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } => (Doing::Starting, None),
-        State::Serving { ready, .. } if is_busy => (Doing::Busy, Some(*ready)),
-        State::Serving { ready, .. } => (Doing::Idle, Some(*ready)),
+        State::Serving { ready, .. } => (serves, Some(*ready)),
         State::Leaving { ready, .. } | State::Draining { ready, .. } => (Doing::Retiring, Some(*ready)),
         State::Trailing { ready, .. } => (Doing::Draining, Some(*ready)),
         State::Doomed { ready, .. } => (Doing::Dying, *ready),

@@ -186,7 +186,7 @@ impl Stage {
             is_late: false,
             thread: Some(thread),
         });
-        self.wait(actors);
+        drop(self.wait(actors));
         number
     }
 

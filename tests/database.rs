@@ -1,0 +1,3 @@
+//! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
+
+mod secrets;

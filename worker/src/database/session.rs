@@ -1,0 +1,264 @@
+//! One login at the server, by this worker or by another: what it takes to use it, to clean it, to pass it on and to end it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, connect, getpeername, send, socket,
+};
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::{Client as Engine, Config, NoTls, SimpleQueryMessage};
+
+use super::drive::{Late, over};
+use super::driver::{Deadline, Driver, Health, said};
+use super::error::Error;
+use super::hand::{Book, Hand};
+use super::line::Line;
+use super::reach::AttemptError;
+use super::reset::{Answer, Before, Reset};
+use super::socket::{Readiness, Socket};
+use super::statements::{Learned, Prepared};
+use super::tls::{Negotiated, Stream};
+use crate::clock;
+
+/// How long it may take to have a statement that was given up cancelled, in nanoseconds.
+const CANCELLING: u64 = 100_000_000;
+
+/// A session.
+pub(crate) struct Session {
+    pub(super) engine: Rc<Engine>,
+    pub(super) driver: Driver,
+    pub(super) book: Book,
+    /// The reset that has been sent and not been answered.
+    resetting: Option<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>>>>>,
+    /// What every reset asks, prepared.
+    left: Option<tokio_postgres::Statement>,
+    /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
+    pub(super) is_plain: bool,
+    /// When it was logged in, and is too old.
+    pub(super) born: u64,
+    pub(super) expires: u64,
+    pub(super) idle_since: u64,
+}
+
+/// How a session is made.
+pub(super) struct Terms<'a> {
+    pub(super) engine: &'a Config,
+    pub(super) reset: &'a Reset,
+    pub(super) learned: &'a Rc<RefCell<Learned>>,
+    pub(super) deadline: &'a Deadline,
+}
+
+impl Session {
+    /// Logs in over a fresh connection, until a moment in the clock's nanoseconds.
+    pub(super) fn log_in(terms: &Terms<'_>, stream: Stream, expires: u64, until: u64) -> Result<Session, AttemptError> {
+        let is_plain = matches!(stream, Stream::Plain(_));
+        let socket = stream.socket();
+        let ways = (socket.descriptor(), socket.readiness());
+        let mut config = terms.engine.clone();
+        match is_plain {
+            true => config.ssl_mode(SslMode::Disable),
+            false => config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct),
+        };
+        let line = Line::new(stream);
+        let mut session = Session::begin(terms, &config, line, ways, is_plain, until)?;
+        (session.born, session.expires, session.idle_since) = (clock::now(), expires, clock::now());
+        session.prepare(terms.reset, until).map_err(|error| AttemptError::Stop(format!("init_sql: {error}")))?;
+        Ok(session)
+    }
+
+    /// Takes over what another worker has logged in and left clean.
+    pub(super) fn resume(
+        terms: &Terms<'_>,
+        socket: OwnedFd,
+        startup: Vec<u8>,
+        until: u64,
+    ) -> Result<Session, AttemptError> {
+        let socket = Socket::new(socket);
+        let ways = (socket.descriptor(), socket.readiness());
+        let mut config = terms.engine.clone();
+        config.ssl_mode(SslMode::Disable);
+        let line = Line::resumed(Stream::Plain(socket), startup);
+        Session::begin(terms, &config, line, ways, true, until)
+    }
+
+    fn begin(
+        terms: &Terms<'_>,
+        config: &Config,
+        line: Line,
+        ways: (Rc<OwnedFd>, Readiness),
+        is_plain: bool,
+        until: u64,
+    ) -> Result<Session, AttemptError> {
+        let (descriptor, readiness) = &ways;
+        let late = |Late| AttemptError::Next("the server has not answered the login in time".into());
+        let (engine, connection) =
+            over(descriptor.as_fd(), readiness, until, config.connect_raw(line.clone(), Negotiated))
+                .map_err(late)?
+                .map_err(|error| refused(&error))?;
+        let book = Book {
+            prepared: Prepared::default(),
+            learned: Rc::clone(terms.learned),
+            session: clock::now(),
+            by_name: terms.reset.by_name(),
+        };
+        Ok(Session {
+            engine: Rc::new(engine),
+            driver: Driver::new(connection, line, ways, terms.deadline.clone()),
+            book,
+            resetting: None,
+            left: None,
+            is_plain,
+            born: 0,
+            expires: u64::MAX,
+            idle_since: 0,
+        })
+    }
+
+    /// What a new session needs that the login has not brought.
+    fn prepare(&mut self, reset: &Reset, until: u64) -> Result<(), Error> {
+        match &reset.init_sql {
+            Some(sql) => self.driver.run_until(until, self.engine.batch_execute(sql)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn hand(&mut self) -> Hand<'_> {
+        Hand { engine: &self.engine, driver: &mut self.driver, book: &mut self.book }
+    }
+
+    /// Sends what undoes the request's doings, and does not wait for the answer. What goes to another worker is given away
+    /// without what is prepared.
+    pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
+        // What has not been answered may still change it.
+        let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
+        let left = self.left.take();
+        let mut work =
+            Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
+        self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
+    }
+
+    /// Waits for the answer to the reset, if one is awaited. Afterwards the session is clean, or this is an error.
+    pub(super) fn finish_reset(&mut self, until: u64) -> Result<(), Error> {
+        let Some(work) = self.resetting.take() else {
+            return Ok(());
+        };
+        // It has had time to arrive.
+        self.driver.look();
+        let answer = self.driver.run_until(until, work)?;
+        self.left = answer.left;
+        if answer.forgets_names {
+            self.book.prepared.forget(None);
+            self.book.session = clock::now();
+        }
+        match self.driver.line.look(|frames| frames.are_at_rest()) {
+            true => Ok(()),
+            false => Err(Error::lost("it was not at rest after its reset")),
+        }
+    }
+
+    /// Whether the server has not said goodbye while nobody listened. Costs a system call.
+    pub(super) fn is_there(&mut self) -> bool {
+        self.driver.look();
+        self.driver.health == Health::Sound
+    }
+
+    /// Whether the server answers, which takes a round trip.
+    pub(super) fn answers(&mut self, until: u64) -> Result<(), Error> {
+        self.driver.run_until(until, self.engine.check_connection())
+    }
+
+    /// Whether a question has this answer.
+    pub(super) fn says(&mut self, question: &str, answer: &str, until: u64) -> Result<bool, Error> {
+        let answers = self.driver.run_until(until, self.engine.simple_query(question))?;
+        Ok(answers.iter().any(|each| matches!(each, SimpleQueryMessage::Row(row) if row.get(0) == Some(answer))))
+    }
+
+    /// How often work became final through it.
+    pub(super) fn settled(&self) -> u64 {
+        self.driver.line.look(|frames| frames.settled())
+    }
+
+    /// Whether the connection is dead and nothing has become final since, as far as anybody here can know.
+    pub(super) fn is_lost_since(&self, before: u64) -> bool {
+        matches!(self.driver.health, Health::Ended(_)) && self.settled() == before && !self.driver.is_committing
+    }
+
+    /// The socket and the server's words of welcome, for whoever takes it over; then it is to be dropped by
+    /// [`Session::let_go`].
+    pub(super) fn parts(&self) -> (BorrowedFd<'_>, Vec<u8>) {
+        (self.driver.socket.as_fd(), self.driver.line.startup())
+    }
+
+    /// Drops it without a word to the server.
+    pub(super) fn let_go(self) {
+        self.driver.line.let_go();
+    }
+
+    /// Ends it: politely where nothing is under way, and else with a word to the server, over another connection, that
+    /// nobody waits for the answer any more.
+    pub(super) fn end(mut self) {
+        let is_quiet = self.driver.line.look(|frames| frames.owe_nothing());
+        match self.driver.health {
+            Health::Sound if is_quiet => {
+                self.resetting = None;
+                let Session { engine, mut driver, .. } = self;
+                drop(engine);
+                driver.look();
+            }
+            Health::Sound | Health::Abandoned => {
+                if let Err(error) = self.cancel() {
+                    tracing::debug!(%error, "a statement that was given up could not be cancelled");
+                }
+                self.let_go();
+            }
+            Health::Ended(_) => self.let_go(),
+        }
+    }
+
+    /// Asks the server to cancel what this session is at.
+    fn cancel(&self) -> Result<(), Error> {
+        let socket = Socket::new(another(&self.driver.socket).map_err(Error::lost)?);
+        let (descriptor, readiness) = (socket.descriptor(), socket.readiness());
+        let until = clock::now().saturating_add(CANCELLING);
+        let token = self.engine.cancel_token();
+        let asked = async {
+            match self.is_plain {
+                true => token.cancel_query_raw(socket, NoTls).await,
+                false => token.cancel_query_raw(Line::new(Stream::Plain(socket)), Negotiated).await,
+            }
+        };
+        over(descriptor.as_fd(), &readiness, until, asked).map_err(|_| Error::late())?.map_err(Error::from)
+    }
+}
+
+/// Who is not let in here is not let in by another of the servers: as in libpq, these are not asked.
+fn refused(error: &tokio_postgres::Error) -> AttemptError {
+    let is_final = error.code().is_some_and(|code| code.code().starts_with("28") || code.code().starts_with("3D"));
+    match is_final {
+        true => AttemptError::Stop(said(error)),
+        false => AttemptError::Next(said(error)),
+    }
+}
+
+/// Another connection to where this one leads.
+fn another(socket_there: &OwnedFd) -> nix::Result<OwnedFd> {
+    let peer: SockaddrStorage = getpeername(socket_there.as_raw_fd())?;
+    let family = peer.family().unwrap_or(AddressFamily::Unspec);
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let there = socket(family, SockType::Stream, flags, None)?;
+    match connect(there.as_raw_fd(), &peer) {
+        Ok(()) => Ok(there),
+        Err(nix::errno::Errno::EINPROGRESS) => {
+            let mut waiting = [nix::poll::PollFd::new(there.as_fd(), nix::poll::PollFlags::POLLOUT)];
+            nix::poll::poll(&mut waiting, nix::poll::PollTimeout::from(100u8))?;
+            // Whether it is connected is seen by the first write.
+            send(there.as_raw_fd(), &[], MsgFlags::MSG_NOSIGNAL)?;
+            Ok(there)
+        }
+        Err(errno) => Err(errno),
+    }
+}
