@@ -42,6 +42,7 @@ pub use self::target::check_url;
 use self::backoff::Backoff;
 pub(crate) use self::driver::Deadline;
 use self::driver::Health;
+use self::lease::Desk;
 use self::reach::{AttemptError, Opened};
 use self::reset::Reset;
 use self::session::{Session, Terms};
@@ -60,6 +61,8 @@ pub(crate) struct Database {
     target: Target,
     reset: Reset,
     learned: Rc<RefCell<Learned>>,
+    /// Where connections are leased.
+    desk: Desk,
     deadline: Deadline,
     client: Option<Client>,
     /// Whether the request in hand has asked for it.
@@ -79,7 +82,7 @@ impl Database {
     ///
     /// # Errors
     /// What is wrong with its URL, without a word of it.
-    pub(crate) fn new(rules: protocol::Database, deadline: Deadline) -> Result<Database, String> {
+    pub(crate) fn new(rules: protocol::Database, desk: Desk, deadline: Deadline) -> Result<Database, String> {
         let mut target = Target::of(&rules)?;
         if rules.statement_timeout > 0 {
             let given = target.engine.get_options().unwrap_or_default();
@@ -90,6 +93,7 @@ impl Database {
             reset: Reset::of(&rules),
             target,
             learned: Rc::default(),
+            desk,
             deadline,
             client: None,
             in_hand: false,
