@@ -8,6 +8,7 @@ mod browser;
 mod configuration;
 mod control;
 mod database;
+mod examples;
 mod fuzz;
 mod handover;
 mod http;

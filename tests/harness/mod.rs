@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 #[allow(dead_code)]
 pub mod relay;
+pub mod sql;
 pub mod status;
 pub mod traffic;
 #[allow(dead_code)]
@@ -297,16 +298,28 @@ pub fn time_of(line: &Value) -> Duration {
 /// The path of one of the tests' programs, built if it was not.
 #[track_caller]
 pub fn example(name: &str) -> PathBuf {
+    build(&["--workspace", "--example", name]).join("examples").join(name)
+}
+
+/// The path of one of the examples that a reader can start from, built if it was not.
+#[track_caller]
+pub fn application(name: &str) -> PathBuf {
+    build(&["--package", name]).join(name)
+}
+
+/// Has cargo build something; yields where programs then are.
+#[track_caller]
+fn build(what: &[&str]) -> &'static Path {
     let built = Path::new(RATOON).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--offline", "--workspace", "--example", name]).current_dir(root());
+    cargo.args(["build", "--quiet", "--offline"]).args(what).current_dir(root());
     cargo.arg("--target-dir").arg(built.parent().unwrap());
     if built.ends_with("release") {
         cargo.arg("--release");
     }
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    built.join("examples").join(name)
+    built
 }
 
 /// Runs `ratoon` to its end.

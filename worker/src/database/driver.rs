@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Connection};
 
 use super::drive::{Late, step_until};
@@ -110,6 +111,10 @@ impl Driver {
         let Driver { engine, readiness, socket, woken, health, .. } = self;
         let step = |context: &mut Context<'_>| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
+                // The server's last words, even if it has not hung up yet.
+                if let Some(error) = done.as_ref().err().filter(|error| is_fatal(error)) {
+                    *health = Health::Ended(said(error));
+                }
                 return Poll::Ready(done.map_err(Error::from));
             }
             turn(engine, health, context);
@@ -146,6 +151,11 @@ impl Driver {
         }
         begun
     }
+}
+
+fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 /// An error's own words where the server has said something, and else what ended the connection.
