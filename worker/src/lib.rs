@@ -63,6 +63,8 @@ pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
 #[cfg(feature = "r2d2")]
 pub use database::R2d2;
+#[doc(hidden)]
+pub use database::lease;
 pub use database::{Freshness, Keeper, Kept, ManageConnection};
 pub use error::{Error, Result};
 pub use http;
