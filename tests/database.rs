@@ -4,6 +4,8 @@ mod clean;
 mod down;
 mod fresh;
 mod hosts;
+mod network;
+mod pgbouncer;
 mod retry;
 mod secrets;
 mod status;
