@@ -1,3 +1,23 @@
 //! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
 
+mod clean;
+mod down;
+mod fresh;
+mod hosts;
+mod retry;
 mod secrets;
+mod status;
+mod tls;
+
+use std::net::SocketAddr;
+
+use crate::harness::{Client, Response};
+
+/// The answer to this SQL, by the fixture's `/sql`: 200 and its rows, or what failed.
+#[track_caller]
+fn sql(address: SocketAddr, text: &str) -> Response {
+    let mut client = Client::connect(address);
+    let length = text.len();
+    client.send(format!("POST /sql HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{text}").as_bytes());
+    client.response()
+}

@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
 # Installs the Debian packages the tests need, as root or through `sudo -n`; silent when all are there.
-# Owns the list of these packages and, while it installs, a policy that keeps their services from starting.
+# Owns the list of these packages and, while it installs, a policy that keeps their services from starting and one that
+# keeps PostgreSQL from making a cluster of its own.
 set -euo pipefail
 
 # package, reason
 needs='
-curl      asks every route of the sample application, as a user would
-wrk       load: 64 keep-alive connections without an error, and the benchmark
-nginx     the proxy in front in the tests, and the yardstick of the benchmark
-python3   clients that misbehave byte by byte, and the HTTP corpus
-iproute2  ss: the backlog of a listener
-procps    pgrep and ps: which processes are there, and what they are called
-chromium  opens the sample page in a real browser
+curl        asks every route of the sample application, as a user would
+wrk         load: 64 keep-alive connections without an error, and the benchmark
+nginx       the proxy in front in the tests, and the yardstick of the benchmark
+python3     clients that misbehave byte by byte, and the HTTP corpus
+iproute2    ss: the backlog of a listener
+procps      pgrep and ps: which processes are there, and what they are called
+chromium    opens the sample page in a real browser
+postgresql  the database behind the workers, started by each test for itself
+pgbouncer   the proxy that some have in front of it
+nftables    drops the packets of a connection without telling anybody
+openssl     makes the certificates of a database that speaks TLS
 '
 
 policy=/usr/sbin/policy-rc.d
 mark='Temporary, by the dependency script of Ratoon: start no service'
 created=
+
+# What Debian's packages of PostgreSQL read before they make a cluster, and where it is kept while ours is there.
+clusters=/etc/postgresql-common/createcluster.conf
+kept=$clusters.kept
+no_cluster='Temporary, by the dependency script of Ratoon: create no cluster'
+clusterless=
 
 say() { printf 'deps: %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -35,7 +46,7 @@ refuse() {
     {
         say "$1. Missing:"
         while read -r package reason; do
-            [[ " ${want[*]} " != *" $package "* ]] || printf '  %-9s %s\n' "$package" "$reason"
+            [[ " ${want[*]} " != *" $package "* ]] || printf '  %-11s %s\n' "$package" "$reason"
         done <<<"$needs"
         say "to install them: sudo apt-get update && sudo apt-get install --no-install-recommends ${want[*]}"
         say 'the tests that need none of them run without: cargo test --workspace'
@@ -52,7 +63,29 @@ apt() {
 # shellcheck disable=SC2317
 clean_up() {
     [[ -z $created ]] || rm -f "$policy"
+    [[ -z $clusterless ]] || allow_clusters
     rm -f "$log"
+}
+
+deny_clusters() {
+    clusterless=yes
+    mkdir -p "${clusters%/*}"
+    # Ours may have been left behind by a run that was killed.
+    [[ ! -e $clusters ]] || grep -qF "$no_cluster" "$clusters" || mv "$clusters" "$kept"
+    printf '# %s\ncreate_main_cluster = false\n' "$no_cluster" >"$clusters"
+    chmod 644 "$clusters"
+}
+
+# As the package would have left it.
+allow_clusters() {
+    rm -f "$clusters"
+    if [[ -e $kept ]]; then
+        mv "$kept" "$clusters"
+    elif [[ -e /usr/share/postgresql-common/createcluster.conf ]]; then
+        cp /usr/share/postgresql-common/createcluster.conf "$clusters"
+    else
+        rmdir --ignore-fail-on-non-empty "${clusters%/*}"
+    fi
 }
 
 deny_services() {
@@ -80,7 +113,8 @@ if [[ $(id -u) != 0 ]]; then
     exec sudo -n -- "$BASH" "$0"
 fi
 
-export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
+# UCF_FORCE_CONFFOLD: what we say of clusters stays while we install.
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 UCF_FORCE_CONFFOLD=1 LC_ALL=C.UTF-8
 log=$(mktemp)
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
@@ -93,6 +127,7 @@ mapfile -t want < <(missing)
 
 say "installing ${want[*]}"
 deny_services
+[[ " ${want[*]} " != *' postgresql '* ]] || deny_clusters
 # The lists are fetched only when they do not know a package, or know a version that is gone.
 apt-get -qq -s install --no-install-recommends "${want[@]}" >/dev/null 2>&1 9>&- || apt update || :
 if ! apt install --no-install-recommends "${want[@]}"; then
@@ -103,9 +138,11 @@ if ! apt install --no-install-recommends "${want[@]}"; then
     fi
 fi
 # Nor at the next boot.
-if [[ " ${want[*]} " == *' nginx '* ]] && command -v systemctl >/dev/null; then
-    systemctl --quiet disable nginx.service >/dev/null 2>&1 || say 'nginx.service could not be disabled: it starts at the next boot'
-fi
+for service in nginx postgresql pgbouncer; do
+    [[ " ${want[*]} " == *" $service "* ]] || continue
+    command -v systemctl >/dev/null || continue
+    systemctl --quiet disable "$service.service" >/dev/null 2>&1 || say "$service.service could not be disabled: it starts at the next boot"
+done
 
 mapfile -t want < <(missing)
 [[ ${#want[@]} == 0 ]] || fail "apt-get said yes, but these are still missing: ${want[*]}"

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Ratoon, SOON, eventually, get, process, root};
+use crate::harness::{Client, Postgres, Ratoon, SOON, Stop, eventually, get, process, root};
 
 const FAULTY: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nsettings.faults = true\n";
 const HARMLESS: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n";
@@ -50,7 +50,10 @@ fn the_front_page_is_a_self_contained_page_that_links_every_route_a_browser_can_
     let page = curl(&ratoon, "/", &[]);
     assert_eq!((page.status, page.kind.as_str()), (200, "text/html; charset=utf-8"));
     let text = page.text();
-    for route in ["whoami", "hello", "headers", "sleep", "spin", "bytes", "count", "panic", "crash", "leak"] {
+    for route in [
+        "whoami", "hello", "headers", "state", "sleep", "spin", "bytes", "count", "notes", "db", "backend", "panic",
+        "crash", "leak",
+    ] {
         assert!(text.contains(&format!("href=\"/{route}")), "no link to {route}");
     }
     assert!(text.contains("POST /echo"));
@@ -167,6 +170,23 @@ fn headers_shows_the_request_as_json() {
     assert!(headers.contains(&("host", &host)) && headers.contains(&("user-agent", "the test")), "{headers:?}");
     let twos: Vec<&str> = headers.iter().filter(|(name, _)| *name == "x-two").map(|(_, value)| *value).collect();
     assert_eq!(twos, ["one", "two"]);
+}
+
+#[test]
+fn state_always_says_1_and_knows_no_visitor_but_its_own() {
+    let ratoon = Ratoon::serving(HARMLESS);
+    let mut client = Client::connect(ratoon.address());
+    for (target, said) in [("/state?name=ada", "1, ada\n"), ("/state", "1, nobody\n"), ("/state?name=bob", "1, bob\n")]
+    {
+        for _ in 0..3 {
+            let answer = client.get(target);
+            assert_eq!((answer.status, answer.text()), (200, said.into()));
+        }
+    }
+    // All of it on one worker.
+    assert_eq!(client.get("/whoami").json()["served"], 9);
+    let state = curl(&ratoon, "/state?name=eve", &[]);
+    assert_eq!((state.kind.as_str(), state.text()), (TEXT, "1, eve\n"));
 }
 
 #[test]
@@ -292,4 +312,57 @@ fn the_shipped_configuration_serves_the_sample_application_with_its_faults() {
     assert_eq!(curl(&ratoon, "/hello", &[]).text(), "Hello, world!");
     assert_eq!(curl(&ratoon, "/panic", &[]).status, 500);
     eventually("at least four workers", SOON, || (ratoon.workers("web").len() >= 4).then_some(()));
+}
+
+#[test]
+fn the_routes_of_a_database_read_and_write_its_table_and_name_the_backend() {
+    let postgres = Postgres::start();
+    let ratoon = Ratoon::serving(&format!("{HARMLESS}[pool.web.database]\nurl = \"{}\"\n", postgres.url()));
+    // Before anybody has written there is no table.
+    assert_eq!((curl(&ratoon, "/notes", &[]).text(), curl(&ratoon, "/db?id=1", &[]).status), ("[]\n", 404));
+    for (id, text) in [(1, "first"), (2, "grün"), (3, "'; drop table ratoon_notes; --")] {
+        let written = curl(&ratoon, "/notes", &["--data-binary", text]);
+        assert_eq!((written.status, written.json()["id"].as_i64()), (201, Some(id)), "{}", written.text());
+        let row = curl(&ratoon, &format!("/db?id={id}"), &[]);
+        assert_eq!((row.status, row.kind.as_str()), (200, "application/json"));
+        assert_eq!(row.json(), serde_json::json!({ "id": id, "text": text }));
+    }
+    let notes = curl(&ratoon, "/notes", &[]).json();
+    let texts: Vec<&str> = notes.as_array().unwrap().iter().map(|note| note["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["'; drop table ratoon_notes; --", "grün", "first"]);
+    assert_eq!(curl(&ratoon, "/db?id=99", &[]).status, 404);
+    for nonsense in ["", "   ", "a\u{0}b"] {
+        let file = ratoon.directory().join("nonsense");
+        std::fs::write(&file, nonsense).unwrap();
+        assert_eq!(curl(&ratoon, "/notes", &["--data-binary", &format!("@{}", file.display())]).status, 400);
+    }
+    let backend = curl(&ratoon, "/backend", &[]);
+    assert_eq!(backend.text().trim().parse(), Ok(postgres.backend_pids()[0]));
+    let wrong = curl(&ratoon, "/notes", &["-X", "DELETE", "-i"]);
+    assert!(wrong.status == 405 && wrong.text().contains("\r\nallow: GET, HEAD, POST\r\n"), "{}", wrong.text());
+}
+
+#[test]
+fn the_routes_of_a_database_say_so_where_there_is_none() {
+    let ratoon = Ratoon::serving(HARMLESS);
+    for (target, arguments) in
+        [("/db?id=1", vec![]), ("/notes", vec![]), ("/notes", vec!["-d", "x"]), ("/backend", vec![])]
+    {
+        let refused = curl(&ratoon, target, &arguments);
+        assert_eq!(refused.status, 503, "{target}");
+        assert!(refused.text().contains("none is configured"), "{target}: {}", refused.text());
+    }
+}
+
+#[test]
+fn the_routes_of_a_database_that_is_down_are_503_to_be_tried_again() {
+    let mut postgres = Postgres::start();
+    let ratoon = Ratoon::serving(&format!("{HARMLESS}[pool.web.database]\nurl = \"{}\"\n", postgres.url()));
+    postgres.stop(Stop::Fast);
+    let refused = curl(&ratoon, "/backend", &["-i"]);
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().to_lowercase().contains("\r\nretry-after: "), "{}", refused.text());
+    assert_eq!(curl(&ratoon, "/hello", &[]).status, 200);
+    postgres.start_again();
+    eventually("the database is there again", SOON, || (curl(&ratoon, "/backend", &[]).status == 200).then_some(()));
 }

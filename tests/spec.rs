@@ -9,6 +9,7 @@ mod clean_state;
 mod configuration;
 mod control;
 mod database;
+mod examples;
 mod fuzz;
 mod handover;
 mod http;

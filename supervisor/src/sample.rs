@@ -1,6 +1,9 @@
 //! The sample application: what the worker library does, on one page, and routes that let anyone watch the supervisor
 //! work. It is what a pool without a `program` serves.
 
+mod notes;
+mod state;
+
 use std::io::{Read, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -47,14 +50,17 @@ impl App for Sample {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         match path.as_str() {
             "/echo" => echo(request),
+            "/notes" if *request.method() == Method::POST => notes::write(request, context),
+            "/notes" if !get => not_allowed("GET, HEAD, POST"),
             _ if !get => match ROUTES.contains(&path.as_str()) {
-                true => not_allowed(),
+                true => not_allowed("GET, HEAD"),
                 false => status(StatusCode::NOT_FOUND, "no such route; / lists them"),
             },
             "/" => answer(HTML, PAGE),
             "/hello" => answer(TEXT, "Hello, world!"),
             "/whoami" => whoami(context),
             "/headers" => headers(&request),
+            "/state" => state::visit(&request),
             "/sleep" => {
                 let ms = number(&request, "ms", 0)?;
                 sleep(Duration::from_millis(ms));
@@ -70,6 +76,9 @@ impl App for Sample {
             }
             "/bytes" => answer(BINARY, Body::repeat(&PIECE[..], number(&request, "n", 0)?)),
             "/count" => answer(TEXT, Body::reader(Counter { next: 0, end: number(&request, "n", 10)? })),
+            "/db" => notes::row(&request, context),
+            "/notes" => notes::list(context),
+            "/backend" => notes::backend(context),
             "/panic" | "/crash" | "/leak" if !self.faults => status(
                 StatusCode::FORBIDDEN,
                 "this route breaks its worker: set `faults = true` in the pool's settings",
@@ -88,8 +97,10 @@ impl App for Sample {
 }
 
 /// The routes that take GET and HEAD.
-const ROUTES: [&str; 11] =
-    ["/", "/hello", "/whoami", "/headers", "/sleep", "/spin", "/bytes", "/count", "/panic", "/crash", "/leak"];
+const ROUTES: [&str; 14] = [
+    "/", "/hello", "/whoami", "/headers", "/state", "/sleep", "/spin", "/bytes", "/count", "/db", "/backend", "/panic",
+    "/crash", "/leak",
+];
 
 fn answer(kind: HeaderValue, body: impl Into<Body>) -> Result<Response> {
     let mut response = Response::new(body.into());
@@ -103,9 +114,9 @@ fn status(status: StatusCode, sentence: &str) -> Result<Response> {
     Ok(response)
 }
 
-fn not_allowed() -> Result<Response> {
-    let mut response = status(StatusCode::METHOD_NOT_ALLOWED, "this route takes GET and HEAD")?;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+fn not_allowed(allowed: &'static str) -> Result<Response> {
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED, &format!("this route takes {allowed}"))?;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     Ok(response)
 }
 

@@ -2,12 +2,25 @@
 //!
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
+#[allow(dead_code)]
+pub mod certificates;
 pub mod client;
 pub mod door;
+#[allow(dead_code)]
+pub mod firewall;
 pub mod fixture;
+#[allow(dead_code)]
+pub mod pgbouncer;
+#[allow(dead_code)]
+pub mod postgres;
 pub mod process;
+#[allow(dead_code)]
+pub mod relay;
+pub mod sql;
 pub mod status;
 pub mod traffic;
+#[allow(dead_code)]
+pub mod unprivileged;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -27,6 +40,14 @@ use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
 pub use door::Door;
+#[allow(unused_imports)]
+pub use firewall::Firewall;
+#[allow(unused_imports)]
+pub use pgbouncer::PgBouncer;
+#[allow(unused_imports)]
+pub use postgres::{Postgres, Stop};
+#[allow(unused_imports)]
+pub use relay::{Cut, Relay};
 pub use status::CONTROL;
 pub use traffic::Traffic;
 
@@ -277,16 +298,28 @@ pub fn time_of(line: &Value) -> Duration {
 /// The path of one of the tests' programs, built if it was not.
 #[track_caller]
 pub fn example(name: &str) -> PathBuf {
+    build(&["--workspace", "--example", name]).join("examples").join(name)
+}
+
+/// The path of one of the examples that a reader can start from, built if it was not.
+#[track_caller]
+pub fn application(name: &str) -> PathBuf {
+    build(&["--package", name]).join(name)
+}
+
+/// Has cargo build something; yields where programs then are.
+#[track_caller]
+fn build(what: &[&str]) -> &'static Path {
     let built = Path::new(RATOON).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--offline", "--workspace", "--example", name]).current_dir(root());
+    cargo.args(["build", "--quiet", "--offline"]).args(what).current_dir(root());
     cargo.arg("--target-dir").arg(built.parent().unwrap());
     if built.ends_with("release") {
         cargo.arg("--release");
     }
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    built.join("examples").join(name)
+    built
 }
 
 /// Runs `ratoon` to its end.

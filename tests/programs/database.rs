@@ -82,6 +82,13 @@ pub fn answer(word: &str, request: &mut Request, context: &mut Context) -> Resul
             })?;
             format!("{attempts}: {said}")
         }
+        // Each line by itself.
+        "retried-in-two" => {
+            let text = text()?;
+            context.database_retry(|client| -> Result<String, postgres::Error> {
+                text.lines().try_for_each(|line| client.batch_execute(line)).map(|()| "done".into())
+            })?
+        }
         _ => return Ok(None),
     };
     Ok(Some(Response::new(said.into())))

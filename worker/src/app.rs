@@ -120,7 +120,11 @@ pub(crate) struct Own {
     pub(crate) id: RequestId,
     pub(crate) extensions: Extensions,
     pub(crate) deferred: Vec<Deferred>,
+    pub(crate) endings: Vec<Ending>,
 }
+
+/// What the library itself has to do once a request's response is made, and nothing of it runs any more.
+pub(crate) type Ending = Box<dyn FnOnce()>;
 
 /// What is run at the end of a request.
 pub(crate) type Deferred = Box<dyn FnOnce(&mut Context<'_>)>;
@@ -191,6 +195,11 @@ impl Context<'_> {
     /// The same, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.own.extensions
+    }
+
+    /// Has the library itself do this when the request is over.
+    pub(crate) fn at_end(&mut self, ending: impl FnOnce() + 'static) {
+        self.own.endings.push(Box::new(ending));
     }
 
     /// Has `work` run at the end of this request, when its response has been sent: what the client need not wait for.

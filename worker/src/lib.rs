@@ -36,7 +36,8 @@ mod app;
 mod body;
 #[doc(hidden)]
 pub mod channel;
-mod cleaning;
+#[doc(hidden)]
+pub mod cleaning;
 #[doc(hidden)]
 pub mod clock;
 mod database;
@@ -61,6 +62,11 @@ mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
+#[cfg(feature = "r2d2")]
+pub use database::R2d2;
+#[doc(hidden)]
+pub use database::lease;
+pub use database::{Freshness, Keeper, Kept, ManageConnection};
 pub use error::{Error, Result};
 pub use http;
 /// A configured PostgreSQL database, as [`Context::database`] has it: blocking calls with the names and types of the

@@ -29,7 +29,8 @@ pub const MOST_DESCRIPTORS: usize = 253;
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
     /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, both ends of
-    /// the pool's inbox (the one to give, the one to take), and the listeners in the order of [`Charter::listeners`].
+    /// the pool's inbox (the one to give, the one to take), the parts of the lobby if the charter has a database, and the
+    /// listeners in the order of [`Charter::listeners`].
     Load {
         /// The supervisor's [`VERSION`].
         version: u32,

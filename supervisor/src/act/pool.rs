@@ -1,10 +1,12 @@
 //! What is real of a pool: its sockets, its scoreboard, the processes and the ways to speak to them.
 //!
 //! Does what it is told with them. Who should live, and why, is decided elsewhere. Executing templates and commands is in
-//! `launch`, the sockets and which edition needs them in `sockets`.
+//! `launch`, the sockets and which edition needs them in `sockets`, where connections to the database are leased in
+//! `lobbies`.
 
 mod estate;
 mod launch;
+mod lobbies;
 mod sockets;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use super::unsent::Unsent;
 use crate::config;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 pub(super) use estate::PoolEstate;
+use lobbies::Lobbies;
 pub(super) use sockets::Sockets;
 
 /// A pool's sockets, scoreboard and processes.
@@ -33,6 +36,8 @@ pub(super) struct Pool {
     pub(super) scoreboard: Shared<Scoreboard>,
     /// Where its workers leave connections for each other. Held here, so that none is lost while there is no worker.
     inbox: Inbox,
+    /// Where they lease connections to the database.
+    lobbies: Lobbies,
     pub(super) sockets: Sockets,
     /// By life.
     pub(super) templates: BTreeMap<u64, Template>,
@@ -86,6 +91,8 @@ impl Pool {
         let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
             .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
         let inbox = Inbox::new().map_err(|errno| (config.path(), format!("cannot create the inbox: {errno}")))?;
+        let mut lobbies = Lobbies::default();
+        open_lobby(&mut lobbies, edition, &config)?;
         let mut sockets = Sockets::default();
         sockets.open(&config, edition, others)?;
         Ok(Pool {
@@ -94,6 +101,7 @@ impl Pool {
             config,
             scoreboard,
             inbox,
+            lobbies,
             sockets,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -113,6 +121,7 @@ impl Pool {
         others: &[&Sockets],
     ) -> Result<(), (String, String)> {
         self.sockets.open(&config, edition, others)?;
+        open_lobby(&mut self.lobbies, edition, &config)?;
         self.editions.insert(edition, config);
         Ok(())
     }
@@ -128,8 +137,8 @@ impl Pool {
     /// This edition is given up: the one before it is in force, whether it ever ceased to be or not.
     pub(super) fn abandon(&mut self, edition: Edition) {
         self.sockets.abandon(edition);
-        self.close_abandoned();
         self.editions.remove(&edition);
+        self.close_abandoned();
         if let Some((_, config)) = self.editions.last_key_value() {
             self.config = config.clone();
             self.sockets.adjust(&self.config);
@@ -144,6 +153,7 @@ impl Pool {
             for place in closed {
                 self.tell_everybody(&Order::Close { listener: place }, &[]);
             }
+            self.close_abandoned();
         }
     }
 
@@ -211,11 +221,22 @@ impl Pool {
         lost
     }
 
-    /// Closes the sockets of editions that were abandoned and of which no process is left.
+    /// A worker is dead: what it had of the pool's connections is others'. To be called before its slot has another.
+    pub(super) fn bury(&self, who: WorkerRef) {
+        self.lobbies.bury(|life| life == who.life);
+    }
+
+    /// Somebody is dead whom nobody knows: it may have been a worker that came to light too late.
+    pub(super) fn bury_strangers(&self) {
+        self.lobbies.bury(|life| !self.workers.contains_key(&life));
+    }
+
+    /// Closes the sockets and lobbies of editions that are over and of which no process is left.
     fn close_abandoned(&mut self) {
         let templates = self.templates.values().map(|template| template.edition);
         let alive: Vec<Edition> = templates.chain(self.workers.values().map(|worker| worker.edition)).collect();
         self.sockets.close_abandoned(|edition| alive.contains(&edition));
+        self.lobbies.close_unneeded(|edition| alive.contains(&edition) || self.editions.contains_key(&edition));
     }
 
     /// Lets no newcomers into the queues, and leaves what is in them to the draining workers.
@@ -252,5 +273,14 @@ impl Pool {
         let templates = self.templates.values().map(|template| (&template.channel, &template.unsent));
         let workers = self.workers.values().map(|worker| (&worker.channel, &worker.unsent));
         templates.chain(workers).any(|(channel, unsent)| channel.is_some() && !unsent.is_empty())
+    }
+}
+
+fn open_lobby(lobbies: &mut Lobbies, edition: Edition, config: &config::Pool) -> Result<(), (String, String)> {
+    match launch::database(config) {
+        Some(database) => lobbies.open(&config.name, edition, database).map_err(|errno| {
+            (format!("{}.database", config.path()), format!("cannot make what its connections are leased by: {errno}"))
+        }),
+        None => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ratoon_worker::postgres;
 use ratoon_worker::protocol::{Secret, SessionReset};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -135,8 +136,8 @@ impl Pool {
                     .map(|key| at(key, format!("{first} says already where the database is: keep one of the two"))),
             ),
         }
-        if let Some(Err(wrong)) = database.url.as_ref().map(|url| check_url(url.reveal())) {
-            found.push(at("url", wrong));
+        if let Some(Err(wrong)) = database.url.as_ref().map(|url| check(url.reveal())) {
+            found.push(at("url", format!("this URL {wrong}")));
         }
         let bounded =
             [("statement_timeout", database.statement_timeout), ("tcp_user_timeout", Some(database.tcp_user_timeout))];
@@ -147,17 +148,13 @@ impl Pool {
     }
 }
 
-/// Whether this can be the URL of a database. What is said of one that cannot holds nothing of it.
-pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let begins = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-    match url {
-        "" => Err(format!("is empty: write for example \"{EXAMPLE}\"")),
-        _ if !begins => Err(format!("is no URL of a database: write for example \"{EXAMPLE}\"")),
-        _ if url.contains(|c: char| c.is_whitespace() || c.is_control()) => {
-            Err("has a space or a control character in it: write it as %20, or remove it".to_owned())
-        }
-        _ => Ok(()),
+/// Whether this says where a database is: a URL, or libpq's key=value pairs. What is said of one that does not holds nothing
+/// of it.
+pub(super) fn check(url: &str) -> Result<(), String> {
+    if url.contains(char::is_control) {
+        return Err("cannot be used: it has a line break, or another control character, in it".to_owned());
     }
+    postgres::check_url(url).map_err(|why| format!("cannot be used: {why}"))
 }
 
 /// The table itself.

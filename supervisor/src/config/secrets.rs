@@ -10,7 +10,7 @@ use std::path::Path;
 
 use ratoon_worker::protocol::Secret;
 
-use super::database::check_url;
+use super::database::check;
 use super::error::{Complaint, Errors};
 use super::{Config, Database};
 
@@ -73,7 +73,7 @@ fn of_file(path: &Path) -> Result<Secret, String> {
     }
     let text = String::from_utf8(text).map_err(|_| format!("{shown} is not UTF-8: it should hold the URL"))?;
     let url = text.trim();
-    check_url(url).map_err(|wrong| format!("what {shown} holds {wrong}"))?;
+    check(url).map_err(|wrong| format!("what {shown} holds {wrong}"))?;
     Ok(Secret::new(url))
 }
 
@@ -82,6 +82,6 @@ fn of_variable(name: &str) -> Result<Secret, String> {
         .ok_or_else(|| format!("there is no {name} in the environment: set it where ratoon is started"))?;
     let value = value.into_string().map_err(|_| format!("{name} is not UTF-8: it should hold the URL"))?;
     let url = value.trim();
-    check_url(url).map_err(|wrong| format!("what {name} holds {wrong}"))?;
+    check(url).map_err(|wrong| format!("what {name} holds {wrong}"))?;
     Ok(Secret::new(url))
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::socket::{Readiness, Socket};
+use super::socket::Readiness;
 use crate::clock;
 use crate::woken::Woken;
 
@@ -36,12 +36,7 @@ pub(crate) fn step_until<T>(
     }
 }
 
-/// Runs a future that speaks over `socket` until it is through, or it is `until`, in the clock's nanoseconds.
-pub(crate) fn block_on<F: Future>(socket: &Socket, until: u64, future: F) -> Result<F::Output, Late> {
-    over(socket.as_fd(), &socket.readiness(), until, future)
-}
-
-/// The same where the future owns the socket.
+/// Runs a future that speaks over a socket until it is through, or it is `until`, in the clock's nanoseconds.
 pub(crate) fn over<F: Future>(
     socket: BorrowedFd<'_>,
     readiness: &Readiness,

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Connection};
 
 use super::drive::{Late, step_until};
@@ -110,6 +111,10 @@ impl Driver {
         let Driver { engine, readiness, socket, woken, health, .. } = self;
         let step = |context: &mut Context<'_>| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
+                // The server's last words, even if it has not hung up yet.
+                if let Some(error) = done.as_ref().err().filter(|error| is_fatal(error)) {
+                    *health = Health::Ended(said(error));
+                }
                 return Poll::Ready(done.map_err(Error::from));
             }
             turn(engine, health, context);
@@ -138,18 +143,19 @@ impl Driver {
         self.woken.take();
     }
 
-    /// Begins work whose end somebody else waits for.
-    pub(super) fn begin(&mut self, work: &mut (impl Future + Unpin)) {
-        let _ = std::pin::Pin::new(work).poll(&mut self.woken.context());
+    /// Begins work whose end somebody else waits for, unless it is through already.
+    pub(super) fn begin<T>(&mut self, work: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+        let begun = std::pin::Pin::new(work).poll(&mut self.woken.context());
         if self.health == Health::Sound {
             turn(&mut self.engine, &mut self.health, &mut self.woken.context());
         }
+        begun
     }
+}
 
-    /// What the server has said of itself.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.engine.parameter(name)
-    }
+fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 /// An error's own words where the server has said something, and else what ended the connection.

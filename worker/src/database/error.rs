@@ -70,6 +70,11 @@ impl Error {
         matches!(self.0, Kind::NotConfigured | Kind::Unavailable(_) | Kind::Busy { .. })
     }
 
+    /// Whether the pool has no database at all.
+    pub fn is_not_configured(&self) -> bool {
+        matches!(self.0, Kind::NotConfigured)
+    }
+
     /// Whether the request's deadline has passed.
     pub fn is_late(&self) -> bool {
         matches!(self.0, Kind::Late)

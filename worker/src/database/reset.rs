@@ -2,19 +2,18 @@
 
 use std::rc::Rc;
 
-use futures_util::future::try_join4;
-use tokio_postgres::{Client as Engine, SimpleQueryMessage};
+use futures_util::future::{try_join, try_join3, try_join4};
+use tokio_postgres::{Client as Engine, Statement};
 
-use super::frames::Transaction;
 use crate::protocol::{Database, SessionReset};
 
 /// All that a request can have left, but advisory locks, and statements that it prepared under names of its own.
 /// `RESET ALL` alone keeps the role; the role goes with the session's user.
-const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
+pub(super) const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
                        DISCARD SEQUENCES";
-/// The rest. A statement that SQL has prepared is seen here and nowhere else: a function may have done it.
-const LEFT: &str = "SELECT pg_catalog.pg_advisory_unlock_all()::pg_catalog.text, \
-                    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)::pg_catalog.text";
+/// The rest: whether SQL has prepared a statement is seen here and nowhere else, for a function may have done it.
+const LEFT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
+                    FROM pg_catalog.pg_advisory_unlock_all()";
 
 /// How a session is reset.
 #[derive(Debug)]
@@ -24,11 +23,24 @@ pub(crate) struct Reset {
     pub(super) init_sql: Option<String>,
 }
 
-/// What a reset has brought to light.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a reset has found and made.
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// Nothing that was prepared is known to the server any more.
     pub(super) forgets_names: bool,
+    /// [`LEFT`], prepared: it is asked after every request.
+    pub(super) left: Option<Statement>,
+}
+
+/// What is known of a session that is to be reset.
+pub(super) struct Before {
+    pub(super) engine: Rc<Engine>,
+    /// Whether a transaction may be open.
+    pub(super) may_be_open: bool,
+    /// It goes to another worker, who knows no name of what is prepared.
+    pub(super) is_given_away: bool,
+    /// [`LEFT`], if it is prepared.
+    pub(super) left: Option<Statement>,
 }
 
 impl Reset {
@@ -41,51 +53,60 @@ impl Reset {
         self.by_name
     }
 
-    /// The work, all of which is on its way at its first poll. `has_unsent`: something may be before it of which nobody
-    /// knows how it leaves the transaction. `wholly`: also what is prepared is forgotten.
-    pub(super) fn begin(
-        &self,
-        engine: Rc<Engine>,
-        transaction: Transaction,
-        has_unsent: bool,
-        wholly: bool,
-    ) -> impl Future<Output = Result<Answer, tokio_postgres::Error>> + use<> {
-        let rollback = (transaction != Transaction::None || has_unsent).then_some("ROLLBACK");
-        let (kind, init) = (self.kind, self.init_sql.clone());
-        let deallocate = wholly && self.by_name && kind != SessionReset::DiscardAll;
+    /// The work. All that has no need of an answer is on its way at its first poll.
+    pub(super) fn begin(&self, before: Before) -> impl Future<Output = Result<Answer, Failure>> + use<> {
+        let Before { engine, may_be_open, is_given_away, left } = before;
+        let (kind, by_name, init) = (self.kind, self.by_name, self.init_sql.clone());
         async move {
-            let base = match kind {
-                SessionReset::Session => Some(SESSION),
-                SessionReset::DiscardAll => Some("DISCARD ALL"),
-                SessionReset::Off => None,
+            let rollback = may_be_open.then_some("ROLLBACK");
+            let answer = match kind {
+                SessionReset::Session if is_given_away || !by_name => {
+                    let names = by_name.then_some("DEALLOCATE ALL");
+                    let ask = run(&engine, Some("SELECT pg_catalog.pg_advisory_unlock_all()"));
+                    try_join4(run(&engine, rollback), run(&engine, Some(SESSION)), ask, run(&engine, names)).await?;
+                    Answer { forgets_names: by_name, left: None }
+                }
+                SessionReset::Session => {
+                    let ask = async {
+                        let left = match left {
+                            Some(left) => left,
+                            None => engine.prepare(LEFT).await?,
+                        };
+                        let found: bool = engine.query_one(&left, &[]).await?.try_get(0)?;
+                        Ok((left, found))
+                    };
+                    let (_, _, (left, found)) =
+                        try_join3(run(&engine, rollback), run(&engine, Some(SESSION)), ask).await?;
+                    if found {
+                        engine.batch_execute("DEALLOCATE ALL").await?;
+                    }
+                    Answer { forgets_names: found, left: (!found).then_some(left) }
+                }
+                SessionReset::DiscardAll => {
+                    try_join(run(&engine, rollback), run(&engine, Some("DISCARD ALL"))).await?;
+                    Answer { forgets_names: true, left: None }
+                }
+                SessionReset::Off => {
+                    let names = (is_given_away && by_name).then_some("DEALLOCATE ALL");
+                    try_join(run(&engine, rollback), run(&engine, names)).await?;
+                    Answer { forgets_names: names.is_some(), left: None }
+                }
             };
-            let left = (kind == SessionReset::Session).then_some(LEFT);
-            let (.., found, ()) = try_join4(
-                run(&engine, rollback),
-                run(&engine, base),
-                ask(&engine, left),
-                run(&engine, init.as_deref().filter(|_| base.is_some())),
-            )
-            .await?;
-            let forgets_names = deallocate || found || kind == SessionReset::DiscardAll;
-            if deallocate || found {
-                engine.batch_execute("DEALLOCATE ALL").await?;
+            if kind != SessionReset::Off
+                && let Some(init) = &init
+            {
+                engine.batch_execute(init).await?;
             }
-            Ok(Answer { forgets_names })
+            Ok(answer)
         }
     }
 }
 
-async fn run(engine: &Engine, sql: Option<&str>) -> Result<(), tokio_postgres::Error> {
+type Failure = tokio_postgres::Error;
+
+async fn run(engine: &Engine, sql: Option<&str>) -> Result<(), Failure> {
     match sql {
         Some(sql) => engine.batch_execute(sql).await,
         None => Ok(()),
     }
-}
-
-/// Whether there is a statement that SQL has prepared.
-async fn ask(engine: &Engine, sql: Option<&str>) -> Result<bool, tokio_postgres::Error> {
-    let Some(sql) = sql else { return Ok(false) };
-    let answers = engine.simple_query(sql).await?;
-    Ok(answers.iter().any(|answer| matches!(answer, SimpleQueryMessage::Row(row) if row.get(1) == Some("true"))))
 }

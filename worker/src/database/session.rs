@@ -18,7 +18,7 @@ use super::error::Error;
 use super::hand::{Book, Hand};
 use super::line::Line;
 use super::reach::AttemptError;
-use super::reset::{Answer, Reset};
+use super::reset::{Answer, Before, Reset};
 use super::socket::{Readiness, Socket};
 use super::statements::{Learned, Prepared};
 use super::tls::{Negotiated, Stream};
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(super) book: Book,
     /// The reset that has been sent and not been answered.
     resetting: Option<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>>>>>,
+    /// What every reset asks, prepared.
+    left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
     pub(super) is_plain: bool,
     /// When it was logged in, and is too old.
@@ -108,6 +110,7 @@ impl Session {
             driver: Driver::new(connection, line, ways, terms.deadline.clone()),
             book,
             resetting: None,
+            left: None,
             is_plain,
             born: 0,
             expires: u64::MAX,
@@ -127,18 +130,15 @@ impl Session {
         Hand { engine: &self.engine, driver: &mut self.driver, book: &mut self.book }
     }
 
-    /// Sends what undoes the request's doings, and does not wait for the answer. With `wholly`, for another worker: also
-    /// the statements that are prepared.
-    pub(super) fn begin_reset(&mut self, reset: &Reset, wholly: bool) {
-        let transaction = self.driver.line.look(|frames| frames.transaction());
-        let has_unsent = !self.driver.line.look(|frames| frames.owe_nothing());
-        let work = reset.begin(Rc::clone(&self.engine), transaction, has_unsent, wholly);
-        let mut work = Box::pin(work);
-        self.driver.begin(&mut work);
-        self.resetting = Some(work);
-        if wholly {
-            self.forget_names();
-        }
+    /// Sends what undoes the request's doings, and does not wait for the answer. What goes to another worker is given away
+    /// without what is prepared.
+    pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
+        // What has not been answered may still change it.
+        let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
+        let left = self.left.take();
+        let mut work =
+            Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
+        self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
     /// Waits for the answer to the reset, if one is awaited. Afterwards the session is clean, or this is an error.
@@ -149,8 +149,10 @@ impl Session {
         // It has had time to arrive.
         self.driver.look();
         let answer = self.driver.run_until(until, work)?;
+        self.left = answer.left;
         if answer.forgets_names {
-            self.forget_names();
+            self.book.prepared.forget(None);
+            self.book.session = clock::now();
         }
         match self.driver.line.look(|frames| frames.are_at_rest()) {
             true => Ok(()),
@@ -183,11 +185,6 @@ impl Session {
     /// Whether the connection is dead and nothing has become final since, as far as anybody here can know.
     pub(super) fn is_lost_since(&self, before: u64) -> bool {
         matches!(self.driver.health, Health::Ended(_)) && self.settled() == before && !self.driver.is_committing
-    }
-
-    fn forget_names(&mut self) {
-        self.book.prepared.forget(None);
-        self.book.session = clock::now();
     }
 
     /// The socket and the server's words of welcome, for whoever takes it over; then it is to be dropped by

@@ -70,6 +70,20 @@ impl fmt::Debug for Secret {
 }
 
 impl Database {
+    /// Whether a connection that was made for the one is as good for the other, and as many may be open: the rest is said
+    /// of how they are waited for, and when they are replaced.
+    pub fn has_the_connections_of(&self, other: &Database) -> bool {
+        let alike = Database {
+            connect_timeout: other.connect_timeout,
+            idle_timeout: other.idle_timeout,
+            max_lifetime: other.max_lifetime,
+            max_lifetime_jitter: other.max_lifetime_jitter,
+            validate_after: other.validate_after,
+            ..self.clone()
+        };
+        alike == *other
+    }
+
     /// What a pool has that says nothing but where its database is, and a worker started by hand.
     pub fn at(url: Secret) -> Database {
         Database {

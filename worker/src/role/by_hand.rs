@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::database::{Database, Deadline};
+use crate::lease::{Desk, Lobby};
 use crate::protocol::{self, Cleaning, Limits, Panics, Secret};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
@@ -75,7 +76,9 @@ fn database(deadline: Deadline) -> Result<Option<Database>> {
     let Ok(url) = std::env::var("RATOON_DATABASE_URL") else {
         return Ok(None);
     };
-    let database = Database::new(protocol::Database::at(Secret::new(url)), deadline);
+    let rules = protocol::Database::at(Secret::new(url));
+    let desk = Desk::new(Lobby::new("ratoon-by-hand-leases", rules.connections)?, 0, 1);
+    let database = Database::new(rules, desk, deadline);
     database.map(Some).map_err(|why| Error::msg(format!("RATOON_DATABASE_URL: {why}")))
 }
 

@@ -19,6 +19,7 @@ use crate::app::{App, Settings};
 use crate::channel::{Channel, Received};
 use crate::inbox::Inbox;
 use crate::last_words::naming::{self, Budget};
+use crate::lease::Lobby;
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
 use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
@@ -104,25 +105,30 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     log::install(charter.log_level, charter.log_format);
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;
-    let SharedByAll { scoreboard, inbox, listeners } = shared;
+    let SharedByAll { scoreboard, inbox, lobby, listeners } = shared;
     let listeners = charter.listeners.iter().copied().zip(listeners).collect();
-    Ok(Loaded { app, charter, scoreboard, inbox, listeners })
+    Ok(Loaded { app, charter, scoreboard, inbox, lobby, listeners })
 }
 
 /// What comes with Load, and every worker of the pool has.
 struct SharedByAll {
     scoreboard: Shared<Scoreboard>,
     inbox: Inbox,
+    lobby: Option<Lobby>,
     listeners: Vec<OwnedFd>,
 }
 
 fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
     let mut descriptors = descriptors.into_iter();
     let mut next = || descriptors.next().ok_or_else(|| Error::msg("Load came without all it should bring"));
-    let charter = serde_json::from_reader(std::fs::File::from(next()?))?;
+    let charter: Charter = serde_json::from_reader(std::fs::File::from(next()?))?;
     let scoreboard = Shared::open(next()?)?;
     let inbox = Inbox::from_ends(next()?, next()?);
-    Ok((charter, SharedByAll { scoreboard, inbox, listeners: descriptors.collect() }))
+    let lobby = match charter.database {
+        Some(_) => Some(Lobby::from_parts([next()?, next()?, next()?, next()?])?),
+        None => None,
+    };
+    Ok((charter, SharedByAll { scoreboard, inbox, lobby, listeners: descriptors.collect() }))
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
@@ -164,7 +170,8 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                 };
                 let proof = prove_single()?;
                 flush();
-                let report = match fork_worker(&proof, template, Seat { slot, max_requests }, Channel::from(line)) {
+                let report = match fork_worker(&proof, template, Seat { slot, life, max_requests }, Channel::from(line))
+                {
                     Ok(pid) => Report::Forked { slot, life, pid },
                     Err(errno) => Report::NotForked { slot, life, reason: format!("cannot fork: {errno}") },
                 };

@@ -12,6 +12,7 @@ use crate::app::{App, Worker};
 use crate::channel::Channel;
 use crate::database::{Database, Deadline};
 use crate::inbox::Inbox;
+use crate::lease::{Desk, Lobby};
 use crate::protocol::{Charter, Report};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
@@ -26,6 +27,8 @@ pub(super) struct Loaded<A> {
     pub(super) charter: Charter,
     pub(super) scoreboard: Shared<Scoreboard>,
     pub(super) inbox: Inbox,
+    /// Where connections to the database are leased, if there is one.
+    pub(super) lobby: Option<Lobby>,
     /// Each with its place.
     pub(super) listeners: Vec<(u32, OwnedFd)>,
 }
@@ -33,6 +36,7 @@ pub(super) struct Loaded<A> {
 /// What one worker gets that others do not.
 pub(super) struct Seat {
     pub(super) slot: u32,
+    pub(super) life: u64,
     /// How many requests it may serve; `None`: any number.
     pub(super) max_requests: Option<u64>,
 }
@@ -41,10 +45,13 @@ pub(super) struct Seat {
 /// what is the template's, has been done where the template's things are.
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
-    let Seat { slot, max_requests } = seat;
+    let Seat { slot, life, max_requests } = seat;
     let Charter { pool, generation, limits, cleaning, database, .. } = loaded.charter;
-    // 2. What the application spawns must not be able to write our scoreboard.
+    // 2. What the application spawns must not be able to write our scoreboard, nor take a connection.
     loaded.scoreboard.withhold_from_children();
+    if let Some(lobby) = &loaded.lobby {
+        lobby.withhold_from_children();
+    }
     let scoreboard = Rc::new(loaded.scoreboard);
     last_words::introduce(&scoreboard, slot);
     // 3. A name of its own, in `ps` and in every line of the log.
@@ -59,7 +66,8 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
         // 5. The application's own beginnings, which may start threads: nothing below forks.
         contained("start", || app.start(&worker))?;
         let deadline = Deadline::of(Rc::clone(&scoreboard), slot);
-        let database = database.map(|rules| Database::new(rules, deadline)).transpose();
+        let desk = loaded.lobby.map(|lobby| Desk::new(lobby, slot, life));
+        let database = database.zip(desk).map(|(rules, desk)| Database::new(rules, desk, deadline)).transpose();
         let post = Post {
             worker,
             database: database.map_err(|why| Error::msg(format!("the database's URL: {why}")))?,

@@ -3,7 +3,7 @@
 //! 1. its deferred work runs, the last deferred first;
 //! 2. its extensions are dropped;
 //! 3. its request-local values are dropped;
-//! 4. what it has left in the database's session is undone;
+//! 4. what it has left in the database's session is undone, and in connections of other kinds;
 //! 5. the process is put back, and from time to time what is never put back is counted;
 //! 6. the supervisor is told that nothing of it runs any more;
 //! 7. the worker retires, if the request is a reason to.
@@ -16,7 +16,7 @@ use std::mem;
 
 use super::connection::Connection;
 use super::{Held, Server, Stage};
-use crate::app::{App, Context};
+use crate::app::{App, Context, Ending};
 use crate::database::Database;
 use crate::log::speak_of;
 use crate::panics::contain;
@@ -54,6 +54,7 @@ impl<A: App> Server<A> {
         if let Some(database) = &mut self.database {
             database.end_request();
         }
+        self.run_endings(mem::take(&mut held.own.endings));
         let cell = self.scoreboard.cell(self.worker.slot);
         let changes = self.cleaner.put_back(|| line_in(cell));
         if self.cleaner.is_to_count() {
@@ -71,6 +72,18 @@ impl<A: App> Server<A> {
         if let Some(why) = why.filter(|_| self.stage == Stage::Serving) {
             self.retire_because(why);
         }
+    }
+
+    fn run_endings(&mut self, endings: Vec<Ending>) {
+        if endings.is_empty() {
+            return;
+        }
+        for ending in endings {
+            if contain(ending).is_err() {
+                tracing::error!(request = self.line(), "the reset of a connection panicked");
+            }
+        }
+        self.now = clock::now();
     }
 
     /// The time that the client took to accept the response is not the application's.

@@ -28,8 +28,16 @@ impl<A: App> Server<A> {
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let cell = self.scoreboard.cell(self.worker.slot);
         let (peer, served) = (connection.peer, self.served);
-        let own = Own { peer, served, id: id.clone(), extensions: Extensions::new(), deferred: Vec::new() };
-        let mut context = Context { worker: &self.worker, cell, database: self.database.as_mut(), own };
+        let own = Own {
+            peer,
+            served,
+            id: id.clone(),
+            extensions: Extensions::new(),
+            deferred: Vec::new(),
+            endings: Vec::new(),
+        };
+        let database = self.database.as_mut();
+        let mut context = Context { worker: &self.worker, cell, database, own };
         self.served += 1;
         let begun = self.now;
         if let Some(cell) = cell {

@@ -3,6 +3,7 @@
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
 
+mod bell;
 mod budget;
 mod chunks;
 mod connection;
@@ -31,6 +32,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit};
 
+use self::bell::Bell;
 use self::budget::Budget;
 use self::connection::Rules;
 use self::crowd::Crowd;
@@ -62,6 +64,7 @@ const NAP: u64 = 20_000;
 const CHANNEL: u64 = u64::MAX;
 const TERMINATE: u64 = u64::MAX - 1;
 const INBOX: u64 = u64::MAX - 2;
+const BELL: u64 = u64::MAX - 3;
 const FIRST_LISTENER: u64 = u64::MAX - 1000;
 
 const MILLI: u64 = 1_000_000;
@@ -144,6 +147,7 @@ pub(crate) struct Server<A> {
     channel: Option<Channel>,
     terminate: UnixStream,
     database: Option<Database>,
+    bell: Bell,
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
@@ -217,6 +221,7 @@ impl<A: App> Server<A> {
             channel: None,
             terminate: post.terminate,
             database: post.database,
+            bell: Bell::default(),
             epoll,
             now: clock::now(),
             found_since: 0,
@@ -257,6 +262,7 @@ impl<A: App> Server<A> {
             self.now = clock::now();
             let asked = self.now;
             self.inlets.wait_if(self.may_take(), &self.epoll, self.now);
+            self.bell.wait_if(self.database.as_ref(), &self.epoll);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
                 found => found?,
@@ -292,6 +298,9 @@ impl<A: App> Server<A> {
 
     /// The application's last word.
     pub(crate) fn stop(&mut self) {
+        if let Some(database) = &mut self.database {
+            database.let_go();
+        }
         if contain(|| self.app.stop()).is_err() {
             tracing::error!("the application's stop panicked");
         }
@@ -302,6 +311,11 @@ impl<A: App> Server<A> {
         match event.data() {
             CHANNEL => self.obey(),
             TERMINATE => self.depart_on_signal(),
+            BELL => {
+                if let Some(database) = &mut self.database {
+                    database.let_go_if_wanted();
+                }
+            }
             token if token >= FIRST_LISTENER => self.take_in((token - FIRST_LISTENER) as u32),
             token => {
                 let flags = event.events();

@@ -25,6 +25,9 @@ pub unsafe trait AllAtomic: Sync {}
 // SAFETY: repr(C) throughout, atomics and arrays of them only, every bit pattern is a value of each: scoreboard.rs.
 unsafe impl AllAtomic for crate::scoreboard::Scoreboard {}
 
+// SAFETY: the same, of Word and Turn, each a transparent atomic: database/lease/board.rs.
+unsafe impl AllAtomic for crate::database::lease::Board {}
+
 /// A `T` in a sealed memfd, mapped for reading and writing until dropped.
 #[derive(Debug)]
 pub struct Shared<T: AllAtomic> {

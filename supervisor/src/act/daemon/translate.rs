@@ -113,6 +113,7 @@ impl Daemon {
             return;
         }
         tracing::debug!(pid = pid.as_raw(), ?exit, "a stranger is reaped");
+        self.pools.iter().for_each(Pool::bury_strangers);
         let awaited = |pool: &Pool| pool.workers.values().any(|worker| worker.process.is_none());
         if self.pools.iter().any(awaited) {
             self.unclaimed.insert(pid, exit);
@@ -124,6 +125,7 @@ impl Daemon {
     fn lose_worker(&mut self, who: WorkerRef, exit: Exit) {
         let exit = self.exit_of(exit);
         if let Some(pool) = self.pool(who.pool) {
+            pool.bury(who);
             pool.name_fatal_words(who);
         }
         if let Some(worker) = self.worker(who) {

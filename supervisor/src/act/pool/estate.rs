@@ -11,6 +11,7 @@ use ratoon_worker::protocol::Order;
 use ratoon_worker::sys::shared::Shared;
 use serde::{Deserialize, Serialize};
 
+use super::lobbies::{Lobbies, LobbyEstate};
 use super::sockets::SocketEstate;
 use super::{Pool, Sockets, Template, Worker};
 use crate::act::unsent::Unsent;
@@ -27,6 +28,7 @@ pub(in crate::act) struct PoolEstate {
     editions: Vec<Edition>,
     scoreboard: RawFd,
     inbox: [RawFd; 2],
+    lobbies: Vec<LobbyEstate>,
     sockets: Vec<SocketEstate>,
     templates: Vec<TemplateEstate>,
     workers: Vec<WorkerEstate>,
@@ -85,6 +87,7 @@ impl Pool {
             editions: self.editions.keys().copied().collect(),
             scoreboard: inventory.descriptor(&self.scoreboard.file()),
             inbox: self.inbox.ends().map(|end| inventory.descriptor(&end)),
+            lobbies: self.lobbies.bequeath(inventory),
             sockets: self.sockets.bequeath(inventory),
             templates,
             workers,
@@ -124,6 +127,7 @@ impl Pool {
             config: own,
             scoreboard: Shared::open(heirlooms.descriptor(estate.scoreboard)?)?,
             inbox: Inbox::from_ends(heirlooms.descriptor(give)?, heirlooms.descriptor(take)?),
+            lobbies: Lobbies::inherit(estate.lobbies, heirlooms)?,
             sockets: Sockets::inherit(estate.sockets, heirlooms)?,
             templates,
             workers,

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
+use ratoon_worker::lease::Lobby;
 use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
@@ -57,7 +58,7 @@ impl Pool {
         let pid = Pid::from_raw(process.id() as i32);
         endow(config, pid);
         // What cannot be told now the template waits for in vain, and reads the end of its channel.
-        let told = self.send_load(&ours, &self.charter(config, generation, log));
+        let told = self.send_load(&ours, &self.charter(config, generation, log), edition);
         if let Err(error) = &told
             && error.kind() != ErrorKind::BrokenPipe
         {
@@ -136,13 +137,15 @@ impl Pool {
         Some(edition)
     }
 
-    fn send_load(&self, channel: &Channel, charter: &Charter) -> io::Result<()> {
+    fn send_load(&self, channel: &Channel, charter: &Charter, edition: Edition) -> io::Result<()> {
+        let lobby = self.lobbies.of(edition).filter(|_| charter.database.is_some());
         let charter = serde_json::to_vec(charter)?;
         let mut file = file_in_memory("ratoon-charter")?;
         file.write_all(&charter)?;
         file.rewind()?;
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.inbox.ends());
+        descriptors.extend(lobby.map(Lobby::parts).into_iter().flatten());
         descriptors.extend(self.sockets.all().map(|(_, socket)| socket));
         channel.send(&Order::Load { version: VERSION }, &descriptors)
     }
@@ -220,7 +223,7 @@ fn cleaning(config: &config::Pool) -> Cleaning {
     Cleaning { reset: config.reset, reset_check: config.reset_check, panics: config.panics }
 }
 
-fn database(config: &config::Pool) -> Option<Database> {
+pub(super) fn database(config: &config::Pool) -> Option<Database> {
     let database = config.database.as_ref()?;
     Some(Database {
         url: database.url.clone()?,

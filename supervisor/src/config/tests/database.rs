@@ -105,15 +105,15 @@ fn a_mistake_about_a_database_names_what_would_be_right() {
         ),
         (
             "url = \"\"".to_owned(),
-            "4: pool.web.database.url: is empty: write for example \"postgres://shop@db.example/shop\"",
+            "4: pool.web.database.url: this URL cannot be used: it is empty; it would be postgresql://USER@HOST/DATABASE",
         ),
         (
             "url = \"mysql://db\"".to_owned(),
-            "4: pool.web.database.url: is no URL of a database: write for example \"postgres://shop@db.example/shop\"",
+            "4: pool.web.database.url: this URL cannot be used: it does not begin with postgresql:// or postgres://",
         ),
         (
-            "url = \"postgres://d b\"".to_owned(),
-            "4: pool.web.database.url: has a space or a control character in it: write it as %20, or remove it",
+            "url = \"postgres://d\\tb\"".to_owned(),
+            "4: pool.web.database.url: this URL cannot be used: it has a line break, or another control character, in it",
         ),
         ("url = 5".to_owned(), "4: pool.web.database.url: found 5, wanted a string"),
         (
@@ -187,16 +187,19 @@ fn a_url_that_is_not_where_it_should_be_is_missed_by_line_and_key() {
         )
     );
     for (content, wrong) in [
-        (String::new(), format!("what {shown} holds is empty: write for example \"postgres://shop@db.example/shop\"")),
+        (
+            String::new(),
+            format!("what {shown} holds cannot be used: it is empty; it would be postgresql://USER@HOST/DATABASE"),
+        ),
         (
             MARKER.to_owned(),
             format!(
-                "what {shown} holds is no URL of a database: write for example \"postgres://shop@db.example/shop\""
+                "what {shown} holds cannot be used: it is neither a URL (postgresql://USER@HOST/DATABASE) nor key=value pairs"
             ),
         ),
         (
             format!("postgres://a:{MARKER}@b\npostgres://a:{MARKER}@c"),
-            format!("what {shown} holds has a space or a control character in it: write it as %20, or remove it"),
+            format!("what {shown} holds cannot be used: it has a line break, or another control character, in it"),
         ),
         ("x".repeat(20_000), format!("{shown} is larger than 16KiB: it should hold the URL and nothing else")),
     ] {
@@ -248,10 +251,10 @@ fn no_mistake_and_no_debug_output_shows_a_password() {
         format!("url = \n{url}"),
         format!("url = 'postgres://shop:a'{MARKER}@db'"),
         format!("url = \"postgres://shop:\\{MARKER}@db\""),
-        format!("url = \"host=db password={MARKER}\""),
+        format!("url = \"host=db passwort={MARKER}\""),
         format!("url = [\"{url}\"]"),
         format!("url = {{ a = \"{url}\" }}"),
-        format!("url = \"postgres://shop:{MARKER} @db\""),
+        format!("url = \"postgres://shop:{MARKER}@d@b\""),
         format!("url = \"mysql://shop:{MARKER}@db\""),
         format!("url_file = \"{url}\""),
         format!("url_env = \"{url}\""),

@@ -1,0 +1,188 @@
+//! Nothing of a request's session is seen by the next request on that connection.
+
+use crate::harness::{Client, Postgres, SOON, eventually, sql};
+
+/// What a request can leave in its session, and a question that shows whether it is there.
+const SPOILS: [(&str, &str, &str); 12] = [
+    ("set work_mem = '77MB'", "show work_mem", "4MB"),
+    ("select set_config('work_mem', '66MB', false)", "show work_mem", "4MB"),
+    ("set search_path = pg_catalog", "show search_path", "\"$user\", public"),
+    ("set role pg_monitor", "select current_user", "ratoon"),
+    ("set session authorization pg_monitor", "select session_user, current_user", "ratoon|ratoon"),
+    ("create temp table spoilt (a int)", "select count(*) from pg_class where relname = 'spoilt'", "0"),
+    ("select pg_advisory_lock(77)", "select count(*) from pg_locks where locktype = 'advisory'", "0"),
+    ("listen spoilt", "select count(*) from pg_listening_channels()", "0"),
+    ("declare spoilt cursor with hold for select 1", "select count(*) from pg_cursors where name = 'spoilt'", "0"),
+    ("begin; select txid_current()", "select txid_current_if_assigned() is null", "t"),
+    ("begin; select 1/0", "select 1", "1"),
+    ("prepare spoilt as select 1", "select count(*) from pg_prepared_statements where name = 'spoilt'", "0"),
+];
+
+/// One worker, of which the panics are forgiven, so that it stays the same one on the same connection.
+const ONE: &str = "workers = 1\npanics = \"continue\"\nrequest_timeout = \"1s\"";
+const BACKEND: &str = "select pg_backend_pid()";
+
+#[test]
+fn what_a_request_leaves_in_its_session_is_gone_for_the_next_one_on_the_same_connection() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for (spoil, question, clean) in SPOILS {
+        client.ask("sql", spoil);
+        assert_eq!(client.sql(question), clean, "{spoil}");
+        assert_eq!(client.sql(BACKEND), backend, "{spoil}: on the same connection");
+    }
+}
+
+#[test]
+fn nor_is_it_there_when_a_function_has_done_it() {
+    let postgres = Postgres::start();
+    postgres.query("create sequence numbers");
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    client
+        .sql("do $$ begin execute 'prepare spoilt as select 1'; perform set_config('work_mem', '5MB', false); end $$");
+    assert_eq!(client.sql("select count(*) from pg_prepared_statements where name = 'spoilt'"), "0");
+    assert_eq!(client.sql("show work_mem"), "4MB");
+    client.sql("select nextval('numbers')");
+    let answer = client.ask("sql", "select lastval()");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(client.sql(BACKEND), backend, "on the same connection");
+}
+
+#[test]
+fn nor_after_a_panic_in_a_transaction() {
+    let postgres = Postgres::start();
+    postgres.query("create table kept (a int)");
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    for (spoil, question, clean) in SPOILS.into_iter().filter(|(spoil, ..)| !spoil.starts_with("begin")) {
+        let answer = client.ask("panic-in-transaction", &format!("insert into kept values (1); {spoil}"));
+        assert_eq!(answer.status, 500, "{spoil}");
+        assert_eq!(client.sql(question), clean, "{spoil}");
+    }
+    assert_eq!(client.sql("select count(*) from kept"), "0");
+}
+
+#[test]
+fn nor_after_a_timeout_whose_statement_the_server_is_made_to_give_up() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for (spoil, question, clean) in SPOILS {
+        let answer = client.ask("sql", &format!("{spoil}; select pg_sleep(30)"));
+        let is_cut_short = spoil.ends_with("1/0");
+        assert_eq!(answer.status, if is_cut_short { 500 } else { 504 }, "{spoil}: {}", answer.text());
+        assert_eq!(client.sql(question), clean, "{spoil}");
+    }
+    assert_ne!(client.sql(BACKEND), backend, "a connection on which a statement was given up is not used again");
+    let sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()";
+    eventually("the statements are cancelled", SOON, || (postgres.query(sleeping) == "0").then_some(()));
+}
+
+#[test]
+fn an_unfinished_copy_ends_with_its_connection() {
+    let postgres = Postgres::start();
+    postgres.query("create table lines (a int)");
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    assert_eq!(client.ask("copy-in-unfinished", "copy lines from stdin\n1\n2\n").text(), "left");
+    assert_eq!(client.sql("select count(*) from lines"), "0");
+    assert_ne!(client.sql(BACKEND), backend);
+}
+
+#[test]
+fn rows_that_a_handler_does_not_take_are_not_the_next_ones() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    for _ in 0..3 {
+        let rows = "select a::text from generate_series(1, 100000) a";
+        assert_eq!(client.ask("first-row", rows).text(), "1");
+        assert_eq!(client.sql("select 'mine'"), "mine");
+    }
+}
+
+#[test]
+fn init_sql_holds_for_every_request_whatever_the_one_before_it_did() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "init_sql = \"set work_mem = '9MB'; set statement_timeout = '7s'\"");
+    let mut client = Client::connect(ratoon.address());
+    for _ in 0..2 {
+        assert_eq!(client.sql("show work_mem"), "9MB");
+        assert_eq!(client.sql("set work_mem = '77MB'; show statement_timeout"), "7s");
+    }
+    assert_eq!(client.sql("show work_mem"), "9MB");
+}
+
+#[test]
+fn what_the_library_has_prepared_stays_prepared() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let question = "select count(*)::text from pg_prepared_statements where statement like '%prepared: me%'";
+    let mine = "select 'prepared: me'::text";
+    assert_eq!(client.ask("row", mine).text(), "prepared: me");
+    assert_eq!(client.ask("row", mine).text(), "prepared: me");
+    // The question is one of them, for its own text has the words in it.
+    assert_eq!(client.ask("row", question).text(), "2");
+}
+
+#[test]
+fn discard_all_forgets_that_too_and_statements_are_prepared_again() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "reset = \"discard_all\"");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for (spoil, question, clean) in SPOILS {
+        client.ask("sql", spoil);
+        assert_eq!(client.sql(question), clean, "{spoil}");
+    }
+    for _ in 0..3 {
+        assert_eq!(client.ask("row?a", "select $1::text").text(), "a");
+        assert_eq!(client.sql("select count(*) from pg_prepared_statements"), "0");
+    }
+    assert_eq!(client.sql(BACKEND), backend);
+}
+
+#[test]
+fn without_a_reset_only_an_open_transaction_is_undone() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "reset = \"off\"");
+    let mut client = Client::connect(ratoon.address());
+    client.sql("set work_mem = '77MB'");
+    client.sql("begin; set statement_timeout = '7s'");
+    assert_eq!(client.sql("show work_mem"), "77MB");
+    assert_eq!(client.sql("show statement_timeout"), "0");
+}
+
+#[test]
+fn a_session_that_cannot_be_reset_is_not_used_again() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    client.sql("select 1");
+    // The statement with which the reset asks what is left goes with all the others.
+    client.sql("deallocate all");
+    assert_ne!(client.sql(BACKEND), backend);
+    let database = &ratoon.status_of("web")["database"];
+    assert_eq!(database["reconnects"]["reset_failed"], 1, "{database}");
+}
+
+#[test]
+fn a_statement_that_is_out_of_date_after_a_migration_is_prepared_again() {
+    let postgres = Postgres::start();
+    postgres.query("create table wide (a text); insert into wide values ('one')");
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    for _ in 0..2 {
+        assert_eq!(client.ask("row", "select * from wide").text(), "one");
+    }
+    postgres.query("alter table wide add column b text default 'two'");
+    assert_eq!(client.ask("row", "select * from wide").text(), "one|two");
+}

@@ -1,0 +1,84 @@
+//! While the database is away: whoever needs it is told so at once, and whoever does not is served.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Postgres, Ratoon, Relay, SOON, Stop, eventually, get, sql};
+
+#[test]
+fn a_request_that_needs_no_database_is_served_and_one_that_does_is_told_503_with_retry_after() {
+    let mut postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, "workers = 2", "");
+    let mut client = Client::connect(ratoon.address());
+    assert_eq!(client.sql("select 1"), "1");
+    postgres.stop(Stop::Fast);
+    for _ in 0..20 {
+        let answer = client.ask("sql", "select 1");
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(client.get("/ok").status, 200);
+    }
+    postgres.start_again();
+    eventually("the database is reached again", SOON, || (client.ask("sql", "select 1").status == 200).then_some(()));
+}
+
+/// Ten seconds without a server under load, as an operator would see them.
+#[test]
+fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_again_by_itself() {
+    let postgres = Postgres::start();
+    // Counts attempts, also those that find nobody.
+    let relay = Relay::to(postgres.address());
+    let lines = "workers = 4";
+    let ratoon = Ratoon::serving(&sql::pool(&postgres.tcp_url_at(relay.address()), lines, "connect_timeout = \"2s\""));
+    let address = ratoon.address();
+    let (ends, is_away) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (plain, refused, slowest) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut postgres = postgres;
+    let before = relay.attempts();
+    let attempts = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !ends.load(SeqCst) {
+                    assert_eq!(get(address, "/ok").status, 200);
+                    plain.fetch_add(1, SeqCst);
+                }
+            });
+            scope.spawn(|| {
+                let mut client = Client::connect(address);
+                while !ends.load(SeqCst) {
+                    let (was_away, began) = (is_away.load(SeqCst), Instant::now());
+                    let answer = client.ask("sql", "select 1");
+                    if was_away && answer.status != 200 {
+                        assert_eq!(answer.status, 503, "{}", answer.text());
+                        refused.fetch_add(1, SeqCst);
+                        slowest.fetch_max(began.elapsed().as_millis() as usize, SeqCst);
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        let settled = eventually("load", SOON, || (plain.load(SeqCst) > 100).then(|| relay.attempts()));
+        is_away.store(true, SeqCst);
+        postgres.stop(Stop::Fast);
+        thread::sleep(Duration::from_secs(10));
+        let attempts = relay.attempts() - settled;
+        is_away.store(false, SeqCst);
+        postgres.start_again();
+        let returned = Instant::now();
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(address)).collect();
+        for client in &mut clients {
+            eventually("the database is reached again", Duration::from_secs(2), || {
+                (client.ask("sql", "select 1").status == 200).then_some(())
+            });
+        }
+        assert!(returned.elapsed() < Duration::from_secs(4), "{:?}", returned.elapsed());
+        ends.store(true, SeqCst);
+        attempts
+    });
+    assert!(before <= 8, "{before}");
+    assert!(refused.load(SeqCst) > 100, "{refused:?}");
+    assert!(slowest.load(SeqCst) < 2500, "told after {slowest:?} ms");
+    // Four workers, each about once a second once it knows, and a few times before.
+    assert!((4..=100).contains(&attempts), "{attempts}");
+}

@@ -1,0 +1,58 @@
+//! What is retried: an attempt whose connection was dead, and which has made nothing final.
+
+use crate::harness::{Client, Postgres, Ratoon, sql};
+
+/// A worker, a client of it, and a table in which every attempt leaves a trace that no rollback takes away.
+fn stage() -> (Postgres, Ratoon, Client) {
+    let postgres = Postgres::start();
+    postgres.query("create sequence attempts; create table kept (a int)");
+    let ratoon = sql::serving(&postgres, "workers = 1\nrequest_timeout = \"2s\"", "");
+    let client = Client::connect(ratoon.address());
+    (postgres, ratoon, client)
+}
+
+/// Ends its own session at the first attempt only.
+const DIES_ONCE: &str = "select case when nextval('attempts') = 1 then pg_terminate_backend(pg_backend_pid()) end";
+
+#[test]
+fn an_attempt_that_finds_its_connection_dead_is_made_once_more_on_a_fresh_one() {
+    let (postgres, _ratoon, mut client) = stage();
+    let answer = client.ask("retried", &format!("begin; insert into kept values (1); {DIES_ONCE}; commit"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().starts_with("2: "), "{}", answer.text());
+    assert_eq!(postgres.query("select count(*) from kept"), "1");
+    assert_eq!(client.sql("select 1"), "1");
+}
+
+#[test]
+fn one_that_has_made_something_final_is_not() {
+    let (postgres, _ratoon, mut client) = stage();
+    let answer = client.ask("retried-in-two", &format!("insert into kept values (1)\n{DIES_ONCE}"));
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(postgres.query("select count(*) from kept"), "1");
+    assert_eq!(postgres.query("select last_value from attempts"), "1");
+}
+
+#[test]
+fn one_that_the_server_objects_to_is_not() {
+    let (postgres, _ratoon, mut client) = stage();
+    let answer = client.ask("retried", "select nextval('attempts'), 1/0");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(postgres.query("select last_value from attempts"), "1");
+}
+
+#[test]
+fn one_that_is_too_late_is_not() {
+    let (postgres, _ratoon, mut client) = stage();
+    let answer = client.ask("retried", "select nextval('attempts'), pg_sleep(30)");
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert_eq!(postgres.query("select last_value from attempts"), "1");
+}
+
+#[test]
+fn one_that_dies_a_second_time_fails() {
+    let (postgres, _ratoon, mut client) = stage();
+    let answer = client.ask("retried", "select nextval('attempts'), pg_terminate_backend(pg_backend_pid())");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(postgres.query("select last_value from attempts"), "2");
+}

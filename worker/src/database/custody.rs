@@ -1,0 +1,276 @@
+//! A worker and its one session, from request to request: [`Database::acquire`] when a handler asks, [`Database::end_request`]
+//! when its response has left, [`Database::let_go_if_wanted`] while nothing else is to be done.
+//!
+//! To have a session is to have a token. Both stay as long as no other worker waits for them.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::MILLISECOND;
+use super::client::Client;
+use super::driver::{Deadline, Health};
+use super::error::Error;
+use super::lease::{Desk, Obtained, Token, Travelling};
+use super::login::Login;
+use super::session::Session;
+use crate::scoreboard::{Cell, Stale};
+use crate::{clock, protocol};
+
+/// How long it may take to make a session clean for another worker that waits for it, in nanoseconds.
+const CLEANING: u64 = 1_000_000_000;
+
+/// A worker's database.
+pub(crate) struct Database {
+    rules: protocol::Database,
+    login: Login,
+    desk: Desk,
+    deadline: Deadline,
+    hold: Option<Hold>,
+    /// Whether the request in hand has asked for it.
+    in_hand: bool,
+}
+
+/// What a worker has.
+struct Hold {
+    token: Token,
+    client: Client,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// A database that nothing is connected to.
+    ///
+    /// # Errors
+    /// What is wrong with its URL, without a word of it.
+    pub(crate) fn new(rules: protocol::Database, desk: Desk, deadline: Deadline) -> Result<Database, String> {
+        let login = Login::new(&rules, deadline.clone())?;
+        Ok(Database { rules, login, desk, deadline, hold: None, in_hand: false })
+    }
+
+    /// The connection of the request in hand, fresh and clean.
+    ///
+    /// # Errors
+    /// That there is none to be had, in time.
+    pub(crate) fn acquire(&mut self) -> Result<&mut Client, Error> {
+        let until = self.deadline.at_most(self.rules.connect_timeout.saturating_mul(MILLISECOND));
+        let hold = match self.hold.take() {
+            None => self.obtain(until)?,
+            Some(mut hold) => {
+                let session = &mut hold.client.session;
+                let stale = match self.in_hand {
+                    true => hold.client.is_closed().then_some(Stale::Closed),
+                    false => self.staleness(session, until),
+                };
+                match stale {
+                    None => hold,
+                    Some(stale) => {
+                        self.end(hold.client.session, stale);
+                        self.note(Cell::database_parted);
+                        self.log_in(hold.token, until)?
+                    }
+                }
+            }
+        };
+        self.in_hand = true;
+        Ok(&mut self.hold.insert(hold).client)
+    }
+
+    /// Runs `attempt`, and once more on a fresh connection if it failed since the one it had was dead and nothing had
+    /// become final through it.
+    pub(crate) fn retry<T, E: From<Error>>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Client) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let client = self.acquire()?;
+        let before = client.session.settled();
+        match attempt(client) {
+            Err(_) if client.session.is_lost_since(before) => attempt(self.acquire()?),
+            done => done,
+        }
+    }
+
+    /// The request is over: what it has left in its session is undone. Waits for nothing, unless another worker waits for
+    /// the session.
+    pub(crate) fn end_request(&mut self) {
+        if !std::mem::take(&mut self.in_hand) {
+            return;
+        }
+        let Some(Hold { client: Client { session }, .. }) = &mut self.hold else { return };
+        session.idle_since = clock::now();
+        let stale = match &session.driver.health {
+            Health::Sound if session.driver.line.look(|frames| frames.are_copying()) => Stale::Broken,
+            Health::Sound => {
+                let is_wanted = self.desk.is_wanted();
+                session.begin_reset(&self.login.reset, is_wanted);
+                if is_wanted {
+                    self.pass_on(Cleanliness::Begun);
+                }
+                return;
+            }
+            Health::Abandoned => Stale::Broken,
+            Health::Ended(_) => Stale::Closed,
+        };
+        if let Some(Hold { token, client }) = self.hold.take() {
+            self.end(client.session, stale);
+            self.note(Cell::database_parted);
+            self.desk.release(token, None);
+        }
+    }
+
+    /// Lets go of the session if another worker waits for one. For a worker that is between requests.
+    pub(crate) fn let_go_if_wanted(&mut self) {
+        if self.desk.is_wanted() {
+            self.let_go();
+        }
+    }
+
+    /// Lets go of the session, for another worker.
+    pub(crate) fn let_go(&mut self) {
+        if !self.in_hand {
+            self.pass_on(Cleanliness::Own);
+        }
+    }
+
+    /// How many descriptors its session takes.
+    pub(crate) fn descriptors(&self) -> usize {
+        usize::from(self.hold.is_some())
+    }
+
+    /// Whether there is a session that could be let go of.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Rings when another worker begins to wait: for an edge trigger, and never read.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.desk.bell()
+    }
+
+    /// A token in this worker's turn, and a session: one that comes with it, or a new one.
+    fn obtain(&mut self, until: u64) -> Result<Hold, Error> {
+        self.login.may_try()?;
+        let began = clock::now();
+        let waited = || clock::now().saturating_sub(began);
+        let Obtained { token, connection, has_waited } = match self.desk.obtain(until) {
+            Ok(obtained) => obtained,
+            Err(_) => {
+                let waited = waited();
+                self.note(|cell| cell.database_waited(waited));
+                return Err(if clock::now() >= self.deadline.moment() { Error::late() } else { Error::busy(waited) });
+            }
+        };
+        if has_waited {
+            self.note(|cell| cell.database_waited(waited()));
+        }
+        let Some(connection) = connection else { return self.log_in(token, until) };
+        match self.take_over(connection, until) {
+            Some(session) => {
+                self.note(Cell::database_leased);
+                Ok(Hold { token, client: Client { session } })
+            }
+            None => self.log_in(token, until),
+        }
+    }
+
+    /// A session that another worker has had, unless it is stale.
+    fn take_over(&mut self, connection: Travelling<OwnedFd>, until: u64) -> Option<Session> {
+        let Travelling { socket, startup, born, expires, idle_since } = connection;
+        let Ok(mut session) = Session::resume(&self.login.terms(), socket, startup, until) else {
+            self.note(|cell| cell.database_reconnected(Stale::Closed));
+            return None;
+        };
+        (session.born, session.expires, session.idle_since) = (born, expires, idle_since);
+        match self.staleness(&mut session, until) {
+            None => Some(session),
+            Some(stale) => {
+                self.end(session, stale);
+                None
+            }
+        }
+    }
+
+    /// A new session for a token; without one, the token is another's.
+    fn log_in(&mut self, token: Token, until: u64) -> Result<Hold, Error> {
+        match self.login.may_try().and_then(|()| self.login.log_in(until).map_err(Error::unavailable)) {
+            Ok(session) => {
+                self.note(Cell::database_connected);
+                Ok(Hold { token, client: Client { session } })
+            }
+            Err(error) => {
+                self.note(Cell::database_failed);
+                self.desk.release(token, None);
+                Err(error)
+            }
+        }
+    }
+
+    /// Why a session cannot be used as the last request has left it, in the order of what it costs to know.
+    fn staleness(&self, session: &mut Session, until: u64) -> Option<Stale> {
+        let now = clock::now();
+        let idle = now.saturating_sub(session.idle_since);
+        let is_more_than = |millis: u64| idle > millis.saturating_mul(MILLISECOND);
+        if session.finish_reset(until).is_err() {
+            let is_closed = matches!(session.driver.health, Health::Ended(_));
+            return Some(if is_closed { Stale::Closed } else { Stale::ResetFailed });
+        }
+        if !session.is_there() {
+            return Some(Stale::Closed);
+        }
+        if now >= session.expires {
+            return Some(Stale::Lifetime);
+        }
+        if self.rules.idle_timeout > 0 && is_more_than(self.rules.idle_timeout) {
+            return Some(Stale::Idle);
+        }
+        let is_silent = is_more_than(self.rules.validate_after) && session.answers(until).is_err();
+        is_silent.then_some(Stale::CheckFailed)
+    }
+
+    /// Gives the session away, clean and without what is prepared in it, or at least the token.
+    fn pass_on(&mut self, cleanliness: Cleanliness) {
+        let Some(Hold { token, client: Client { mut session } }) = self.hold.take() else { return };
+        self.note(Cell::database_parted);
+        let until = clock::now().saturating_add(CLEANING);
+        let cleaned = match cleanliness {
+            _ if !session.is_plain => Err(Error::lost("TLS cannot be passed on")),
+            Cleanliness::Begun => session.finish_reset(until),
+            Cleanliness::Own => session.finish_reset(until).and_then(|()| {
+                session.begin_reset(&self.login.reset, true);
+                session.finish_reset(until)
+            }),
+        };
+        if cleaned.is_err() {
+            session.end();
+            return self.desk.release(token, None);
+        }
+        let (born, expires, idle_since) = (session.born, session.expires, session.idle_since);
+        let (socket, startup) = session.parts();
+        self.desk.release(token, Some(Travelling { socket, startup, born, expires, idle_since }));
+        session.let_go();
+    }
+
+    fn end(&self, session: Session, stale: Stale) {
+        tracing::debug!(why = stale.name(), "a connection to the database is given up");
+        session.end();
+        self.note(|cell| cell.database_reconnected(stale));
+    }
+
+    fn note(&self, what: impl FnOnce(&Cell)) {
+        if let Some(cell) = self.deadline.cell() {
+            what(cell);
+        }
+    }
+}
+
+/// What has been done already to make a session clean for another worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cleanliness {
+    /// What suffices for this one, at the end of the last request.
+    Own,
+    /// Everything, and the answer is on its way.
+    Begun,
+}

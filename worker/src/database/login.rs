@@ -1,0 +1,110 @@
+//! How a worker comes by a new session: at the first place that has one, and not all the time while there is none.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::MILLISECOND;
+use super::backoff::Backoff;
+use super::driver::Deadline;
+use super::error::Error;
+use super::reach::{AttemptError, Opened, Unreachable};
+use super::reset::Reset;
+use super::session::{Session, Terms};
+use super::statements::Learned;
+use super::target::{Role, Target};
+use crate::clock;
+use crate::protocol::Database;
+
+/// All it takes to log in.
+pub(super) struct Login {
+    target: Target,
+    pub(super) reset: Reset,
+    learned: Rc<RefCell<Learned>>,
+    deadline: Deadline,
+    backoff: Backoff,
+    /// In nanoseconds, less the jitter; 0: as old as it gets.
+    max_lifetime: u64,
+    jitter: f64,
+    chance: fastrand::Rng,
+}
+
+impl Login {
+    /// # Errors
+    /// What is wrong with the URL, without a word of it.
+    pub(super) fn new(rules: &Database, deadline: Deadline) -> Result<Login, String> {
+        let mut target = Target::of(rules)?;
+        if rules.statement_timeout > 0 {
+            let given = target.engine.get_options().unwrap_or_default();
+            let options = format!("{given} -c statement_timeout={}", rules.statement_timeout);
+            target.engine.options(options.trim_start());
+        }
+        Ok(Login {
+            target,
+            reset: Reset::of(rules),
+            learned: Rc::default(),
+            deadline,
+            backoff: Backoff::default(),
+            max_lifetime: rules.max_lifetime.saturating_mul(MILLISECOND),
+            jitter: f64::from(rules.max_lifetime_jitter.min(100)) / 100.0,
+            chance: fastrand::Rng::with_seed(clock::now() ^ u64::from(std::process::id()).rotate_left(32)),
+        })
+    }
+
+    /// Whether an attempt is worth its while.
+    ///
+    /// # Errors
+    /// Why it is not: the last one has failed, a moment ago.
+    pub(super) fn may_try(&self) -> Result<(), Error> {
+        match self.backoff.is_on() {
+            true => Err(Error::unavailable(&self.backoff.why)),
+            false => Ok(()),
+        }
+    }
+
+    /// A new session, until a moment in the clock's nanoseconds.
+    ///
+    /// # Errors
+    /// Why there is none at any of the places.
+    pub(super) fn log_in(&mut self, until: u64) -> Result<Session, Unreachable> {
+        let lifetime = self.lifetime();
+        let Login { target, reset, learned, deadline, .. } = self;
+        let terms = Terms { engine: &target.engine, reset, learned, deadline };
+        let connected = target.open_each(until, |Opened { stream, until }, _| {
+            let expires = lifetime.map_or(u64::MAX, |lifetime| clock::now().saturating_add(lifetime));
+            let mut session = Session::log_in(&terms, stream, expires, until)?;
+            match suits(&mut session, target.role, until) {
+                Ok(true) => Ok(session),
+                Ok(false) => Err(AttemptError::Next(format!("it is not {}", target.role))),
+                Err(error) => Err(AttemptError::Next(error.to_string())),
+            }
+        });
+        match &connected {
+            Ok(_) => self.backoff.succeeded(),
+            Err(why) => {
+                tracing::warn!(%why, "cannot connect to the database");
+                self.backoff.failed(why.to_string(), self.chance.f64());
+            }
+        }
+        connected
+    }
+
+    /// The terms of a session, whoever has logged in.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let Login { target, reset, learned, deadline, .. } = self;
+        Terms { engine: &target.engine, reset, learned, deadline }
+    }
+
+    /// How old the next session may become, in nanoseconds; `None`: as old as it gets.
+    fn lifetime(&mut self) -> Option<u64> {
+        let jitter = self.jitter * self.chance.f64();
+        (self.max_lifetime > 0).then(|| self.max_lifetime - (self.max_lifetime as f64 * jitter) as u64)
+    }
+}
+
+/// Whether a server is what `target_session_attrs` asks for.
+fn suits(session: &mut Session, role: Role, until: u64) -> Result<bool, Error> {
+    match role.test() {
+        Some((question, answer)) => session.says(question, answer, until),
+        None => Ok(true),
+    }
+}
