@@ -36,10 +36,10 @@ fn nothing_is_connected_until_a_handler_asks() {
 #[test]
 fn a_thousand_requests_see_no_error_while_every_connection_is_terminated_between_them() {
     let postgres = Postgres::start();
-    let ratoon = sql::serving(&postgres, "workers = 4", "");
-    let mut clients = one_for_each_worker(&ratoon, 4);
+    let ratoon = sql::serving(&postgres, "workers = 10", "connections = 10");
+    let mut clients = one_for_each_worker(&ratoon, 10);
     let mut terminated = 0;
-    for round in 0..250 {
+    for round in 0..100 {
         for client in &mut clients {
             assert_eq!(client.sql("select 1"), "1", "round {round}");
         }
@@ -161,7 +161,7 @@ fn a_connection_that_a_firewall_has_forgotten_is_found_out_before_it_is_used_if_
 fn a_statement_over_a_connection_that_a_firewall_has_forgotten_fails_within_tcp_user_timeout() {
     let postgres = Postgres::start();
     let lines = "workers = 1\nrequest_timeout = \"60s\"";
-    let ratoon = Ratoon::serving(&sql::pool(&postgres.tcp_url(), lines, "tcp_user_timeout = \"1s\""));
+    let ratoon = Ratoon::serving(&sql::pool(&postgres.tcp_url(), lines, "tcp_user_timeout = \"4s\""));
     let mut client = Client::connect(ratoon.address());
     let first = client.sql(BACKEND);
     let Some(_firewall) = Firewall::between(&[port_of_the_client(&postgres)], postgres.address().port()) else {
@@ -169,7 +169,7 @@ fn a_statement_over_a_connection_that_a_firewall_has_forgotten_fails_within_tcp_
     };
     // At rest, and not idle for long enough to be asked: found out by the kernel, long before the request's deadline.
     let answer = client.ask("sql", "select 1");
-    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(answer.status, 500, "{} {}", answer.text(), ratoon.status_of("web")["database"]);
     assert_ne!(client.sql(BACKEND), first);
 }
 

@@ -208,9 +208,11 @@ impl Database {
         }
     }
 
-    /// Why a session cannot be used as the last request has left it, in the order of what it costs to know.
+    /// Why a session cannot be used as the last request has left it, in the order of what it costs to know. Half of the time
+    /// is left for a new one.
     fn staleness(&self, session: &mut Session, until: u64) -> Option<Stale> {
         let now = clock::now();
+        let until = now + until.saturating_sub(now) / 2;
         let idle = now.saturating_sub(session.idle_since);
         let is_more_than = |millis: u64| idle > millis.saturating_mul(MILLISECOND);
         if session.finish_reset(until).is_err() {

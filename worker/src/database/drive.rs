@@ -2,7 +2,7 @@
 //! its socket, until a moment at the latest.
 
 use std::future::Future;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
