@@ -25,6 +25,7 @@ check: ## what CI runs
 
 bench: ## measure against nginx (bench/README.md says how to read it)
 	bench/run.sh
+	cargo bench --quiet --package ratoon-worker --bench clean_state
 
 conformance: ## the HTTP corpus against the release build
 	tests/conformance.sh
