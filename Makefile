@@ -26,6 +26,7 @@ check: ## what CI runs
 bench: ## measure beside nginx, and the database beside axum (bench/README.md says how to read it)
 	bench/run.sh
 	bench/database.sh
+	cargo bench --quiet --package ratoon-worker --bench clean_state
 
 conformance: ## the HTTP corpus against the release build
 	tests/conformance.sh
