@@ -163,7 +163,12 @@ fn a_statement_over_a_connection_that_a_firewall_has_forgotten_fails_within_tcp_
     let lines = "workers = 1\nrequest_timeout = \"60s\"";
     let ratoon = Ratoon::serving(&sql::pool(&postgres.tcp_url(), lines, "tcp_user_timeout = \"4s\""));
     let mut client = Client::connect(ratoon.address());
+    // With the second reset nothing is left to be prepared for it.
+    client.sql(BACKEND);
     let first = client.sql(BACKEND);
+    let at_rest =
+        format!("select state = 'idle' and query like 'SELECT EXISTS%' from pg_stat_activity where pid = {first}");
+    eventually("the reset is done", SOON, || (postgres.query(&at_rest) == "t").then_some(()));
     let Some(_firewall) = Firewall::between(&[port_of_the_client(&postgres)], postgres.address().port()) else {
         return;
     };
