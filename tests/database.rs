@@ -4,6 +4,7 @@ mod clean;
 mod down;
 mod fresh;
 mod hosts;
+mod leasing;
 mod retry;
 mod secrets;
 mod status;
