@@ -23,8 +23,10 @@ doc: ## the documentation, warnings denied
 check: ## what CI runs
 	.ci/run
 
-bench: ## measure against nginx (bench/README.md says how to read it)
+bench: ## measure beside nginx, and the database beside axum (bench/README.md says how to read it)
 	bench/run.sh
+	bench/database.sh
+	cargo bench --quiet --package ratoon-worker --bench clean_state
 
 conformance: ## the HTTP corpus against the release build
 	tests/conformance.sh

@@ -13,39 +13,13 @@ starts=${STARTS:-10}          # how often the start is timed
 workers=2                     # of either server
 ratoon=${RATOON:-}            # a ready binary; else the release build
 
-say() { printf '%s\n' "$*"; }
-fail() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-
-for tool in nginx wrk curl python3 pgrep; do
-    PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || fail "$tool is missing: make deps"
-done
-PATH=$PATH:/usr/sbin
+. bench/ground.sh
+need nginx wrk curl python3 pgrep
 if [[ -z $ratoon ]]; then
     cargo build --release
     ratoon=${CARGO_TARGET_DIR:-target}/release/ratoon
 fi
 [[ -x $ratoon ]] || fail "$ratoon cannot be executed"
-
-tmp=$(mktemp -d)
-pids=()
-# Called through `trap`. Each server leads a process group of its own: TERM first, then whatever is left of the group.
-# shellcheck disable=SC2317
-clean_up() {
-    local pid try
-    for pid in "${pids[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || continue
-        for ((try = 0; try < 30; try++)); do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
-        kill -KILL -- "-$pid" 2>/dev/null || :
-    done
-    rm -rf "$tmp"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM HUP
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # wait_for NAME PID URL: until it answers 200 with 13 bytes, as both must.
 wait_for() {
@@ -100,21 +74,12 @@ start_ratoon() {
     wait_for ratoon "$ratoon_pid" "http://127.0.0.1:$ratoon_port/hello"
 }
 
-# median FILE: of one number a line.
-median() {
-    sort -n "$1" | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'
-}
-
 # load PORT [WRK OPTION…]: one round; prints requests per second and the number of errors.
 load() {
     local port=$1
     shift
     wrk -t "$threads" -c "$connections" -d "${seconds}s" "$@" "http://127.0.0.1:$port/hello" >"$tmp/wrk"
-    awk '
-        /^Requests\/sec:/ {rps = $2}
-        /Socket errors:/ {gsub(/[^0-9 ]/, ""); for (i = 1; i <= NF; i++) errors += $i}
-        /Non-2xx/ {errors += $NF}
-        END {printf "%.0f %d\n", rps, errors}' "$tmp/wrk"
+    counted "$tmp/wrk"
 }
 
 # compare TITLE [WRK OPTION…]

@@ -5,6 +5,9 @@ mod down;
 mod fresh;
 mod hosts;
 mod leasing;
+mod managers;
+mod network;
+mod pgbouncer;
 mod retry;
 mod secrets;
 mod status;
@@ -17,8 +20,14 @@ use crate::harness::{Client, Response};
 /// The answer to this SQL, by the fixture's `/sql`: 200 and its rows, or what failed.
 #[track_caller]
 fn sql(address: SocketAddr, text: &str) -> Response {
+    post(address, "/sql", text)
+}
+
+/// The answer to a request with this body.
+#[track_caller]
+fn post(address: SocketAddr, target: &str, body: &str) -> Response {
     let mut client = Client::connect(address);
-    let length = text.len();
-    client.send(format!("POST /sql HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{text}").as_bytes());
+    let length = body.len();
+    client.send(format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes());
     client.response()
 }

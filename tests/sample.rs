@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Postgres, Ratoon, SOON, Stop, eventually, get, process, root};
+use crate::harness::{Client, Postgres, Ratoon, SOON, Stop, eventually, get, process, root};
 
 const FAULTY: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nsettings.faults = true\n";
 const HARMLESS: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n";
@@ -51,8 +51,8 @@ fn the_front_page_is_a_self_contained_page_that_links_every_route_a_browser_can_
     assert_eq!((page.status, page.kind.as_str()), (200, "text/html; charset=utf-8"));
     let text = page.text();
     for route in [
-        "whoami", "hello", "headers", "sleep", "spin", "bytes", "count", "notes", "db", "backend", "panic", "crash",
-        "leak",
+        "whoami", "hello", "headers", "state", "sleep", "spin", "bytes", "count", "notes", "db", "backend", "panic",
+        "crash", "leak",
     ] {
         assert!(text.contains(&format!("href=\"/{route}")), "no link to {route}");
     }
@@ -170,6 +170,23 @@ fn headers_shows_the_request_as_json() {
     assert!(headers.contains(&("host", &host)) && headers.contains(&("user-agent", "the test")), "{headers:?}");
     let twos: Vec<&str> = headers.iter().filter(|(name, _)| *name == "x-two").map(|(_, value)| *value).collect();
     assert_eq!(twos, ["one", "two"]);
+}
+
+#[test]
+fn state_always_says_1_and_knows_no_visitor_but_its_own() {
+    let ratoon = Ratoon::serving(HARMLESS);
+    let mut client = Client::connect(ratoon.address());
+    for (target, said) in [("/state?name=ada", "1, ada\n"), ("/state", "1, nobody\n"), ("/state?name=bob", "1, bob\n")]
+    {
+        for _ in 0..3 {
+            let answer = client.get(target);
+            assert_eq!((answer.status, answer.text()), (200, said.into()));
+        }
+    }
+    // All of it on one worker.
+    assert_eq!(client.get("/whoami").json()["served"], 9);
+    let state = curl(&ratoon, "/state?name=eve", &[]);
+    assert_eq!((state.kind.as_str(), state.text()), (TEXT, "1, eve\n"));
 }
 
 #[test]

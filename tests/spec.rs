@@ -5,6 +5,7 @@ mod harness;
 
 mod boot;
 mod browser;
+mod clean_state;
 mod configuration;
 mod control;
 mod database;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use serde_json::Value;
 
-use crate::harness::{Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
+use crate::harness::{Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, get, process};
 
 const NOBODY: [Value; 0] = [];
 
@@ -262,5 +262,17 @@ fn int_while_workers_are_being_forked_leaves_nobody_behind() {
         ratoon.signal(Signal::SIGINT);
         assert!(ratoon.wait_exit(SOON).success());
         assert_eq!(ratoon.family(), []);
+    }
+}
+
+/// A worker may have answered before the supervisor has heard from its template that there is one.
+#[test]
+fn term_while_a_worker_says_that_it_is_ready_ends_it_as_well() {
+    for round in 0..40 {
+        let mut ratoon = Ratoon::start("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nstop_timeout = \"60s\"\n");
+        assert_eq!(get(ratoon.address(), "/hello").text(), "Hello, world!");
+        ratoon.signal(Signal::SIGTERM);
+        let status = ratoon.wait_exit(SOON);
+        assert!(status.success(), "round {round}: {status}");
     }
 }

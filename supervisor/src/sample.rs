@@ -2,6 +2,7 @@
 //! work. It is what a pool without a `program` serves.
 
 mod notes;
+mod state;
 
 use std::io::{Read, Write};
 use std::thread::sleep;
@@ -59,6 +60,7 @@ impl App for Sample {
             "/hello" => answer(TEXT, "Hello, world!"),
             "/whoami" => whoami(context),
             "/headers" => headers(&request),
+            "/state" => state::visit(&request),
             "/sleep" => {
                 let ms = number(&request, "ms", 0)?;
                 sleep(Duration::from_millis(ms));
@@ -95,9 +97,9 @@ impl App for Sample {
 }
 
 /// The routes that take GET and HEAD.
-const ROUTES: [&str; 13] = [
-    "/", "/hello", "/whoami", "/headers", "/sleep", "/spin", "/bytes", "/count", "/db", "/backend", "/panic", "/crash",
-    "/leak",
+const ROUTES: [&str; 14] = [
+    "/", "/hello", "/whoami", "/headers", "/state", "/sleep", "/spin", "/bytes", "/count", "/db", "/backend", "/panic",
+    "/crash", "/leak",
 ];
 
 fn answer(kind: HeaderValue, body: impl Into<Body>) -> Result<Response> {

@@ -82,3 +82,19 @@ fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_a
     // Four workers, each about once a second once it knows, and a few times before.
     assert!((4..=100).contains(&attempts), "{attempts}");
 }
+
+#[test]
+fn the_log_says_it_when_the_pools_may_open_more_connections_than_the_server_takes() {
+    let postgres = Postgres::with(&[("max_connections", "12"), ("superuser_reserved_connections", "3")]);
+    let said = "the pools may open more connections than the database takes: lower `connections`, or raise the server's max_connections";
+    let too_many = sql::serving(&postgres, "workers = 2", "connections = 10");
+    let mut client = Client::connect(too_many.address());
+    for _ in 0..3 {
+        assert_eq!(client.sql("select 1"), "1");
+    }
+    too_many.logged(said, &[("connections", 10.into()), ("room", 9.into())]);
+    assert_eq!(too_many.all_logged(said, &[]).len(), 1);
+    let few = sql::serving(&postgres, "workers = 2", "connections = 9");
+    assert_eq!(Client::connect(few.address()).sql("select 1"), "1");
+    assert_eq!(few.all_logged(said, &[]).len(), 0);
+}

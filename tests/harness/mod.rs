@@ -2,24 +2,18 @@
 //!
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
-#[allow(dead_code)]
 pub mod certificates;
 pub mod client;
 pub mod door;
-#[allow(dead_code)]
 pub mod firewall;
 pub mod fixture;
-#[allow(dead_code)]
 pub mod pgbouncer;
-#[allow(dead_code)]
 pub mod postgres;
 pub mod process;
-#[allow(dead_code)]
 pub mod relay;
 pub mod sql;
 pub mod status;
 pub mod traffic;
-#[allow(dead_code)]
 pub mod unprivileged;
 
 use std::io::{BufRead, BufReader};
@@ -40,13 +34,9 @@ use tempfile::TempDir;
 
 pub use client::{Client, Response, get};
 pub use door::Door;
-#[allow(unused_imports)]
 pub use firewall::Firewall;
-#[allow(unused_imports)]
 pub use pgbouncer::PgBouncer;
-#[allow(unused_imports)]
 pub use postgres::{Postgres, Stop};
-#[allow(unused_imports)]
 pub use relay::{Cut, Relay};
 pub use status::CONTROL;
 pub use traffic::Traffic;
@@ -304,7 +294,7 @@ pub fn example(name: &str) -> PathBuf {
 /// The path of one of the examples that a reader can start from, built if it was not.
 #[track_caller]
 pub fn application(name: &str) -> PathBuf {
-    build(&["--package", name]).join(name)
+    build(&["--workspace", "--bin", name]).join(name)
 }
 
 /// Has cargo build something; yields where programs then are.
@@ -314,6 +304,13 @@ fn build(what: &[&str]) -> &'static Path {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--offline"]).args(what).current_dir(root());
     cargo.arg("--target-dir").arg(built.parent().unwrap());
+    // What cargo tells the tests of their own package would have crates built anew that look at it.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
     if built.ends_with("release") {
         cargo.arg("--release");
     }

@@ -38,8 +38,6 @@ listen_addresses = '127.0.0.1'
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// When its clients have gone.
-    Smart,
     /// Its clients are told goodbye.
     Fast,
     /// At once, as by a crash.
@@ -132,11 +130,6 @@ impl Postgres {
     /// As somebody else, with a password, over TCP.
     pub fn tcp_url_as(&self, role: &str, password: &str) -> String {
         format!("postgres://{role}:{password}@{}/postgres", self.address())
-    }
-
-    /// As somebody else, with a password, over the Unix socket.
-    pub fn url_as(&self, role: &str, password: &str) -> String {
-        format!("postgres://{role}:{password}@/postgres?host={}&port={}", self.directory.path().display(), self.port)
     }
 
     /// Where it listens.
@@ -264,7 +257,6 @@ impl Postgres {
     #[track_caller]
     pub fn stop(&mut self, how: Stop) {
         let signal = match how {
-            Stop::Smart => Signal::SIGTERM,
             Stop::Fast => Signal::SIGINT,
             Stop::Immediate => Signal::SIGQUIT,
         };

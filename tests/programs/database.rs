@@ -10,7 +10,7 @@ use ratoon_worker::postgres::{self, Client, Row, SimpleQueryMessage};
 use ratoon_worker::{Context, Request, Response, Result};
 
 /// The answer a word asks for, if it is one of these.
-pub fn answer(word: &str, request: &mut Request, context: &mut Context) -> Result<Option<Response>> {
+pub(crate) fn answer(word: &str, request: &mut Request, context: &mut Context) -> Result<Option<Response>> {
     let params: Vec<String> =
         request.uri().query().map(|query| query.split('&').map(str::to_owned).collect()).unwrap_or_default();
     let mut text = || -> Result<String> {

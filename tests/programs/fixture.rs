@@ -3,11 +3,12 @@
 //! `settings = { load = "threads:3", start = "hang" }` tells it what to do in `load` and in `start`, `stop` and `drop`
 //! what to do in those of a worker, `handle` what to do before each request; a request for `/exit:3` what to do in its
 //! handler. Each is one of the words in [`Fixture::act`]; `ok`, the default, is none. A request may also be for a
-//! peculiar answer: [`answer`] has those. `release` names a file in which `load` finds the words instead, as JSON: what
+//! peculiar answer: [`answer`] has those, and [`stains`] what a request may leave behind. `release` names a file in which `load` finds the words instead, as JSON: what
 //! is written there is a new release, whatever the configuration says.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod database;
+mod stains;
 
 use std::fs::File;
 use std::io::Read;
@@ -25,6 +26,7 @@ struct Fixture {
     wishes: Wishes,
     is_worker: bool,
     memory: Vec<u8>,
+    companions: stains::Companions,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +72,7 @@ impl App for Fixture {
             wishes = serde_json::from_reader(File::open(release)?)?;
         }
         let load = wishes.load.clone();
-        let mut fixture = Fixture { wishes, is_worker: false, memory: Vec::new() };
+        let mut fixture = Fixture { wishes, is_worker: false, memory: Vec::new(), companions: Default::default() };
         fixture.act(&load)?;
         Ok(fixture)
     }
@@ -97,6 +99,9 @@ impl App for Fixture {
             return Ok(response);
         }
         tracing::info!(word, "begins");
+        if let Some(response) = stains::answer(&word, &mut request, context, &mut self.companions)? {
+            return Ok(response);
+        }
         match answer(&word, context)? {
             Some(response) => Ok(response),
             None => self.act(&word).map(|outcome| Response::new(outcome.into())),
@@ -301,6 +306,10 @@ impl Fixture {
                 let left = Command::new("sh").args(["-c", "sleep 3600 >/dev/null 2>&1 & echo $!"]).output()?;
                 return Ok(String::from_utf8_lossy(&left.stdout).trim().to_owned());
             }
+            // Spoils these, as far as that needs no request.
+            "spoil" => argument.split(':').try_for_each(stains::spoil_process)?,
+            // Goes to this directory (with ~ for each slash).
+            "chdir" => std::env::set_current_dir(argument.replace('~', "/"))?,
             // The value of a variable of the environment.
             "environment" => return Ok(std::env::var(argument).unwrap_or_else(|_| "unset".into())),
             _ => return Err(Error::msg(format!("the fixture cannot {word:?}"))),

@@ -27,16 +27,23 @@
 //! ```
 //!
 //! What a handler may count on: its request's body is complete; it has the process to itself, so it may block, and
-//! `&mut self` needs no lock; a panic or an error is answered with 500 and logged, never shown. What bounds it:
-//! `request_timeout`, after which the client is told 504, and the supervisor, a little later, kills the process and forks
-//! another. For that a signal (SIGURG) is sent into the handler: what it waits for may be interrupted, and is taken up
-//! again where the system does so.
+//! `&mut self` needs no lock; a panic or an error is answered with 500 and logged, never shown, and a panic recycles the
+//! worker, whose fields may be half changed (`panics`). What bounds it: `request_timeout`, after which the client is told
+//! 504, and the supervisor, a little later, kills the process and forks another. For that a signal (SIGURG) is sent into
+//! the handler: what it waits for may be interrupted, and is taken up again where the system does so.
+//!
+//! What the next request does not see of it: [`request_local!`] statics, [`Context::extensions`], the working directory,
+//! the umask, the signal mask of the worker's first thread, the environment (as all of these were when [`App::start`] had
+//! returned) and the database session. What it does see: the application's own fields, other statics, whatever they own.
+//! Threads that the application starts share directory, umask and environment with the requests, and have them put back
+//! with them; they must not change the environment, which is read after every request.
 
 mod app;
 mod body;
 #[doc(hidden)]
 pub mod channel;
-mod cleaning;
+#[doc(hidden)]
+pub mod cleaning;
 #[doc(hidden)]
 pub mod clock;
 mod database;

@@ -42,6 +42,7 @@ pub struct Scoreboard {
 #[derive(Debug)]
 pub struct PoolCell {
     slots: AtomicU64,
+    database_counted: AtomicU32,
     /// Per listener, how many connections its queue may still yield to draining workers.
     pub quota: [AtomicU64; LISTENERS],
 }

@@ -23,6 +23,7 @@ use super::unsent::Unsent;
 use crate::config;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 pub(super) use estate::PoolEstate;
+pub(super) use launch::Surroundings;
 use lobbies::Lobbies;
 pub(super) use sockets::Sockets;
 
@@ -277,7 +278,7 @@ impl Pool {
 }
 
 fn open_lobby(lobbies: &mut Lobbies, edition: Edition, config: &config::Pool) -> Result<(), (String, String)> {
-    match launch::database(config) {
+    match launch::database(config, config.connections()) {
         Some(database) => lobbies.open(&config.name, edition, database).map_err(|errno| {
             (format!("{}.database", config.path()), format!("cannot make what its connections are leased by: {errno}"))
         }),

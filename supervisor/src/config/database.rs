@@ -14,12 +14,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::Pool;
 use super::count::Count;
 use super::document::Mistake;
 use super::duration::{Patience, Timeout};
 use super::form::{Form, Given};
 use super::percent::{Percent, Share};
+use super::{Config, Pool};
 
 /// What an example of a URL looks like.
 const EXAMPLE: &str = "postgres://shop@db.example/shop";
@@ -93,6 +93,14 @@ impl Default for Database {
             reset: SessionReset::Session,
             prepared: true,
         }
+    }
+}
+
+impl Config {
+    /// The most connections that all pools have open together.
+    pub fn database_connections(&self) -> u32 {
+        let pools = self.pools.iter().filter(|pool| pool.database.is_some());
+        pools.fold(0, |sum, pool| sum.saturating_add(pool.connections()))
     }
 }
 

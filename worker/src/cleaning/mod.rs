@@ -14,7 +14,7 @@ use self::original::Original;
 use crate::protocol::{Cleaning, Reset};
 
 /// See the module's header.
-pub(crate) struct Cleaner {
+pub struct Cleaner {
     reset: Reset,
     original: Option<Original>,
     /// After so many requests they are counted; 0: never.
@@ -25,7 +25,7 @@ pub(crate) struct Cleaner {
 
 /// What a request has changed that belongs to the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub struct Changes {
     directory: bool,
     umask: bool,
     mask: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Changes {
 
 impl Cleaner {
     /// From now on the process is what it should be. Of its descriptors none is a client's.
-    pub(crate) fn new(cleaning: &Cleaning) -> Cleaner {
+    pub fn new(cleaning: &Cleaning) -> Cleaner {
         Cleaner {
             reset: cleaning.reset,
             original: (cleaning.reset != Reset::Off).then(Original::take),
@@ -46,7 +46,7 @@ impl Cleaner {
 
     /// Puts the process back after a request. What was changed, if that is a reason to leave; `request` is the
     /// request's first line.
-    pub(crate) fn put_back(&mut self, request: impl FnOnce() -> String) -> Option<Changes> {
+    pub fn put_back(&mut self, request: impl FnOnce() -> String) -> Option<Changes> {
         let recycles = self.reset == Reset::Recycle;
         let changes = self.original.as_mut()?.put_back(recycles);
         if changes == Changes::default() || !recycles {
@@ -57,13 +57,13 @@ impl Cleaner {
     }
 
     /// Another request is over: whether it is time to count.
-    pub(crate) fn is_to_count(&mut self) -> bool {
+    pub fn is_to_count(&mut self) -> bool {
         self.uncounted += 1;
         self.check > 0 && self.uncounted >= self.check
     }
 
     /// Counts. So many of the descriptors are ours, and come and go; `request` is the first line of the last request.
-    pub(crate) fn count(&mut self, owned: usize, request: &str) {
+    pub fn count(&mut self, owned: usize, request: &str) {
         let requests = std::mem::take(&mut self.uncounted);
         if let Some(original) = &mut self.original {
             original.look_after_directory();

@@ -43,6 +43,10 @@ impl Deadline {
         self.moment().min(clock::now().saturating_add(nanos))
     }
 
+    pub(super) fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
     pub(crate) fn cell(&self) -> Option<&Cell> {
         self.scoreboard.cell(self.slot)
     }

@@ -141,8 +141,9 @@ impl<M: ManageConnection + 'static> Keeper<M> {
         context: &mut Context<'_>,
         mut attempt: impl FnMut(&mut M::Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        match attempt(&mut *self.acquire(context)?) {
-            Err(_) if self.desk.borrow_mut().has_broken() => attempt(&mut *self.acquire(context)?),
+        let first = attempt(&mut *self.acquire(context)?);
+        match first {
+            Err(_) if self.desk.borrow_mut().has_lost_it() => attempt(&mut *self.acquire(context)?),
             done => done,
         }
     }
@@ -177,9 +178,14 @@ impl<M: ManageConnection> Desk<M> {
         }
     }
 
-    fn has_broken(&mut self) -> bool {
+    /// Whether the connection has died; it is given up then. After an error that is worth a round trip: many a connection
+    /// does not know yet.
+    fn has_lost_it(&mut self) -> bool {
         let Desk { manager, open, .. } = self;
-        open.as_mut().is_some_and(|open| manager.has_broken(&mut open.connection))
+        let is_dead = |open: &mut Open<M::Connection>| {
+            manager.has_broken(&mut open.connection) || manager.is_valid(&mut open.connection).is_err()
+        };
+        open.take_if(is_dead).is_some()
     }
 
     fn connect(&mut self) -> Result<Open<M::Connection>, Error> {
@@ -249,3 +255,7 @@ impl<C> fmt::Debug for Kept<'_, C> {
         f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -15,6 +15,10 @@ use super::target::{Role, Target};
 use crate::clock;
 use crate::protocol::Database;
 
+/// How many connections a server has for those who are no superusers.
+const ROOM: &str = "SELECT pg_catalog.current_setting('max_connections')::int \
+                    - pg_catalog.current_setting('superuser_reserved_connections')::int";
+
 /// All it takes to log in.
 pub(super) struct Login {
     target: Target,
@@ -25,6 +29,7 @@ pub(super) struct Login {
     /// In nanoseconds, less the jitter; 0: as old as it gets.
     max_lifetime: u64,
     jitter: f64,
+    connections_of_all: u32,
     chance: fastrand::Rng,
 }
 
@@ -46,6 +51,7 @@ impl Login {
             backoff: Backoff::default(),
             max_lifetime: rules.max_lifetime.saturating_mul(MILLISECOND),
             jitter: f64::from(rules.max_lifetime_jitter.min(100)) / 100.0,
+            connections_of_all: rules.connections_of_all,
             chance: fastrand::Rng::with_seed(clock::now() ^ u64::from(std::process::id()).rotate_left(32)),
         })
     }
@@ -69,7 +75,7 @@ impl Login {
         let lifetime = self.lifetime();
         let Login { target, reset, learned, deadline, .. } = self;
         let terms = Terms { engine: &target.engine, reset, learned, deadline };
-        let connected = target.open_each(until, |Opened { stream, until }, _| {
+        let mut connected = target.open_each(until, |Opened { stream, until }, _| {
             let expires = lifetime.map_or(u64::MAX, |lifetime| clock::now().saturating_add(lifetime));
             let mut session = Session::log_in(&terms, stream, expires, until)?;
             match suits(&mut session, target.role, until) {
@@ -78,14 +84,34 @@ impl Login {
                 Err(error) => Err(AttemptError::Next(error.to_string())),
             }
         });
-        match &connected {
-            Ok(_) => self.backoff.succeeded(),
+        match &mut connected {
+            Ok(session) => {
+                self.backoff.succeeded();
+                self.compare_bounds(session, until);
+            }
             Err(why) => {
                 tracing::warn!(%why, "cannot connect to the database");
                 self.backoff.failed(why.to_string(), self.chance.f64());
             }
         }
         connected
+    }
+
+    /// Whether the server takes as many connections as there may come to be, by the pool's first one.
+    fn compare_bounds(&self, session: &mut Session, until: u64) {
+        if !self.deadline.scoreboard().is_first_to_connect() {
+            return;
+        }
+        if let Ok(Some(room)) = session.number(ROOM, until)
+            && u64::from(self.connections_of_all) > room
+        {
+            let connections = self.connections_of_all;
+            tracing::warn!(
+                connections,
+                room,
+                "the pools may open more connections than the database takes: lower `connections`, or raise the server's max_connections"
+            );
+        }
     }
 
     /// The terms of a session, whoever has logged in.

@@ -33,7 +33,7 @@ pub(crate) struct Session {
     pub(super) driver: Driver,
     pub(super) book: Book,
     /// The reset that has been sent and not been answered.
-    resetting: Option<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>>>>>,
+    resetting: Option<Pin<Box<Resetting>>>,
     /// What every reset asks, prepared.
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(super) expires: u64,
     pub(super) idle_since: u64,
 }
+
+type Resetting = dyn Future<Output = Result<Answer, tokio_postgres::Error>>;
 
 /// How a session is made.
 pub(super) struct Terms<'a> {
@@ -173,8 +175,21 @@ impl Session {
 
     /// Whether a question has this answer.
     pub(super) fn says(&mut self, question: &str, answer: &str, until: u64) -> Result<bool, Error> {
+        Ok(self.answer(question, until)?.as_deref() == Some(answer))
+    }
+
+    /// The answer to a question, if it is a number.
+    pub(super) fn number(&mut self, question: &str, until: u64) -> Result<Option<u64>, Error> {
+        Ok(self.answer(question, until)?.and_then(|answer| answer.parse().ok()))
+    }
+
+    /// The first column of the first row.
+    fn answer(&mut self, question: &str, until: u64) -> Result<Option<String>, Error> {
         let answers = self.driver.run_until(until, self.engine.simple_query(question))?;
-        Ok(answers.iter().any(|each| matches!(each, SimpleQueryMessage::Row(row) if row.get(0) == Some(answer))))
+        Ok(answers.iter().find_map(|each| match each {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     /// How often work became final through it.

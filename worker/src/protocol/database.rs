@@ -11,6 +11,8 @@ pub struct Database {
     pub url: Secret,
     /// The most connections that all workers of the pool have open together.
     pub connections: u32,
+    /// The most that the workers of all pools have open together.
+    pub connections_of_all: u32,
     /// From asking for a connection to having one: waiting for others, resolving the name and logging in.
     pub connect_timeout: u64,
     /// How long a connection may be idle before it is replaced; 0: for ever.
@@ -74,6 +76,7 @@ impl Database {
     /// of how they are waited for, and when they are replaced.
     pub fn has_the_connections_of(&self, other: &Database) -> bool {
         let alike = Database {
+            connections_of_all: other.connections_of_all,
             connect_timeout: other.connect_timeout,
             idle_timeout: other.idle_timeout,
             max_lifetime: other.max_lifetime,
@@ -89,6 +92,7 @@ impl Database {
         Database {
             url,
             connections: 10,
+            connections_of_all: 10,
             connect_timeout: 5_000,
             idle_timeout: 600_000,
             max_lifetime: 1_800_000,

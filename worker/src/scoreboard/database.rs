@@ -103,6 +103,13 @@ impl DatabaseReading {
     }
 }
 
+impl Scoreboard {
+    /// Whether nobody of this pool has asked this before: whoever is the first looks how many connections the server takes.
+    pub fn is_first_to_connect(&self) -> bool {
+        self.pool.database_counted.swap(1, Relaxed) == 0
+    }
+}
+
 /// The worker's pen, as for the rest of the cell.
 impl Cell {
     /// A connection was opened, and is held.

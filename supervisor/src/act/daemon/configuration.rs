@@ -6,6 +6,7 @@
 use super::{Daemon, Pool};
 use crate::act::plan::plan;
 use crate::act::pool::Sockets;
+use crate::act::pool::Surroundings;
 use crate::config::{self, Config};
 use crate::decide::event::{Edition, Event, PoolId, Proposal, Scope};
 
@@ -135,16 +136,18 @@ impl Daemon {
         self.pools.retain(|pool| deciding.pool(pool.id).is_some());
     }
 
-    /// How the processes of this edition are to log.
-    pub(super) fn log_of(&self, edition: Edition) -> config::Log {
-        let draft = self.draft.as_ref().filter(|draft| draft.edition == edition);
-        draft.map_or(self.config.log, |draft| draft.config.log)
-    }
-
-    /// The variables of our environment in which a configuration keeps secrets: the one in force, or one on trial.
-    pub(super) fn secret_variables(&self) -> Vec<String> {
-        let drafted = self.draft.iter().flat_map(|draft| draft.config.secret_variables());
-        self.config.secret_variables().chain(drafted).map(str::to_owned).collect()
+    /// What a template of this edition is told of the daemon.
+    pub(super) fn surroundings_of(&self, edition: Edition) -> Surroundings {
+        let draft = self.draft.as_ref();
+        let config = draft.filter(|draft| draft.edition == edition).map_or(&self.config, |draft| &draft.config);
+        // Of the configuration in force, and of one on trial.
+        let all = draft.map(|draft| &draft.config).into_iter().chain([&self.config]);
+        Surroundings {
+            log: config.log,
+            sample: self.program.clone(),
+            secrets: all.flat_map(config::Config::secret_variables).map(str::to_owned).collect(),
+            connections: config.database_connections(),
+        }
     }
 
     fn complaint(&self, key: &str, what: String) -> String {

@@ -50,11 +50,11 @@ impl Daemon {
             }
             Action::Upgrade => self.becomes_another = true,
             Action::StartTemplate(who, generation, edition) => {
-                let (log, sample, secrets) = (self.log_of(edition), self.program.clone(), self.secret_variables());
+                let surroundings = self.surroundings_of(edition);
                 let Some(pool) = self.pool(who.pool) else {
                     return;
                 };
-                if let Err(reason) = pool.start_template(who, generation, edition, log, &sample, &secrets) {
+                if let Err(reason) = pool.start_template(who, generation, edition, &surroundings) {
                     self.events.push_back(Event::TemplateNotStarted(who, reason));
                 } else if let Err(error) = self.wait_for_template(who) {
                     tracing::error!(pool = %self.name(who.pool), %error, "cannot wait for the template");

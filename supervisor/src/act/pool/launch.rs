@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -21,9 +21,19 @@ use crate::config;
 use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
 use crate::sys;
 
+/// What a template is told of the daemon that it is part of.
+pub(in crate::act) struct Surroundings {
+    pub(in crate::act) log: config::Log,
+    /// The program of a pool that names none.
+    pub(in crate::act) sample: PathBuf,
+    /// The variables that no template is given.
+    pub(in crate::act) secrets: Vec<String>,
+    /// How many connections to databases all pools may open together.
+    pub(in crate::act) connections: u32,
+}
+
 impl Pool {
-    /// Executes the edition's program as a template. `sample` is the program of a pool that names none, `secrets`
-    /// are the variables that it is not given.
+    /// Executes the edition's program as a template.
     ///
     /// # Errors
     /// What could not be done, in a sentence.
@@ -32,19 +42,17 @@ impl Pool {
         who: TemplateRef,
         generation: Generation,
         edition: Edition,
-        log: config::Log,
-        sample: &Path,
-        secrets: &[String],
+        daemon: &Surroundings,
     ) -> Result<(), String> {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
-        let executable = config.executable()?.unwrap_or_else(|| sample.to_owned());
+        let executable = config.executable()?.unwrap_or_else(|| daemon.sample.clone());
         let arguments = config.program.as_deref().unwrap_or_default();
         let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
         let mut command = Command::new(&executable);
         command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
         keep_to_ourselves(&mut command);
-        for name in secrets {
+        for name in &daemon.secrets {
             command.env_remove(name);
         }
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
@@ -58,7 +66,7 @@ impl Pool {
         let pid = Pid::from_raw(process.id() as i32);
         endow(config, pid);
         // What cannot be told now the template waits for in vain, and reads the end of its channel.
-        let told = self.send_load(&ours, &self.charter(config, generation, log), edition);
+        let told = self.send_load(&ours, &self.charter(config, generation, daemon), edition);
         if let Err(error) = &told
             && error.kind() != ErrorKind::BrokenPipe
         {
@@ -150,7 +158,7 @@ impl Pool {
         channel.send(&Order::Load { version: VERSION }, &descriptors)
     }
 
-    fn charter(&self, config: &config::Pool, generation: Generation, log: config::Log) -> Charter {
+    fn charter(&self, config: &config::Pool, generation: Generation, daemon: &Surroundings) -> Charter {
         Charter {
             pool: config.name.clone(),
             generation: generation.0,
@@ -158,9 +166,9 @@ impl Pool {
             settings: config.settings.clone().into(),
             limits: limits(config),
             cleaning: cleaning(config),
-            database: database(config),
-            log_level: log.level,
-            log_format: log.format,
+            database: database(config, daemon.connections),
+            log_level: daemon.log.level,
+            log_format: daemon.log.format,
         }
     }
 }
@@ -223,11 +231,12 @@ fn cleaning(config: &config::Pool) -> Cleaning {
     Cleaning { reset: config.reset, reset_check: config.reset_check, panics: config.panics }
 }
 
-pub(super) fn database(config: &config::Pool) -> Option<Database> {
+pub(super) fn database(config: &config::Pool, connections_of_all: u32) -> Option<Database> {
     let database = config.database.as_ref()?;
     Some(Database {
         url: database.url.clone()?,
         connections: config.connections(),
+        connections_of_all,
         connect_timeout: millis(database.connect_timeout),
         idle_timeout: millis(database.idle_timeout),
         max_lifetime: millis(database.max_lifetime),
@@ -251,10 +260,10 @@ mod tests {
     fn a_worker_by_hand_is_bounded_and_cleaned_as_that_of_a_pool_that_says_nothing() {
         assert_eq!(limits(&config::Pool::default()), Limits::default());
         assert_eq!(cleaning(&config::Pool::default()), Cleaning::default());
-        assert_eq!(database(&config::Pool::default()), None);
+        assert_eq!(database(&config::Pool::default(), 10), None);
         let url = Secret::new("postgres://db");
         let told = config::Database { url: Some(url.clone()), connections: Some(10), ..config::Database::default() };
         let pool = config::Pool { database: Some(told), ..config::Pool::default() };
-        assert_eq!(database(&pool), Some(Database::at(url)));
+        assert_eq!(database(&pool, 10), Some(Database::at(url)));
     }
 }
