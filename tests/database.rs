@@ -4,6 +4,7 @@ mod clean;
 mod down;
 mod fresh;
 mod hosts;
+mod leasing;
 mod managers;
 mod network;
 mod pgbouncer;

@@ -8,7 +8,7 @@ const BACKEND: &str = "select pg_backend_pid()";
 
 /// One connection to each of the workers of a pool that has these.
 #[track_caller]
-fn one_for_each_worker(ratoon: &Ratoon, workers: usize) -> Vec<Client> {
+pub fn one_for_each_worker(ratoon: &Ratoon, workers: usize) -> Vec<Client> {
     let mut clients: Vec<(String, Client)> = Vec::new();
     eventually("a connection to each worker", SOON, || {
         let mut client = Client::connect(ratoon.address());

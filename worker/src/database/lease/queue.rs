@@ -32,7 +32,8 @@ pub(super) struct Queue {
 /// the clock's nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Travelling<S> {
-    /// Its socket.
+    /// Its socket. For a moment whoever gave it may hold it, too: who wants it closed says so to the server, or shuts it
+    /// down.
     pub(crate) socket: S,
     /// What the server said when the connection began.
     pub(crate) startup: Vec<u8>,
