@@ -7,7 +7,7 @@ use super::keeper::Freshness;
 /// A kind of connection: how one is made, looked at and cleaned.
 ///
 /// It is r2d2's trait of the same name with one thing more, [`reset`](ManageConnection::reset); with the feature `r2d2`,
-/// [`R2d2`](super::R2d2) makes the one of the other. Nothing here need be `Send` or `Sync`: a worker has one thread.
+/// `R2d2` makes the one of the other. Nothing here need be `Send` or `Sync`: a worker has one thread.
 ///
 /// A manager is made in `load` or `start` and must not connect before it is told to: a connection that is open when a
 /// worker is forked would be shared by all workers. No method can be interrupted at the request's deadline, so whatever

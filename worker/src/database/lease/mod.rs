@@ -2,8 +2,8 @@
 //! dead worker could keep.
 //!
 //! A pool that may open M connections has M **tokens**: to have a connection open is to own a token. Who owns it stands in
-//! one word of shared memory (the [`board`]): a life, or nobody, and a sequence that changes with every owner. A connection
-//! that is given up travels through a socket pair that all workers share (the [`queue`]), with its token's name and next
+//! one word of shared memory (the `board`): a life, or nobody, and a sequence that changes with every owner. A connection
+//! that is given up travels through a socket pair that all workers share (the `queue`), with its token's name and next
 //! sequence, and with what the server said when it began. So the queue is the pool of connections, and a token of nobody's
 //! for which nothing is in the queue is leave to open one.
 //!
@@ -20,7 +20,7 @@
 //!   are free tokens. It sleeps on a word of its own, its `turn`; whoever frees a token, leaves the line or takes his hand
 //!   away looks afterwards for those who may take, and wakes them: the last to change anything sees all that was changed.
 //! * **Who has a connection keeps it while nobody waits for a token**: one load after every request tells. Whoever gets in
-//!   line and finds too few free tokens rings the [`bell`], for holders that have nothing to do: they look, and let go.
+//!   line and finds too few free tokens rings the `bell`, for holders that have nothing to do: they look, and let go.
 //!
 //! Nothing here is open twice: before a token is used to connect, all that was ever sent for it has been taken and closed
 //! or won. What a worker that has gone astray writes into the board can cost its siblings their turn, and the supervisor
