@@ -115,10 +115,10 @@ TOML
     wait_for "$name" curl -sf --max-time 2 "http://127.0.0.1:${port_of[$name]}/db?id=77"
 }
 
-# axum_server NAME CONNECTIONS
+# axum_server NAME CONNECTIONS [clean]: clean, its pool resets a session before each use, else never.
 axum_server() {
     port_of[$1]=$(free_port)
-    launch "$1" "$peers/peer" "127.0.0.1:${port_of[$1]}" "$(url "$1")" "$2"
+    launch "$1" "$peers/peer" "127.0.0.1:${port_of[$1]}" "$(url "$1")" "$2" "${3:-fast}"
     wait_for "$1" curl -sf --max-time 2 "http://127.0.0.1:${port_of[$1]}/db?id=77"
 }
 
@@ -165,8 +165,12 @@ say "$clients keep-alive clients, $rounds rounds of $seconds s"
 start_postgres
 start_pgbouncer 4
 axum_server axum 16
+axum_server axum-clean 16 clean
 ratoon_server ratoon 2 ''
-compare 'two workers beside axum on two threads' '/db?id=77' axum ratoon
+ratoon_server ratoon-off 2 'reset = "off"'
+compare 'two workers beside axum on two threads, neither resets its sessions' '/db?id=77' axum ratoon-off
+compare 'the same, and both do' '/db?id=77' axum-clean ratoon
+compare 'as both are by default: axum resets nothing' '/db?id=77' axum ratoon
 
 ratoon_server own 16 'connections = 16'
 ratoon_server leasing 16 'connections = 4'

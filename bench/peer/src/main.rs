@@ -1,6 +1,6 @@
 //! What Ratoon is measured beside: axum on two threads, with a pool of tokio-postgres connections. `GET /db?id=` answers as
 //! the sample application does: one row, by its primary key, as JSON. Arguments: the address to listen on, the database's
-//! URL, the number of connections.
+//! URL, the number of connections, how they are recycled.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -31,11 +31,16 @@ async fn row(State(pool): State<Pool>, Query(Asked { id }): Query<Asked>) -> Res
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, url, connections] = arguments.as_slice() else {
-        return Err("usage: peer ADDRESS URL CONNECTIONS".into());
+    let [address, url, connections, recycling] = arguments.as_slice() else {
+        return Err("usage: peer ADDRESS URL CONNECTIONS fast|clean".into());
     };
-    // The usual way: a connection is looked at before it is given, and nothing is asked or reset.
-    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let recycling_method = match recycling.as_str() {
+        // The session is reset before each use, in nearly the words that Ratoon has for it.
+        "clean" => RecyclingMethod::Clean,
+        // The usual way: a connection is looked at before it is given, and nothing is asked or reset.
+        _ => RecyclingMethod::Fast,
+    };
+    let config = ManagerConfig { recycling_method };
     let manager = Manager::from_config(url.parse()?, NoTls, config);
     let pool = Pool::builder(manager).max_size(connections.parse()?).build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
