@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::fresh::one_for_each_worker;
+use crate::harness::certificates::Authority;
 use crate::harness::{Client, Postgres, Ratoon, SOON, eventually, sql};
 
 const BACKEND: &str = "select pg_backend_pid()";
@@ -146,6 +147,34 @@ fn an_idle_worker_gives_its_connection_to_whoever_waits_for_it() {
         assert_eq!(clients[round % 3].sql(BACKEND), backend);
     }
     assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
+}
+
+#[test]
+fn a_connection_over_tcp_changes_hands_as_well() {
+    let postgres = Postgres::start();
+    let ratoon = Ratoon::serving(&sql::pool(&postgres.tcp_url(), "workers = 3", "connections = 1"));
+    let mut clients = one_for_each_worker(&ratoon, 3);
+    let backend = clients[0].sql(BACKEND);
+    for round in 0..9 {
+        assert_eq!(clients[round % 3].sql(BACKEND), backend);
+    }
+}
+
+#[test]
+fn one_with_tls_does_not_but_there_are_never_more_of_them() {
+    let postgres = Postgres::start();
+    postgres.speak_tls(&Authority::new().vouch_for("IP:127.0.0.1"));
+    let url = format!("{}?sslmode=require", postgres.tcp_url());
+    let ratoon = Ratoon::serving(&sql::pool(&url, "workers = 3", "connections = 1"));
+    let mut clients = one_for_each_worker(&ratoon, 3);
+    let mut backends = std::collections::BTreeSet::new();
+    for round in 0..9 {
+        backends.insert(clients[round % 3].sql(BACKEND));
+        assert!(postgres.backends() <= 2, "the one in use, and one that has been told to end");
+    }
+    assert_eq!(backends.len(), 9);
+    let database = &ratoon.status_of("web")["database"];
+    assert_eq!(database["leases"], 0, "{database}");
 }
 
 #[test]
