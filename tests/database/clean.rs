@@ -190,3 +190,72 @@ fn a_statement_that_is_out_of_date_after_a_migration_is_prepared_again() {
     postgres.query("alter table wide add column b text default 'two'");
     assert_eq!(client.ask("row", "select * from wide").text(), "one|two");
 }
+
+#[test]
+fn results_that_a_handler_forgets_end_with_their_connection() {
+    let postgres = Postgres::start();
+    postgres.query("create table big as select repeat('x', 200) as a from generate_series(1, 300000)");
+    let ratoon = sql::serving(&postgres, "workers = 2", "connections = 1\nconnect_timeout = \"10s\"");
+    let mut clients = super::fresh::one_for_each_worker(&ratoon, 2);
+    for (word, text) in [("rows-forgotten", "select a from big"), ("copy-out-forgotten", "copy big to stdout")] {
+        for round in 0..4 {
+            let backend = clients[round % 2].sql(BACKEND);
+            assert_eq!(clients[round % 2].ask(word, text).text(), "forgotten");
+            // On the same worker, and on one that has to wait for the connection.
+            assert_ne!(clients[(round / 2) % 2].sql(BACKEND), backend, "{word}");
+        }
+    }
+}
+
+#[test]
+fn a_request_ends_at_its_deadline_also_while_rows_and_notices_never_end() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let notices = "do $$ begin loop raise notice 'again'; end loop; end $$";
+    for (word, text) in [("rows", "select 1 from generate_series(1, 1000000000)"), ("sql", notices)] {
+        let answer = client.ask(word, text);
+        assert_eq!(answer.status, 504, "{text}: {}", answer.text());
+        assert_eq!(client.sql("select 'mine'"), "mine", "{text}");
+        assert_eq!(ratoon.all_logged("the handler has returned, too late: its client was told 504", &[]).len(), 0);
+    }
+}
+
+/// The server may answer a COPY that it refuses late twice, and the engine counts on one answer.
+#[test]
+fn a_copy_that_the_server_refuses_gives_nobody_an_answer_that_is_not_theirs() {
+    let postgres = Postgres::start();
+    postgres.query("create materialized view mv as select 1 as a");
+    let ratoon = sql::serving(&postgres, "workers = 4", "connections = 1\nconnect_timeout = \"10s\"");
+    let address = ratoon.address();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(address);
+            for _ in 0..200 {
+                let said = client.ask("copy-in-failing", "copy mv from stdin").text();
+                assert!(said.contains("cannot copy to materialized view") || said == "begun", "{said}");
+            }
+        });
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut client = Client::connect(address);
+                for _ in 0..300 {
+                    assert_eq!(client.sql("select 'mine'"), "mine");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn without_names_on_the_server_what_sql_has_prepared_is_gone_as_well() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "prepared = false");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for (spoil, question, clean) in SPOILS {
+        client.ask("sql", spoil);
+        assert_eq!(client.sql(question), clean, "{spoil}");
+    }
+    assert_eq!(client.sql(BACKEND), backend);
+}

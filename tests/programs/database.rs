@@ -51,6 +51,18 @@ pub(crate) fn answer(word: &str, request: &mut Request, context: &mut Context) -
             std::mem::forget(copy);
             "left".into()
         }
+        "rows-forgotten" => {
+            std::mem::forget(context.database()?.query_raw(text()?.as_str(), params)?);
+            "forgotten".into()
+        }
+        "copy-out-forgotten" => {
+            std::mem::forget(context.database()?.copy_out(text()?.as_str())?);
+            "forgotten".into()
+        }
+        "copy-in-failing" => {
+            let copied = context.database()?.copy_in(text()?.as_str());
+            copied.map_or_else(|error| error.to_string(), |_| "begun".into())
+        }
         "copy-out" => {
             let mut out = String::new();
             context.database()?.copy_out(text()?.as_str())?.read_to_string(&mut out)?;
@@ -83,7 +95,7 @@ pub(crate) fn answer(word: &str, request: &mut Request, context: &mut Context) -
             format!("{attempts}: {said}")
         }
         // Each line by itself.
-        "retried-in-two" => {
+        "retried-by-line" => {
             let text = text()?;
             context.database_retry(|client| -> Result<String, postgres::Error> {
                 text.lines().try_for_each(|line| client.batch_execute(line)).map(|()| "done".into())

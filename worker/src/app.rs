@@ -169,8 +169,9 @@ impl Context<'_> {
     /// was dead and nothing that it did there was final: no statement of its own was answered, no transaction committed or
     /// about to be.
     ///
-    /// What it cannot know: whether a statement outside a transaction whose answer never came was executed. So let what
-    /// must not happen twice happen in a transaction.
+    /// What it cannot know: whether a statement whose answer never came was executed, if it stood outside a transaction;
+    /// and whether a COMMIT was, where it came together with other statements in one text, or from within a procedure
+    /// (`CALL`, `DO`). So let what must not happen twice happen in a [`postgres::Transaction`](crate::postgres::Transaction).
     ///
     /// # Errors
     /// Those of the last attempt, and those of [`Context::database`].

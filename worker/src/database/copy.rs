@@ -13,16 +13,18 @@ use super::error::Error;
 /// So many bytes are gathered before they are sent.
 const PIECE: usize = 16 * 1024;
 
-/// Takes what a `COPY … FROM STDIN` reads. Dropped without [`CopyInWriter::finish`], nothing of it is kept.
+/// Takes what a `COPY … FROM STDIN` reads. Dropped without [`CopyInWriter::finish`],
+/// nothing of it is kept, and the connection is given up.
 pub struct CopyInWriter<'a> {
     driver: &'a mut Driver,
     sink: Pin<Box<CopyInSink<Bytes>>>,
     gathered: BytesMut,
+    is_finished: bool,
 }
 
 impl<'a> CopyInWriter<'a> {
     pub(super) fn new(driver: &'a mut Driver, sink: CopyInSink<Bytes>) -> CopyInWriter<'a> {
-        CopyInWriter { driver, sink: Box::pin(sink), gathered: BytesMut::new() }
+        CopyInWriter { driver, sink: Box::pin(sink), gathered: BytesMut::new(), is_finished: false }
     }
 
     /// Ends the COPY; the number of rows it has brought.
@@ -31,15 +33,27 @@ impl<'a> CopyInWriter<'a> {
     /// What the server objects to in the rows, or that it could not be asked.
     pub fn finish(mut self) -> Result<u64, Error> {
         self.send()?;
-        let CopyInWriter { driver, sink, .. } = &mut self;
-        driver.run(sink.as_mut().finish())
+        let CopyInWriter { driver, sink, is_finished, .. } = &mut self;
+        let rows = driver.run(sink.as_mut().finish())?;
+        *is_finished = true;
+        Ok(rows)
     }
 
     fn send(&mut self) -> Result<(), Error> {
-        let CopyInWriter { driver, sink, gathered } = self;
+        let CopyInWriter { driver, sink, gathered, .. } = self;
         match gathered.is_empty() {
             true => Ok(()),
             false => driver.run(sink.send(gathered.split().freeze())),
+        }
+    }
+}
+
+/// A COPY that has failed, or was not finished, ends with its connection: the engine has asked twice for an answer, and how
+/// many come depends on the moment at which the server gave up.
+impl Drop for CopyInWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.driver.abandon();
         }
     }
 }

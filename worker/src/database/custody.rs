@@ -101,10 +101,17 @@ impl Database {
         }
         let Some(Hold { client: Client { session }, .. }) = &mut self.hold else { return };
         session.idle_since = clock::now();
+        // Rows that nobody took may be here by now. Those that are not would be the next request's to wait for.
+        if !session.owes_nothing() {
+            session.is_there();
+        }
         let stale = match &session.driver.health {
-            Health::Sound if session.driver.line.look(|frames| frames.are_copying()) => Stale::Broken,
+            Health::Sound if !session.owes_nothing() => Stale::Broken,
             Health::Sound => {
                 let is_wanted = self.desk.is_wanted();
+                if is_wanted && !session.is_plain {
+                    return self.pass_on(Cleanliness::Own);
+                }
                 session.begin_reset(&self.login.reset, is_wanted);
                 if is_wanted {
                     self.pass_on(Cleanliness::Begun);
@@ -215,9 +222,13 @@ impl Database {
         let until = now + until.saturating_sub(now) / 2;
         let idle = now.saturating_sub(session.idle_since);
         let is_more_than = |millis: u64| idle > millis.saturating_mul(MILLISECOND);
-        if session.finish_reset(until).is_err() {
-            let is_closed = matches!(session.driver.health, Health::Ended(_));
-            return Some(if is_closed { Stale::Closed } else { Stale::ResetFailed });
+        match session.finish_reset(until) {
+            Ok(false) => {}
+            Ok(true) => session.forget_names(),
+            Err(_) => {
+                let is_closed = matches!(session.driver.health, Health::Ended(_));
+                return Some(if is_closed { Stale::Closed } else { Stale::ResetFailed });
+            }
         }
         if !session.is_there() {
             return Some(Stale::Closed);
@@ -236,17 +247,22 @@ impl Database {
     fn pass_on(&mut self, cleanliness: Cleanliness) {
         let Some(Hold { token, client: Client { mut session } }) = self.hold.take() else { return };
         self.note(Cell::database_parted);
-        let until = clock::now().saturating_add(CLEANING);
+        let until = self.deadline.at_most(CLEANING);
         let cleaned = match cleanliness {
-            _ if !session.is_plain => Err(Error::lost("TLS cannot be passed on")),
+            // It cannot be passed on, so nobody will see it.
+            _ if !session.is_plain => Ok(false),
             Cleanliness::Begun => session.finish_reset(until),
-            Cleanliness::Own => session.finish_reset(until).and_then(|()| {
+            Cleanliness::Own => session.finish_reset(until).and_then(|_| {
                 session.begin_reset(&self.login.reset, true);
                 session.finish_reset(until)
             }),
         };
-        if cleaned.is_err() {
+        if !session.is_plain {
             session.end();
+            return self.desk.release(token, None);
+        }
+        if cleaned.is_err() || !session.is_there() || !session.is_at_rest() {
+            self.end(session, Stale::ResetFailed);
             return self.desk.release(token, None);
         }
         let (born, expires, idle_since) = (session.born, session.expires, session.idle_since);

@@ -26,8 +26,13 @@ pub(crate) fn step_until<T>(
     mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Result<T, Late> {
     loop {
+        readiness.grant();
         if let Poll::Ready(answer) = step(&mut woken.context()) {
             return Ok(answer);
+        }
+        // Also where there is always something to do.
+        if clock::now() >= until {
+            return Err(Late);
         }
         if woken.take() {
             continue;

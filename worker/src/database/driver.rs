@@ -18,6 +18,9 @@ use crate::scoreboard::{Cell, Scoreboard};
 use crate::sys::shared::Shared;
 use crate::woken::Woken;
 
+/// How many messages a look takes in that nobody has asked for.
+const MOST_TURNS: u32 = 64;
+
 /// Until when a wait may last: the deadline of the request in hand, which its handler may move at any time.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadline {
@@ -136,15 +139,26 @@ impl Driver {
         })
     }
 
+    /// Nobody knows any more what the server is at: the session is not to be used again.
+    pub(super) fn abandon(&mut self) {
+        if self.health == Health::Sound {
+            self.health = Health::Abandoned;
+        }
+    }
+
     /// Has the engine send what it has been given and take in what is there, without waiting.
     pub(super) fn look(&mut self) {
         self.readiness.set_readable();
-        for _ in 0..2 {
-            if self.health == Health::Sound {
-                turn(&mut self.engine, &mut self.health, &mut self.woken.context());
+        self.readiness.grant();
+        let mut turns = 0;
+        while self.health == Health::Sound && turns < MOST_TURNS {
+            turn(&mut self.engine, &mut self.health, &mut self.woken.context());
+            turns += 1;
+            // What has been taken in may have something to be sent.
+            if !self.woken.take() && turns > 1 {
+                break;
             }
         }
-        self.woken.take();
     }
 
     /// Begins work whose end somebody else waits for, unless it is through already.
@@ -169,22 +183,17 @@ fn lost(error: tokio_postgres::Error, why: &str) -> Error {
 
 /// One turn of the engine.
 fn turn(engine: &mut Connection<Line, Line>, health: &mut Health, context: &mut Context<'_>) {
-    loop {
-        match engine.poll_message(context) {
-            Poll::Pending => return,
-            Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
+    match engine.poll_message(context) {
+        Poll::Pending => {}
+        Poll::Ready(Some(Ok(message))) => {
+            if let AsyncMessage::Notice(notice) = message {
                 tracing::debug!(severity = notice.severity(), "the database says: {}", notice.message());
             }
-            Poll::Ready(Some(Ok(_))) => {}
-            Poll::Ready(Some(Err(error))) => {
-                *health = Health::Ended(said(&error));
-                return;
-            }
-            Poll::Ready(None) => {
-                *health = Health::Ended("it is closed".into());
-                return;
-            }
+            // However many there are, the clock is looked at in between.
+            context.waker().wake_by_ref();
         }
+        Poll::Ready(Some(Err(error))) => *health = Health::Ended(said(&error)),
+        Poll::Ready(None) => *health = Health::Ended("it is closed".into()),
     }
 }
 

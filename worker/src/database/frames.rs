@@ -1,7 +1,8 @@
 //! The frames of the PostgreSQL protocol, as they pass in both directions: whether the session is at rest, in what
 //! transaction, and what has become of the work it was given.
 //!
-//! Reads types and lengths and nothing else, wherever a read or a write happens to end. Never holds anything back.
+//! Reads types, lengths and the status in a ReadyForQuery, wherever a read or a write happens to end. Never holds
+//! anything back.
 
 /// What passes, seen from the client.
 #[derive(Debug, Default)]
@@ -13,7 +14,11 @@ pub(crate) struct Frames {
     /// The server waits for lines of a COPY.
     copying: bool,
     transaction: Transaction,
-    /// A statement has been completed since the last ReadyForQuery outside a transaction.
+    /// More answers have come than were owed: nobody knows any more to what the next one belongs.
+    astray: bool,
+    /// A statement has begun to be executed since one was last sent.
+    bound: bool,
+    /// A statement has been completed since the last ReadyForQuery.
     worked: bool,
     /// How often that became final.
     settled: u64,
@@ -34,10 +39,12 @@ pub(crate) enum Transaction {
 impl Frames {
     /// These bytes go to the server, behind its startup.
     pub(crate) fn sends(&mut self, bytes: &[u8]) {
-        let Frames { sent, owed, copying, .. } = self;
+        let Frames { sent, owed, copying, bound, .. } = self;
         sent.follow(bytes, |kind, _| match kind {
             b'Q' | b'S' | b'F' => *owed = owed.saturating_add(1),
-            // What was asked together with the COPY was ignored, since it came before the lines.
+            b'P' | b'B' => *bound = false,
+            // The Sync that came with the COPY is ignored, since it is read as one of the lines: unless the COPY has failed
+            // before, and then one more answer comes than is owed.
             b'c' | b'f' if *copying => (*owed, *copying) = (0, false),
             _ => {}
         });
@@ -45,20 +52,23 @@ impl Frames {
 
     /// These bytes come from the server, behind its first ReadyForQuery.
     pub(crate) fn receives(&mut self, bytes: &[u8]) {
-        let Frames { received, owed, copying, transaction, worked, settled, .. } = self;
+        let Frames { received, owed, copying, transaction, astray, bound, worked, settled, .. } = self;
         received.follow(bytes, |kind, first| match kind {
             b'Z' => {
+                *astray |= *owed == 0;
                 *owed = owed.saturating_sub(1);
                 *transaction = match first {
                     b'I' => Transaction::None,
                     b'T' => Transaction::Open,
                     _ => Transaction::Failed,
                 };
-                if *transaction == Transaction::None && std::mem::take(worked) {
+                let has_worked = std::mem::take(worked);
+                if *transaction == Transaction::None && has_worked {
                     *settled += 1;
                 }
             }
             b'C' | b's' => *worked = true,
+            b'2' => *bound = true,
             b'G' | b'W' => *copying = true,
             _ => {}
         });
@@ -71,17 +81,22 @@ impl Frames {
 
     /// Whether nothing is on its way, in either direction.
     pub(crate) fn owe_nothing(&self) -> bool {
-        self.owed == 0 && !self.copying && self.sent.is_between() && self.received.is_between()
-    }
-
-    /// Whether the server waits for lines of a COPY.
-    pub(crate) fn are_copying(&self) -> bool {
-        self.copying
+        self.owed == 0 && !self.copying && !self.astray && self.sent.is_between() && self.received.is_between()
     }
 
     /// The state of the transaction.
     pub(crate) fn transaction(&self) -> Transaction {
         self.transaction
+    }
+
+    /// Whether a statement has begun to be executed since one was last sent: before that, nothing has come of it.
+    pub(crate) fn have_bound(&self) -> bool {
+        self.bound
+    }
+
+    /// Whether a statement has been completed, and the server has not said yet in what that leaves the transaction.
+    pub(crate) fn have_worked(&self) -> bool {
+        self.worked
     }
 
     /// How often work became final: a statement of its own, or a transaction's end.
@@ -192,7 +207,7 @@ mod tests {
         let mut frames = Frames::default();
         frames.sends(&[frame(b'B', b"\0"), frame(b'E', b"\0"), frame(b'S', b"")].concat());
         frames.receives(&[frame(b'2', b""), frame(b'G', b"\0\0\0")].concat());
-        assert!(frames.are_copying() && !frames.owe_nothing());
+        assert!(!frames.owe_nothing());
         frames.sends(&frame(b'd', b"1\n"));
         frames.sends(&[frame(b'c', b""), frame(b'S', b"")].concat());
         assert!(!frames.owe_nothing());
@@ -206,6 +221,39 @@ mod tests {
         frames.sends(&frame(b'Q', b"copy t from stdin\0"));
         frames.receives(&frame(b'G', b"\0\0\0"));
         assert!(!frames.owe_nothing() && !frames.are_at_rest());
+    }
+
+    #[test]
+    fn a_copy_in_that_fails_before_its_sync_is_read_leaves_a_session_that_is_never_at_rest() {
+        let mut frames = Frames::default();
+        frames.sends(&[frame(b'B', b"\0"), frame(b'E', b"\0"), frame(b'S', b"")].concat());
+        frames.receives(&[frame(b'2', b""), frame(b'G', b"\0\0\0")].concat());
+        frames.sends(&[frame(b'f', b"\0"), frame(b'S', b"")].concat());
+        frames.receives(&[frame(b'E', b"\0"), frame(b'Z', b"I")].concat());
+        frames.sends(&frame(b'Q', b"select 1\0"));
+        frames.receives(&frame(b'Z', b"I"));
+        frames.receives(&[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat());
+        assert!(!frames.are_at_rest());
+    }
+
+    #[test]
+    fn a_statement_has_begun_to_be_executed_once_it_is_bound() {
+        let mut frames = Frames::default();
+        frames.sends(&[frame(b'B', b"\0"), frame(b'E', b"\0"), frame(b'S', b"")].concat());
+        assert!(!frames.have_bound());
+        frames.receives(&frame(b'2', b""));
+        assert!(frames.have_bound());
+        frames.sends(&frame(b'B', b"\0"));
+        assert!(!frames.have_bound());
+    }
+
+    #[test]
+    fn a_commit_among_other_statements_has_worked_before_the_server_is_ready() {
+        let mut frames = Frames::default();
+        frames.sends(&frame(b'Q', b"begin; insert; commit; select\0"));
+        frames.receives(&[frame(b'C', b"BEGIN\0"), frame(b'C', b"INSERT 0 1\0"), frame(b'C', b"COMMIT\0")].concat());
+        assert!(frames.have_worked());
+        assert_eq!(frames.settled(), 0);
     }
 
     #[test]

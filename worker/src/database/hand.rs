@@ -110,8 +110,13 @@ impl<'a> Hand<'a> {
 
     pub(super) fn copy_in<Q: ToStatement + ?Sized>(mut self, query: &Q) -> Result<CopyInWriter<'a>, Error> {
         let statement = self.statement(query)?;
-        let sink = self.driver.run(self.engine.copy_in(&statement))?;
-        Ok(CopyInWriter::new(self.driver, sink))
+        match self.driver.run(self.engine.copy_in(&statement)) {
+            Ok(sink) => Ok(CopyInWriter::new(self.driver, sink)),
+            Err(error) => {
+                self.driver.abandon();
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn copy_out<Q: ToStatement + ?Sized>(mut self, query: &Q) -> Result<CopyOutReader<'a>, Error> {
@@ -131,7 +136,7 @@ impl<'a> Hand<'a> {
         let was_open = self.driver.line.look(|frames| frames.transaction()) != Transaction::None;
         let plan = self.plan(query, params)?;
         match self.driver.run(work(self.engine, &plan)) {
-            Err(error) if is_out_of_date(&error, &plan) => {
+            Err(error) if is_out_of_date(&error, &plan) && !self.driver.line.look(|frames| frames.have_bound()) => {
                 self.book.prepared.forget(Some(&key(query)));
                 self.book.learned.borrow_mut().forget(query.text());
                 if was_open {

@@ -73,45 +73,28 @@ impl Login {
     /// Why there is none at any of the places.
     pub(super) fn log_in(&mut self, until: u64) -> Result<Session, Unreachable> {
         let lifetime = self.lifetime();
-        let Login { target, reset, learned, deadline, .. } = self;
+        let Login { target, reset, learned, deadline, connections_of_all, .. } = self;
         let terms = Terms { engine: &target.engine, reset, learned, deadline };
-        let mut connected = target.open_each(until, |Opened { stream, until }, _| {
+        let connected = target.open_each(until, |Opened { stream, until }, _| {
             let expires = lifetime.map_or(u64::MAX, |lifetime| clock::now().saturating_add(lifetime));
             let mut session = Session::log_in(&terms, stream, expires, until)?;
-            match suits(&mut session, target.role, until) {
-                Ok(true) => Ok(session),
-                Ok(false) => Err(AttemptError::Next(format!("it is not {}", target.role))),
-                Err(error) => Err(AttemptError::Next(error.to_string())),
+            let lost = |error: Error| AttemptError::Next(error.to_string());
+            if !suits(&mut session, target.role, until).map_err(lost)? {
+                return Err(AttemptError::Next(format!("it is not {}", target.role)));
             }
+            if deadline.scoreboard().is_first_to_connect() {
+                compare_bounds(&mut session, *connections_of_all, until).map_err(lost)?;
+            }
+            Ok(session)
         });
-        match &mut connected {
-            Ok(session) => {
-                self.backoff.succeeded();
-                self.compare_bounds(session, until);
-            }
+        match &connected {
+            Ok(_) => self.backoff.succeeded(),
             Err(why) => {
                 tracing::warn!(%why, "cannot connect to the database");
                 self.backoff.failed(why.to_string(), self.chance.f64());
             }
         }
         connected
-    }
-
-    /// Whether the server takes as many connections as there may come to be, by the pool's first one.
-    fn compare_bounds(&self, session: &mut Session, until: u64) {
-        if !self.deadline.scoreboard().is_first_to_connect() {
-            return;
-        }
-        if let Ok(Some(room)) = session.number(ROOM, until)
-            && u64::from(self.connections_of_all) > room
-        {
-            let connections = self.connections_of_all;
-            tracing::warn!(
-                connections,
-                room,
-                "the pools may open more connections than the database takes: lower `connections`, or raise the server's max_connections"
-            );
-        }
     }
 
     /// The terms of a session, whoever has logged in.
@@ -133,4 +116,18 @@ fn suits(session: &mut Session, role: Role, until: u64) -> Result<bool, Error> {
         Some((question, answer)) => session.says(question, answer, until),
         None => Ok(true),
     }
+}
+
+/// Whether the server takes as many connections as there may come to be; the log says it if not.
+fn compare_bounds(session: &mut Session, connections: u32, until: u64) -> Result<(), Error> {
+    if let Some(room) = session.number(ROOM, until)?
+        && u64::from(connections) > room
+    {
+        tracing::warn!(
+            connections,
+            room,
+            "the pools may open more connections than the database takes: lower `connections`, or raise the server's max_connections"
+        );
+    }
+    Ok(())
 }

@@ -62,10 +62,10 @@ impl Reset {
             let answer = match kind {
                 SessionReset::Session if is_given_away || !by_name => {
                     // In one message: each costs both sides a turn.
-                    let names = if by_name { "; DEALLOCATE ALL" } else { "" };
-                    let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(){names}");
+                    let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
                     try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;
-                    Answer { forgets_names: by_name, left: None }
+                    // Dropped, it would have something to say to the server.
+                    Answer { forgets_names: true, left }
                 }
                 SessionReset::Session => {
                     let ask = async {
@@ -88,7 +88,7 @@ impl Reset {
                     Answer { forgets_names: true, left: None }
                 }
                 SessionReset::Off => {
-                    let names = (is_given_away && by_name).then_some("DEALLOCATE ALL");
+                    let names = is_given_away.then_some("DEALLOCATE ALL");
                     try_join(run(&engine, rollback), run(&engine, names)).await?;
                     Answer { forgets_names: names.is_some(), left: None }
                 }

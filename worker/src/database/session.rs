@@ -68,7 +68,10 @@ impl Session {
         let line = Line::new(stream);
         let mut session = Session::begin(terms, &config, line, ways, is_plain, until)?;
         (session.born, session.expires, session.idle_since) = (clock::now(), expires, clock::now());
-        session.prepare(terms.reset, until).map_err(|error| AttemptError::Stop(format!("init_sql: {error}")))?;
+        session.prepare(terms.reset, until).map_err(|error| match error.as_db_error() {
+            Some(_) => AttemptError::Stop(format!("init_sql: {error}")),
+            None => AttemptError::Next(error.to_string()),
+        })?;
         Ok(session)
     }
 
@@ -143,29 +146,43 @@ impl Session {
         self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
-    /// Waits for the answer to the reset, if one is awaited. Afterwards the session is clean, or this is an error.
-    pub(super) fn finish_reset(&mut self, until: u64) -> Result<(), Error> {
+    /// Waits for the answer to the reset, if one is awaited. Afterwards the session is clean, or this is an error; and whether
+    /// the server has forgotten what was prepared.
+    pub(super) fn finish_reset(&mut self, until: u64) -> Result<bool, Error> {
         let Some(work) = self.resetting.take() else {
-            return Ok(());
+            return Ok(false);
         };
         // It has had time to arrive.
         self.driver.look();
         let answer = self.driver.run_until(until, work)?;
         self.left = answer.left;
-        if answer.forgets_names {
-            self.book.prepared.forget(None);
-            self.book.session = clock::now();
-        }
-        match self.driver.line.look(|frames| frames.are_at_rest()) {
-            true => Ok(()),
+        match self.is_at_rest() {
+            true => Ok(answer.forgets_names),
             false => Err(Error::lost("it was not at rest after its reset")),
         }
+    }
+
+    /// The server knows nothing any more of what was prepared.
+    pub(super) fn forget_names(&mut self) {
+        self.left = None;
+        self.book.prepared.forget(None);
+        self.book.session = clock::now();
     }
 
     /// Whether the server has not said goodbye while nobody listened. Costs a system call.
     pub(super) fn is_there(&mut self) -> bool {
         self.driver.look();
         self.driver.health == Health::Sound
+    }
+
+    /// Whether no answer is on its way, as far as has been sent.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.driver.line.look(|frames| frames.owe_nothing())
+    }
+
+    /// Whether no answer is on its way and no transaction is open.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.driver.line.look(|frames| frames.are_at_rest())
     }
 
     /// Whether the server answers, which takes a round trip.
@@ -199,7 +216,9 @@ impl Session {
 
     /// Whether the connection is dead and nothing has become final since, as far as anybody here can know.
     pub(super) fn is_lost_since(&self, before: u64) -> bool {
-        matches!(self.driver.health, Health::Ended(_)) && self.settled() == before && !self.driver.is_committing
+        let has_worked = self.driver.line.look(|frames| frames.have_worked());
+        let is_dead = matches!(self.driver.health, Health::Ended(_));
+        is_dead && self.settled() == before && !has_worked && !self.driver.is_committing
     }
 
     /// The socket and the server's words of welcome, for whoever takes it over; then it is to be dropped by

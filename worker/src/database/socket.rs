@@ -16,6 +16,9 @@ use nix::unistd::read;
 use std::os::fd::AsRawFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// So many bytes are read at most, however many are there, before whoever waits looks at the clock again.
+const PIECE: usize = 1 << 20;
+
 /// A connected stream socket in non-blocking mode.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -33,12 +36,19 @@ struct Known {
     readable: Cell<bool>,
     /// It has refused to take more.
     full: Cell<bool>,
+    /// So many bytes may still be read before somebody looks at the clock.
+    granted: Cell<usize>,
 }
 
 impl Readiness {
     /// Somebody has seen that there is something to read, or wants to look.
     pub(crate) fn set_readable(&self) {
         self.0.readable.set(true);
+    }
+
+    /// The clock has been looked at: another piece may be read.
+    pub(crate) fn grant(&self) {
+        self.0.granted.set(PIECE);
     }
 
     /// There is room again.
@@ -76,9 +86,13 @@ impl AsFd for Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let known = &self.readiness.0;
         if !known.readable.get() {
+            return Poll::Pending;
+        }
+        if known.granted.get() == 0 {
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let room = buffer.initialize_unfilled();
@@ -90,6 +104,7 @@ impl AsyncRead for Socket {
                 Ok(length) => {
                     // What comes after a short read is found by the next poll; an end is readable for ever.
                     known.readable.set(length == room.len() || length == 0);
+                    known.granted.set(known.granted.get().saturating_sub(length));
                     buffer.advance(length);
                     return Poll::Ready(Ok(()));
                 }

@@ -120,6 +120,7 @@ impl Desk {
                     tracing::debug!(?label, "a connection of somebody who has died is closed");
                 }
                 Taken::Scrap => tracing::warn!("what was to be a connection of another worker is none"),
+                Taken::Unknown => return None,
                 Taken::Nothing => {
                     let (number, owner) = free?;
                     let mine = Owner::new(self.life, owner.sequence() + 1);

@@ -72,6 +72,8 @@ pub(super) enum Taken {
     Scrap,
     /// Nothing is there at the moment.
     Nothing,
+    /// Nobody can tell at the moment.
+    Unknown,
 }
 
 impl Queue {
@@ -122,8 +124,9 @@ impl Queue {
         let Raw { length, whole, descriptors } = match raw {
             Ok(raw) => raw,
             Err(Errno::EAGAIN) => return Taken::Nothing,
-            // Descriptors for which there is no room come as a message that is not whole: this is worse.
-            Err(_) => return Taken::Nothing,
+            // Descriptors for which there is no room come as a message that is not whole: this is worse, and says nothing of
+            // what is there.
+            Err(_) => return Taken::Unknown,
         };
         match (postcard::from_bytes::<Letter<'_>>(&text[..length]), descriptors.into_iter().next()) {
             (Ok(Letter { label, born, expires, idle_since, startup }), Some(socket)) if whole => {
