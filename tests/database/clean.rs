@@ -259,3 +259,18 @@ fn without_names_on_the_server_what_sql_has_prepared_is_gone_as_well() {
     }
     assert_eq!(client.sql(BACKEND), backend);
 }
+
+#[test]
+fn the_server_ends_a_statement_at_statement_timeout_whatever_the_request_before_has_set() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, "workers = 1\nrequest_timeout = \"60s\"", "statement_timeout = \"300ms\"");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for _ in 0..2 {
+        assert_eq!(client.sql("show statement_timeout"), "300ms");
+        let answer = client.ask("sql", "select pg_sleep(600)");
+        assert_eq!(answer.status, 500, "{}", answer.text());
+        assert_eq!(client.sql("set statement_timeout = 0; select 'for this request only'"), "for this request only");
+    }
+    assert_eq!(client.sql(BACKEND), backend, "the server has ended the statement by itself: nothing is in doubt");
+}

@@ -102,11 +102,11 @@ impl Database {
         let Some(Hold { client: Client { session }, .. }) = &mut self.hold else { return };
         session.idle_since = clock::now();
         // Rows that nobody took may be here by now. Those that are not would be the next request's to wait for.
-        if !session.owes_nothing() {
+        if !session.owes_no_more_than_an_end() {
             session.is_there();
         }
         let stale = match &session.driver.health {
-            Health::Sound if !session.owes_nothing() => Stale::Broken,
+            Health::Sound if !session.owes_no_more_than_an_end() => Stale::Broken,
             Health::Sound => {
                 let is_wanted = self.desk.is_wanted();
                 if is_wanted && !session.is_plain {

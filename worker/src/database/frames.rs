@@ -16,6 +16,8 @@ pub(crate) struct Frames {
     transaction: Transaction,
     /// More answers have come than were owed: nobody knows any more to what the next one belongs.
     astray: bool,
+    /// An answer has ended with an error, and the ReadyForQuery behind it is on its way.
+    failed: bool,
     /// A statement has begun to be executed since one was last sent.
     bound: bool,
     /// A statement has been completed since the last ReadyForQuery.
@@ -52,10 +54,11 @@ impl Frames {
 
     /// These bytes come from the server, behind its first ReadyForQuery.
     pub(crate) fn receives(&mut self, bytes: &[u8]) {
-        let Frames { received, owed, copying, transaction, astray, bound, worked, settled, .. } = self;
+        let Frames { received, owed, copying, transaction, astray, failed, bound, worked, settled, .. } = self;
         received.follow(bytes, |kind, first| match kind {
             b'Z' => {
                 *astray |= *owed == 0;
+                *failed = false;
                 *owed = owed.saturating_sub(1);
                 *transaction = match first {
                     b'I' => Transaction::None,
@@ -68,6 +71,7 @@ impl Frames {
                 }
             }
             b'C' | b's' => *worked = true,
+            b'E' => *failed = true,
             b'2' => *bound = true,
             b'G' | b'W' => *copying = true,
             _ => {}
@@ -87,6 +91,11 @@ impl Frames {
     /// The state of the transaction.
     pub(crate) fn transaction(&self) -> Transaction {
         self.transaction
+    }
+
+    /// Whether nothing is on its way, or only the end of an answer that was an error.
+    pub(crate) fn owe_no_more_than_an_end(&self) -> bool {
+        self.owe_nothing() || (self.failed && self.owed == 1 && !self.copying && !self.astray)
     }
 
     /// Whether a statement has begun to be executed since one was last sent: before that, nothing has come of it.
@@ -234,6 +243,18 @@ mod tests {
         frames.receives(&frame(b'Z', b"I"));
         frames.receives(&[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat());
         assert!(!frames.are_at_rest());
+    }
+
+    #[test]
+    fn an_error_is_followed_by_no_more_than_its_end() {
+        let mut frames = Frames::default();
+        frames.sends(&frame(b'Q', b"select 1/0\0"));
+        assert!(!frames.owe_no_more_than_an_end());
+        frames.receives(&frame(b'E', b"\0"));
+        assert!(frames.owe_no_more_than_an_end() && !frames.owe_nothing());
+        frames.receives(&frame(b'Z', b"I"));
+        frames.sends(&frame(b'Q', b"select 1\0"));
+        assert!(!frames.owe_no_more_than_an_end());
     }
 
     #[test]

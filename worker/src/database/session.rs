@@ -175,9 +175,9 @@ impl Session {
         self.driver.health == Health::Sound
     }
 
-    /// Whether no answer is on its way, as far as has been sent.
-    pub(super) fn owes_nothing(&self) -> bool {
-        self.driver.line.look(|frames| frames.owe_nothing())
+    /// Whether no answer is on its way, as far as has been sent, but for the end of one that was an error.
+    pub(super) fn owes_no_more_than_an_end(&self) -> bool {
+        self.driver.line.look(|frames| frames.owe_no_more_than_an_end())
     }
 
     /// Whether no answer is on its way and no transaction is open.
