@@ -1,6 +1,7 @@
 //! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
 
 mod clean;
+mod client;
 mod down;
 mod fresh;
 mod hosts;

@@ -25,14 +25,20 @@ pub(crate) struct Database {
     desk: Desk,
     deadline: Deadline,
     hold: Option<Hold>,
-    /// Whether the request in hand has asked for it.
-    in_hand: bool,
 }
 
 /// What a worker has.
 struct Hold {
     token: Token,
     client: Client,
+    /// Whether the request in hand has asked for it: then it is not to be let go of.
+    is_in_use: bool,
+}
+
+impl Hold {
+    fn new(token: Token, session: Session) -> Hold {
+        Hold { token, client: Client { session }, is_in_use: false }
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -48,7 +54,7 @@ impl Database {
     /// What is wrong with its URL, without a word of it.
     pub(crate) fn new(rules: protocol::Database, desk: Desk, deadline: Deadline) -> Result<Database, String> {
         let login = Login::new(&rules, deadline.clone())?;
-        Ok(Database { rules, login, desk, deadline, hold: None, in_hand: false })
+        Ok(Database { rules, login, desk, deadline, hold: None })
     }
 
     /// The connection of the request in hand, fresh and clean.
@@ -61,7 +67,7 @@ impl Database {
             None => self.obtain(until)?,
             Some(mut hold) => {
                 let session = &mut hold.client.session;
-                let stale = match self.in_hand {
+                let stale = match hold.is_in_use {
                     true => hold.client.is_closed().then_some(Stale::Closed),
                     false => self.staleness(session, until),
                 };
@@ -75,8 +81,7 @@ impl Database {
                 }
             }
         };
-        self.in_hand = true;
-        Ok(&mut self.hold.insert(hold).client)
+        Ok(&mut self.hold.insert(Hold { is_in_use: true, ..hold }).client)
     }
 
     /// Runs `attempt`, and once more on a fresh connection if it failed since the one it had was dead and nothing had
@@ -96,10 +101,9 @@ impl Database {
     /// The request is over: what it has left in its session is undone. Waits for nothing, unless another worker waits for
     /// the session.
     pub(crate) fn end_request(&mut self) {
-        if !std::mem::take(&mut self.in_hand) {
-            return;
-        }
-        let Some(Hold { client: Client { session }, .. }) = &mut self.hold else { return };
+        let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else { return };
+        hold.is_in_use = false;
+        let session = &mut hold.client.session;
         session.idle_since = clock::now();
         // Rows that nobody took may be here by now. Those that are not would be the next request's to wait for.
         if !session.owes_no_more_than_an_end() {
@@ -121,7 +125,7 @@ impl Database {
             Health::Abandoned => Stale::Broken,
             Health::Ended(_) => Stale::Closed,
         };
-        if let Some(Hold { token, client }) = self.hold.take() {
+        if let Some(Hold { token, client, .. }) = self.hold.take() {
             self.end(client.session, stale);
             self.note(Cell::database_parted);
             self.desk.release(token, None);
@@ -137,7 +141,7 @@ impl Database {
 
     /// Lets go of the session, for another worker.
     pub(crate) fn let_go(&mut self) {
-        if !self.in_hand {
+        if self.hold.as_ref().is_some_and(|hold| !hold.is_in_use) {
             self.pass_on(Cleanliness::Own);
         }
     }
@@ -177,7 +181,7 @@ impl Database {
         match self.take_over(connection, until) {
             Some(session) => {
                 self.note(Cell::database_leased);
-                Ok(Hold { token, client: Client { session } })
+                Ok(Hold::new(token, session))
             }
             None => self.log_in(token, until),
         }
@@ -185,12 +189,12 @@ impl Database {
 
     /// A session that another worker has had, unless it is stale.
     fn take_over(&mut self, connection: Travelling<OwnedFd>, until: u64) -> Option<Session> {
-        let Travelling { socket, startup, born, expires, idle_since } = connection;
+        let Travelling { socket, startup, expires, idle_since } = connection;
         let Ok(mut session) = Session::resume(&self.login.terms(), socket, startup, until) else {
             self.note(|cell| cell.database_reconnected(Stale::Closed));
             return None;
         };
-        (session.born, session.expires, session.idle_since) = (born, expires, idle_since);
+        (session.expires, session.idle_since) = (expires, idle_since);
         match self.staleness(&mut session, until) {
             None => Some(session),
             Some(stale) => {
@@ -202,15 +206,15 @@ impl Database {
 
     /// A new session for a token; without one, the token is another's.
     fn log_in(&mut self, token: Token, until: u64) -> Result<Hold, Error> {
-        match self.login.may_try().and_then(|()| self.login.log_in(until).map_err(Error::unavailable)) {
+        match self.login.log_in(until) {
             Ok(session) => {
                 self.note(Cell::database_connected);
-                Ok(Hold { token, client: Client { session } })
+                Ok(Hold::new(token, session))
             }
-            Err(error) => {
+            Err(why) => {
                 self.note(Cell::database_failed);
                 self.desk.release(token, None);
-                Err(error)
+                Err(Error::unavailable(why))
             }
         }
     }
@@ -245,29 +249,27 @@ impl Database {
 
     /// Gives the session away, clean and without what is prepared in it, or at least the token.
     fn pass_on(&mut self, cleanliness: Cleanliness) {
-        let Some(Hold { token, client: Client { mut session } }) = self.hold.take() else { return };
+        let Some(Hold { token, client: Client { mut session }, .. }) = self.hold.take() else { return };
         self.note(Cell::database_parted);
+        if !session.is_plain {
+            session.end();
+            return self.desk.release(token, None);
+        }
         let until = self.deadline.at_most(CLEANING);
         let cleaned = match cleanliness {
-            // It cannot be passed on, so nobody will see it.
-            _ if !session.is_plain => Ok(false),
             Cleanliness::Begun => session.finish_reset(until),
             Cleanliness::Own => session.finish_reset(until).and_then(|_| {
                 session.begin_reset(&self.login.reset, true);
                 session.finish_reset(until)
             }),
         };
-        if !session.is_plain {
-            session.end();
-            return self.desk.release(token, None);
-        }
         if cleaned.is_err() || !session.is_there() || !session.is_at_rest() {
             self.end(session, Stale::ResetFailed);
             return self.desk.release(token, None);
         }
-        let (born, expires, idle_since) = (session.born, session.expires, session.idle_since);
+        let (expires, idle_since) = (session.expires, session.idle_since);
         let (socket, startup) = session.parts();
-        self.desk.release(token, Some(Travelling { socket, startup, born, expires, idle_since }));
+        self.desk.release(token, Some(Travelling { socket, startup, expires, idle_since }));
         session.let_go();
     }
 

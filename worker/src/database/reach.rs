@@ -182,7 +182,7 @@ fn share(until: u64, waiting: usize) -> u64 {
 }
 
 /// Connects, and waits until that is decided.
-fn begin(socket: &OwnedFd, address: &dyn SockaddrLike, until: u64) -> Result<(), Errno> {
+pub(super) fn begin(socket: &OwnedFd, address: &dyn SockaddrLike, until: u64) -> Result<(), Errno> {
     match connect(socket.as_raw_fd(), address) {
         // Interrupted, it goes on all the same.
         Err(Errno::EINPROGRESS | Errno::EINTR) => {}

@@ -2,16 +2,14 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, connect, getpeername, send, socket,
-};
 use tokio_postgres::config::{SslMode, SslNegotiation};
-use tokio_postgres::{Client as Engine, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client as Engine, Config, SimpleQueryMessage};
 
+use super::cancel::cancel;
 use super::drive::{Late, over};
 use super::driver::{Deadline, Driver, Health, said};
 use super::error::Error;
@@ -24,9 +22,6 @@ use super::statements::{Learned, Prepared};
 use super::tls::{Negotiated, Stream};
 use crate::clock;
 
-/// How long it may take to have a statement that was given up cancelled, in nanoseconds.
-const CANCELLING: u64 = 100_000_000;
-
 /// A session.
 pub(crate) struct Session {
     pub(super) engine: Rc<Engine>,
@@ -38,8 +33,7 @@ pub(crate) struct Session {
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
     pub(super) is_plain: bool,
-    /// When it was logged in, and is too old.
-    pub(super) born: u64,
+    /// When it is too old.
     pub(super) expires: u64,
     pub(super) idle_since: u64,
 }
@@ -67,7 +61,7 @@ impl Session {
         };
         let line = Line::new(stream);
         let mut session = Session::begin(terms, &config, line, ways, is_plain, until)?;
-        (session.born, session.expires, session.idle_since) = (clock::now(), expires, clock::now());
+        (session.expires, session.idle_since) = (expires, clock::now());
         session.prepare(terms.reset, until).map_err(|error| match error.as_db_error() {
             Some(_) => AttemptError::Stop(format!("init_sql: {error}")),
             None => AttemptError::Next(error.to_string()),
@@ -117,7 +111,6 @@ impl Session {
             resetting: None,
             left: None,
             is_plain,
-            born: 0,
             expires: u64::MAX,
             idle_since: 0,
         })
@@ -244,28 +237,13 @@ impl Session {
                 driver.look();
             }
             Health::Sound | Health::Abandoned => {
-                if let Err(error) = self.cancel() {
+                if let Err(error) = cancel(&self.engine, &self.driver.socket, self.is_plain) {
                     tracing::debug!(%error, "a statement that was given up could not be cancelled");
                 }
                 self.let_go();
             }
             Health::Ended(_) => self.let_go(),
         }
-    }
-
-    /// Asks the server to cancel what this session is at.
-    fn cancel(&self) -> Result<(), Error> {
-        let socket = Socket::new(another(&self.driver.socket).map_err(Error::lost)?);
-        let (descriptor, readiness) = (socket.descriptor(), socket.readiness());
-        let until = clock::now().saturating_add(CANCELLING);
-        let token = self.engine.cancel_token();
-        let asked = async {
-            match self.is_plain {
-                true => token.cancel_query_raw(socket, NoTls).await,
-                false => token.cancel_query_raw(Line::new(Stream::Plain(socket)), Negotiated).await,
-            }
-        };
-        over(descriptor.as_fd(), &readiness, until, asked).map_err(|_| Error::late())?.map_err(Error::from)
     }
 }
 
@@ -275,24 +253,5 @@ fn refused(error: &tokio_postgres::Error) -> AttemptError {
     match is_final {
         true => AttemptError::Stop(said(error)),
         false => AttemptError::Next(said(error)),
-    }
-}
-
-/// Another connection to where this one leads.
-fn another(socket_there: &OwnedFd) -> nix::Result<OwnedFd> {
-    let peer: SockaddrStorage = getpeername(socket_there.as_raw_fd())?;
-    let family = peer.family().unwrap_or(AddressFamily::Unspec);
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let there = socket(family, SockType::Stream, flags, None)?;
-    match connect(there.as_raw_fd(), &peer) {
-        Ok(()) => Ok(there),
-        Err(nix::errno::Errno::EINPROGRESS) => {
-            let mut waiting = [nix::poll::PollFd::new(there.as_fd(), nix::poll::PollFlags::POLLOUT)];
-            nix::poll::poll(&mut waiting, nix::poll::PollTimeout::from(100u8))?;
-            // Whether it is connected is seen by the first write.
-            send(there.as_raw_fd(), &[], MsgFlags::MSG_NOSIGNAL)?;
-            Ok(there)
-        }
-        Err(errno) => Err(errno),
     }
 }

@@ -37,8 +37,6 @@ pub(crate) struct Travelling<S> {
     pub(crate) socket: S,
     /// What the server said when the connection began.
     pub(crate) startup: Vec<u8>,
-    /// When that was.
-    pub(crate) born: u64,
     /// When it is to be replaced.
     pub(crate) expires: u64,
     /// When it was last used.
@@ -58,7 +56,6 @@ pub(super) struct Label {
 #[derive(Serialize, Deserialize)]
 struct Letter<'a> {
     label: Label,
-    born: u64,
     expires: u64,
     idle_since: u64,
     startup: &'a [u8],
@@ -101,8 +98,8 @@ impl Queue {
     /// had too much to say; then nothing was given.
     pub(super) fn give(&self, label: Label, connection: &Travelling<BorrowedFd<'_>>) -> io::Result<()> {
         step();
-        let Travelling { socket, startup, born, expires, idle_since } = connection;
-        let letter = Letter { label, startup, born: *born, expires: *expires, idle_since: *idle_since };
+        let Travelling { socket, startup, expires, idle_since } = connection;
+        let letter = Letter { label, startup, expires: *expires, idle_since: *idle_since };
         let text = postcard::to_allocvec(&letter).map_err(io::Error::other)?;
         if text.len() > LONGEST {
             return Err(Errno::EMSGSIZE.into());
@@ -129,9 +126,9 @@ impl Queue {
             Err(_) => return Taken::Unknown,
         };
         match (postcard::from_bytes::<Letter<'_>>(&text[..length]), descriptors.into_iter().next()) {
-            (Ok(Letter { label, born, expires, idle_since, startup }), Some(socket)) if whole => {
+            (Ok(Letter { label, expires, idle_since, startup }), Some(socket)) if whole => {
                 let startup = startup.to_vec();
-                Taken::Connection(label, Travelling { socket, startup, born, expires, idle_since })
+                Taken::Connection(label, Travelling { socket, startup, expires, idle_since })
             }
             _ => Taken::Scrap,
         }

@@ -20,7 +20,7 @@ fn desk(lobby: &Lobby, slot: u32, life: u64) -> Desk {
 }
 
 fn travelling<'a>(socket: &'a impl AsFd, startup: &[u8]) -> Travelling<BorrowedFd<'a>> {
-    Travelling { socket: socket.as_fd(), startup: startup.to_vec(), born: 1, expires: u64::MAX, idle_since: 3 }
+    Travelling { socket: socket.as_fd(), startup: startup.to_vec(), expires: u64::MAX, idle_since: 3 }
 }
 
 /// What can be had at once.
@@ -57,8 +57,8 @@ fn a_connection_arrives_as_it_was_sent() {
         let token = bare(&mut one).unwrap();
         one.release(token, Some(travelling(&ours, &startup)));
         let (token, connection) = at_once(&mut other).unwrap();
-        let Travelling { socket, startup: arrived, born, expires, idle_since } = connection.unwrap();
-        assert_eq!((arrived, born, expires, idle_since), (startup, 1, u64::MAX, 3));
+        let Travelling { socket, startup: arrived, expires, idle_since } = connection.unwrap();
+        assert_eq!((arrived, expires, idle_since), (startup, u64::MAX, 3));
         let inode = |socket: BorrowedFd<'_>| nix::sys::stat::fstat(socket).unwrap().st_ino;
         assert_eq!(inode(socket.as_fd()), inode(ours.as_fd()));
         other.release(token, None);

@@ -261,7 +261,7 @@ impl Hand<'_> {
                 known.opened += 1;
                 let id = known.opened;
                 known.servers.insert(id, theirs);
-                Travelling { socket: ours.into(), startup: id.to_ne_bytes().into(), born: 0, expires: 0, idle_since: 0 }
+                Travelling { socket: ours.into(), startup: id.to_ne_bytes().into(), expires: 0, idle_since: 0 }
             }
         };
         let id = u64::from_ne_bytes(connection.startup[..].try_into().unwrap());
@@ -272,10 +272,10 @@ impl Hand<'_> {
 
     fn let_go(self, desk: &mut Desk, token: Token, with: bool) {
         self.world.lock().unwrap().holders.remove(&self.id);
-        let Travelling { socket, startup, born, expires, idle_since } = self.connection;
+        let Travelling { socket, startup, expires, idle_since } = self.connection;
         if with {
             let socket = socket.as_fd();
-            desk.release(token, Some(Travelling { socket, startup, born, expires, idle_since }));
+            desk.release(token, Some(Travelling { socket, startup, expires, idle_since }));
         } else {
             // The last to have had it may hold it still.
             nix::sys::socket::shutdown(socket.as_raw_fd(), Shutdown::Both).unwrap();
