@@ -14,7 +14,7 @@ use crate::log;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -158,7 +158,7 @@ pub struct Charter {
     /// The least important log lines.
     pub log_level: log::Level,
     /// How log lines look.
-    pub log_format: log::Format,
+    pub log_form: log::Form,
 }
 
 /// What is put back between two requests.

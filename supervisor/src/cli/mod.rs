@@ -119,7 +119,7 @@ fn read(path: Option<PathBuf>) -> Result<Config, Errors> {
 }
 
 fn run(log: Log, open: impl FnOnce() -> Result<Daemon, StartError>) -> ExitCode {
-    ratoon_worker::log::install(log.level, log.format);
+    ratoon_worker::log::install(log.level, ratoon_worker::log::Form::of_standard_error(log.format));
     match open() {
         Err(error) => complain(&error),
         Ok(daemon) => match daemon.run() {

@@ -8,21 +8,21 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
-use tracing_subscriber::fmt::MakeWriter;
 
+/// Lines lost and not yet reported, and those lost in this process's whole life.
 static LOST: AtomicU64 = AtomicU64::new(0);
-/// Whether the last line went out in part, so that the next must begin with a line end.
-static CUT: AtomicBool = AtomicBool::new(false);
+static LOST_EVER: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Sink {
     way: Way,
-    report: fn(u64) -> String,
+    /// Whether the last line went out in part, so that the next must begin with a line end.
+    cut: AtomicBool,
 }
 
 enum Way {
@@ -36,20 +36,36 @@ enum Way {
     Reopened(File),
 }
 
-/// Whether standard error is the socket of the journal, which says so in the environment by device and inode.
-pub(super) fn is_journal() -> bool {
-    let named = std::env::var("JOURNAL_STREAM").ok();
-    let named = named.as_deref().and_then(|named| named.split_once(':'));
-    let actual = std::fs::metadata("/proc/self/fd/2").ok();
-    named.zip(actual).is_some_and(|((device, inode), actual)| {
-        device.parse() == Ok(actual.dev()) && inode.parse() == Ok(actual.ino())
-    })
+/// How many lines of this process nobody has taken, ever.
+pub fn lost() -> u64 {
+    LOST_EVER.load(Ordering::Relaxed)
+}
+
+/// Reports what was lost, then writes a line; if either is not taken, it is counted.
+pub(super) fn count(report: impl FnOnce(u64) -> bool, write: impl FnOnce() -> bool) {
+    let unreported = LOST.swap(0, Ordering::Relaxed);
+    let (reported, written) = match unreported {
+        0 => (true, write()),
+        lost if report(lost) => (true, write()),
+        _ => (false, false),
+    };
+    let more = u64::from(!written);
+    LOST_EVER.fetch_add(more, Ordering::Relaxed);
+    LOST.fetch_add(more + if reported { 0 } else { unreported }, Ordering::Relaxed);
 }
 
 impl Sink {
-    /// `report` makes the line that says how many were lost.
-    pub(super) fn standard_error(report: fn(u64) -> String) -> Sink {
-        Sink { way: Way::find(), report }
+    pub(super) fn standard_error() -> Sink {
+        Sink { way: Way::find(), cut: AtomicBool::new(false) }
+    }
+
+    /// Whether the whole line was taken.
+    pub(super) fn write_line(&self, line: &[u8]) -> bool {
+        if self.cut.swap(false, Ordering::Relaxed) && !self.put_all(b"\n") {
+            self.cut.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.put_all(line)
     }
 
     fn put(&self, line: &[u8]) -> io::Result<usize> {
@@ -77,28 +93,12 @@ impl Sink {
                 Ok(written) if written > 0 => rest = &rest[written.min(rest.len())..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => {
-                    CUT.store(rest.len() < line.len(), Ordering::Relaxed);
+                    self.cut.store(rest.len() < line.len(), Ordering::Relaxed);
                     return false;
                 }
             }
         }
         true
-    }
-
-    fn write_line(&self, line: &[u8]) {
-        if CUT.swap(false, Ordering::Relaxed) && !self.put_all(b"\n") {
-            CUT.store(true, Ordering::Relaxed);
-            LOST.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let lost = LOST.swap(0, Ordering::Relaxed);
-        if lost > 0 && !self.put_all((self.report)(lost).as_bytes()) {
-            LOST.fetch_add(lost + 1, Ordering::Relaxed);
-            return;
-        }
-        if !self.put_all(line) {
-            LOST.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -116,29 +116,5 @@ impl Way {
         }
         let anew = OpenOptions::new().append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open("/proc/self/fd/2");
         anew.map_or(Way::Asked, Way::Reopened)
-    }
-}
-
-impl<'a> MakeWriter<'a> for Sink {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { sink: self }
-    }
-}
-
-/// One line on its way; the subscriber writes each as one piece.
-pub(super) struct Line<'a> {
-    sink: &'a Sink,
-}
-
-impl Write for Line<'_> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.sink.write_line(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

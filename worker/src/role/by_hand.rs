@@ -31,12 +31,11 @@ pub(super) fn main<A: App>() -> ExitCode {
 fn begin<A: App>() -> Result<Server<A>> {
     let settings = settings();
     let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
-    let (level, format) = (log::Level::default(), log::Format::default());
+    let (level, form) = (log::Level::default(), log::Form::of_standard_error(log::Format::default()));
     log_panics();
-    let app =
-        log::while_loading(level, format, || settings.and_then(|settings| contained("load", || A::load(settings))));
+    let app = log::while_loading(level, form, || settings.and_then(|settings| contained("load", || A::load(settings))));
     // The application's own subscriber, if it installed one, has been there first.
-    log::install(level, format);
+    log::install(level, form);
     let mut app = app?;
     if let Err(threads) = SingleThreaded::prove() {
         tracing::warn!(

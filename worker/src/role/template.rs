@@ -101,8 +101,8 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     worker::log_panics();
     let settings = Settings::new(charter.settings.clone());
     let app =
-        log::while_loading(charter.log_level, charter.log_format, || worker::contained("load", || A::load(settings)))?;
-    log::install(charter.log_level, charter.log_format);
+        log::while_loading(charter.log_level, charter.log_form, || worker::contained("load", || A::load(settings)))?;
+    log::install(charter.log_level, charter.log_form);
     prove_single()?;
     channel.send(&Report::Loaded, &[])?;
     let SharedByAll { scoreboard, inbox, lobby, listeners } = shared;

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::lease::Lobby;
+use ratoon_worker::log;
 use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, VERSION};
 
 use super::{Pool, Template, Worker};
@@ -168,7 +169,7 @@ impl Pool {
             cleaning: cleaning(config),
             database: database(config, daemon.connections),
             log_level: daemon.log.level,
-            log_format: daemon.log.format,
+            log_form: log::Form::of_standard_error(daemon.log.format),
         }
     }
 }
