@@ -17,6 +17,7 @@ mod last_words;
 mod limits;
 mod listeners;
 mod load;
+mod metrics;
 mod orphans;
 mod outside;
 mod recycling;

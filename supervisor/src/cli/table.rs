@@ -167,7 +167,7 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{Listener, Reload};
+    use crate::control::status::{Listener, Reload, Traffic};
 
     fn idle(slot: u32) -> Worker {
         Worker {
@@ -200,6 +200,7 @@ mod tests {
             max_children_reached: 0,
             listeners: vec![Listener { address: "x".into(), listen_queue: Some(0), listen_queue_len: 1024 }],
             deaths: BTreeMap::new(),
+            traffic: Traffic::default(),
             database: None,
             processes,
         }

@@ -4,9 +4,13 @@
 //! same, with the unit in the name where there is one. Never computes anything. A reader must expect fields that it
 //! does not know.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::traffic::{Times, Traffic};
 
 /// The daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +95,8 @@ pub struct Pool {
     pub listeners: Vec<Listener>,
     /// How many of its workers have died, by cause.
     pub deaths: BTreeMap<String, u64>,
+    /// What its workers have done for clients.
+    pub traffic: Traffic,
     /// What its workers do with their database, if it has one.
     pub database: Option<Database>,
     /// Its slots: one entry for each that has a worker, should have one, or has had one.

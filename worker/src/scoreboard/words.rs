@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relax
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::Line;
+use super::line::Line;
 
 /// How many return addresses are kept of a deep stack: the innermost, and …
 pub(crate) const INNERMOST: usize = 40;

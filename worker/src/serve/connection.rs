@@ -54,6 +54,8 @@ pub(super) struct Connection {
     pub(super) unanswered_since: u64,
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
+    /// What its client has been told instead of an answer, until somebody has counted it.
+    pub(super) refused: Option<http::StatusCode>,
     stage: Stage,
 }
 
@@ -101,6 +103,7 @@ impl Connection {
             arrived: now,
             unanswered_since: 0,
             deadline: now.saturating_add(rules.header_timeout),
+            refused: None,
             stage: Stage::Head { reader: HeadReader::default(), timed: true, rested: None },
         }
     }
@@ -123,6 +126,7 @@ impl Connection {
             arrived: quiet_since,
             unanswered_since: quiet_since,
             deadline,
+            refused: None,
             stage,
         }
     }
@@ -346,6 +350,7 @@ impl Connection {
             Stage::Refusal { .. } | Stage::Linger { .. } => false,
         };
         self.deadline = now.saturating_add(LINGER.0);
+        self.refused = Some(refusal.status);
         self.stage = Stage::Refusal { words: refusal.response(is_head), said: 0 };
     }
 

@@ -13,6 +13,9 @@ use crate::protocol::Why;
 use crate::scoreboard::Cell;
 use crate::{clock, last_words, request_local};
 
+/// What a client has been told whose request's time was over.
+const GATEWAY_TIMEOUT: u16 = 504;
+
 impl<A: App> Server<A> {
     /// Runs the application on one request.
     pub(super) fn serve(&mut self, key: usize, request: Request) {
@@ -57,6 +60,9 @@ impl<A: App> Server<A> {
         let deadline = cell.map_or(u64::MAX, Cell::deadline);
         let is_produced = response.body().needs_the_application() && !told;
         let (serial, answered) = (connection.serial, self.now);
+        if let Some(cell) = cell {
+            cell.answered(if told { GATEWAY_TIMEOUT } else { response.status().as_u16() });
+        }
         if told {
             tracing::warn!(request = %String::from_utf8_lossy(connection.line()), "the handler has returned, too late: its client was told 504");
             connection.hang_up(self.now);

@@ -61,8 +61,9 @@ impl<A: App> Server<A> {
                 if let Some(connection) = self.crowd.forget(*key, &self.epoll)
                     && let Some(cell) = self.cell()
                 {
-                    let (received, sent) = connection.wire.traffic();
-                    cell.handed_over(received, sent);
+                    let (received, sent) = connection.wire.take_traffic();
+                    cell.moved(received, sent);
+                    cell.handed_over();
                 }
             }
             keys = &keys[given..];

@@ -23,16 +23,26 @@ impl<A: App> Server<A> {
         match self.inlets.take(listener, self.now) {
             Arrival::Connection(socket, peer) => {
                 let wire = Wire::new(socket, self.scratch.clone(), &[]);
+                let queued = peer.map(|_| self.time_in_queue(&wire));
                 let came = self.found_since;
                 let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, came, self.now));
                 if let Some(cell) = self.cell() {
                     cell.accepted();
+                    if let Some(nanos) = queued {
+                        cell.has_queued(nanos);
+                    }
                 }
                 self.enqueue(key);
             }
             Arrival::Nobody => {}
             Arrival::NoRoom => self.make_room(),
         }
+    }
+
+    /// How long a TCP connection that was just accepted had waited for it, in nanoseconds: not at all if this worker slept
+    /// until it came, else as long as the kernel has had all that has come over it.
+    fn time_in_queue(&self, wire: &Wire) -> u64 {
+        if self.now > self.found_since { wire.silence() } else { 0 }
     }
 
     /// Whether a sibling that has less to do is given the time to take the next connection.
@@ -120,6 +130,14 @@ impl<A: App> Server<A> {
             return;
         };
         let wish = connection.advance(&self.rules, self.now);
+        // With every turn, and not when it is closed: what a worker that is killed has done is not forgotten.
+        if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
+            let (received, sent) = connection.wire.take_traffic();
+            cell.moved(received, sent);
+            if let Some(status) = connection.refused.take() {
+                cell.refused(status.as_u16());
+            }
+        }
         self.grant(key, wish);
     }
 
@@ -150,8 +168,9 @@ impl<A: App> Server<A> {
         if let Some(connection) = self.crowd.remove(key)
             && let Some(cell) = self.cell()
         {
-            let (received, sent) = connection.wire.traffic();
-            cell.closed(received, sent);
+            let (received, sent) = connection.wire.take_traffic();
+            cell.moved(received, sent);
+            cell.closed();
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) struct Wire {
     ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
+    counted: Cell<(u64, u64)>,
     taken: Cell<u64>,
     grant: Cell<u64>,
     muted: Cell<bool>,
@@ -79,6 +80,7 @@ impl Wire {
             ended: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
+            counted: Cell::new((0, 0)),
             taken: Cell::new(0),
             grant: Cell::new(0),
             muted: Cell::new(false),
@@ -162,6 +164,13 @@ impl Wire {
     /// Bytes received and sent so far.
     pub(super) fn traffic(&self) -> (u64, u64) {
         (self.received.get(), self.sent.get())
+    }
+
+    /// Bytes received and sent since this was asked last.
+    pub(super) fn take_traffic(&self) -> (u64, u64) {
+        let now = self.traffic();
+        let before = self.counted.replace(now);
+        (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1))
     }
 
     /// Bytes received and sent: did any go since `before`?

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ratoon_worker::scoreboard::{self, Stale};
+use ratoon_worker::scoreboard::{self, CLASSES, Stale, Times};
 
 use super::millis;
 use crate::act::daemon::Daemon;
@@ -69,6 +69,7 @@ impl Daemon {
                 })
                 .collect(),
             deaths: self.obituaries.of(pool.id),
+            traffic: traffic(pool),
             database: pool.config.database.as_ref().map(|_| database_status(pool)),
             processes,
         }
@@ -100,6 +101,32 @@ impl Daemon {
             last_death: self.obituaries.last(pool.id, slot).map(str::to_owned),
         }
     }
+}
+
+fn traffic(pool: &Pool) -> status::Traffic {
+    let read = pool.scoreboard.traffic();
+    status::Traffic {
+        requests: read.requests,
+        answers: by_class(read.answers),
+        lost: read.lost,
+        late: read.late,
+        gone: read.gone,
+        refused: by_class(read.refused),
+        accepted_conn: read.accepted,
+        handed_over_conn: read.handed_over,
+        received_bytes: read.received,
+        sent_bytes: read.sent,
+        request_duration: times(&read.duration),
+        queue_time: times(&read.queue),
+    }
+}
+
+fn by_class(counts: [u64; CLASSES]) -> BTreeMap<String, u64> {
+    counts.into_iter().zip(1..).map(|(count, class)| (format!("{class}xx"), count)).collect()
+}
+
+fn times(read: &Times) -> status::Times {
+    status::Times { sum_ns: read.sum, buckets: read.buckets.to_vec() }
 }
 
 fn database_status(pool: &Pool) -> status::Database {

@@ -1,0 +1,57 @@
+//! What concerns a pool as a whole: how many of its slots are in use, and what its listeners may still yield.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use super::{SLOTS, Scoreboard};
+
+/// How many listeners a pool can have.
+pub const LISTENERS: usize = 64;
+
+/// See the module's header.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct PoolCell {
+    slots: AtomicU64,
+    pub(super) database_counted: AtomicU32,
+    /// Per listener, how many connections its queue may still yield to draining workers.
+    quota: [AtomicU64; LISTENERS],
+}
+
+impl Scoreboard {
+    /// Says how many slots, from the first, can have a worker: before the first of them is forked.
+    pub fn set_slots(&self, slots: u32) {
+        self.pool.slots.store(slots.into(), SeqCst);
+    }
+
+    /// How many slots, from the first, can have a worker.
+    pub fn slots(&self) -> usize {
+        self.pool.slots.load(SeqCst).min(SLOTS as u64) as usize
+    }
+
+    /// Takes one connection from what the queue of `listener` may still yield; false if nothing is left.
+    pub fn take_quota(&self, listener: usize) -> bool {
+        let Some(quota) = self.pool.quota.get(listener) else {
+            return false;
+        };
+        quota.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Gives back what was taken and could not be used.
+    pub fn return_quota(&self, listener: usize) {
+        if let Some(quota) = self.pool.quota.get(listener) {
+            quota.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Says how many connections the queue of `listener` may still yield.
+    pub fn set_quota(&self, listener: usize, connections: u64) {
+        if let Some(quota) = self.pool.quota.get(listener) {
+            quota.store(connections, SeqCst);
+        }
+    }
+
+    /// How many connections the queue of `listener` may still yield.
+    pub fn quota(&self, listener: usize) -> u64 {
+        self.pool.quota.get(listener).map_or(0, |quota| quota.load(SeqCst))
+    }
+}
