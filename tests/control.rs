@@ -1,6 +1,8 @@
 //! Promised: "there is someone to ask": `ratoon status` and `ratoon reload` over the control socket.
 
 mod command;
+mod errands;
+mod stuck;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

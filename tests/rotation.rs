@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, wrap};
+use crate::harness::{self, CONTROL, Client, Ratoon, SOON, eventually, fixture, wrap};
 
 /// A supervisor that writes its log into the file `log` of its directory.
 fn into_a_file(config: &str) -> Ratoon {
@@ -44,6 +44,21 @@ fn a_log_that_was_moved_away_is_opened_anew_by_the_supervisor_its_templates_and_
         says(&log, &["\"ready\""]);
         assert_eq!(std::fs::read_to_string(&old).unwrap(), before, "somebody still writes to the old file");
     }
+}
+
+/// "`ratoon logs reopen`": back when it is done.
+#[test]
+fn a_command_opens_the_log_anew_and_says_where() {
+    let config = CONTROL.to_owned() + &fixture::pool("web", "workers = 1");
+    let ratoon = into_a_file(&config);
+    let (log, old) = (ratoon.directory().join("log"), ratoon.directory().join("log.1"));
+    says(&log, &["serving: every pool has a ready worker"]);
+    std::fs::rename(&log, &old).unwrap();
+    let socket = ratoon.directory().join("control.sock");
+    let output = harness::ratoon(&["logs", "reopen", "--socket", socket.to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.ends_with("/log is opened anew\n"), "{said}");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("the log is opened anew"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 use farm::limits;
 use mood::Mood;
 use ratoon::decide::event::{
-    Action, Asker, Edition, Event, Exit, Farewell, Generation, Outcome, Pid, Plan, PoolId, Proposal, Scope, Stop,
+    Action, Asker, Edition, Event, Exit, Farewell, Generation, Outcome, Pid, Plan, PoolId, Proposal, Scope, Size, Stop,
     TemplateRef, Time, WorkerRef,
 };
 use ratoon::decide::note::Note;
@@ -204,6 +204,9 @@ fn what_is_missing(world: &World) -> Option<String> {
     if world.running.is_some() {
         return Some("a reload runs".into());
     }
+    if !world.errands.is_empty() {
+        return Some(format!("somebody waits: {:?}", world.errands));
+    }
     for (pool, farm) in &world.pools {
         let view = world.supervisor().pool(*pool)?;
         let workers = world.workers.values().filter(|worker| worker.who.pool == *pool);
@@ -254,8 +257,10 @@ fn nonsense(rng: &mut fastrand::Rng, supervisor: &Supervisor, stopping: bool) ->
         13 => Event::Measured(vec![(worker, rng.u64(..))]),
         14 => Event::Counted(pool, Census { waiting: rng.u32(..1000), ..Census::default() }),
         15 => Event::Knocked(pool),
+        16 if rng.bool() => Event::ScaleWanted(pool, Size::By(rng.i32(..)), Asker(0)),
         16 => Event::SizeWanted(rng.i32(-2..=2)),
         17 if rng.u8(0..20) == 0 => Event::WorkersUnwanted,
+        17 => Event::RestartWanted(pool, rng.bool().then_some(worker.slot), Asker(0)),
         18 => Event::ReloadWanted(Scope::Everything, Asker(0)),
         19 | 20 => {
             let edition = supervisor.reloading().map_or(Edition(rng.u32(..)), |(edition, _)| edition);

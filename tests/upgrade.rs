@@ -1,6 +1,7 @@
 //! Promised: "on USR2 the supervisor becomes a newer program in place": same pid, same workers, nothing lost.
 
 mod check;
+mod command;
 mod death;
 mod links;
 mod reload;

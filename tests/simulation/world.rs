@@ -1,11 +1,12 @@
 //! The model world: its processes, its time, and what happens next in it.
 //!
-//! `course` takes it a step further; `facts` is what processes do, `answers` what they make of an action, `transaction`
+//! `course` takes it a step further; `errands` is what somebody wants of one pool and waits for; `facts` is what processes do, `answers` what they make of an action, `transaction`
 //! the configuration and those who wish for it to be read, `numbers` what is measured and counted, `promises` and
 //! `rolling` what is checked after each event.
 
 mod answers;
 mod course;
+mod errands;
 mod facts;
 mod numbers;
 mod promises;
@@ -71,6 +72,8 @@ pub(super) struct World {
     /// Who waits, and since which edition was the last.
     waiting: BTreeMap<Asker, Edition>,
     pub(super) answers: BTreeMap<Asker, Outcome>,
+    /// Who waits for another size or for fresh workers: in which pool, and in the place of which lives.
+    pub(super) errands: BTreeMap<Asker, (PoolId, BTreeSet<u64>)>,
     askers: u64,
     /// What the file says, if somebody has written one.
     pub(super) file: Option<Result<File, String>>,
@@ -160,6 +163,7 @@ impl World {
             loads: 0,
             waiting: BTreeMap::new(),
             answers: BTreeMap::new(),
+            errands: BTreeMap::new(),
             askers: 0,
             rehearses: false,
             rehearsal: now,
@@ -292,6 +296,7 @@ impl World {
         if first {
             assert_eq!(actions.first(), Some(&Action::AnnounceStopping));
             assert!(self.waiting.is_empty(), "somebody waits for a reload that will never be");
+            assert!(self.errands.is_empty(), "somebody waits for what will never be");
         }
         actions
     }

@@ -10,17 +10,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, geteuid};
+use serde::{Deserialize, Serialize};
 
 use self::client::{Client, Heard, PATIENCE};
 use super::listener::Listener;
+use super::upgrade::estate::{Heirlooms, Inventory};
 use crate::config::{Address, Listen};
 use crate::control::{Answer, Ask, LONGEST};
 use crate::decide::event::Time;
@@ -38,12 +41,21 @@ const DOOR: u64 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientId(pub(super) u64);
 
+/// Those who wait for an answer, as they are written down for the supervisor's successor.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Callers {
+    /// The newest client's number.
+    last: u64,
+    /// By number, with their descriptors.
+    waiting: Vec<(u64, RawFd)>,
+}
+
 /// See the module's header.
 pub(super) struct Control {
     epoll: Epoll,
     door: UnixListener,
     /// The same socket; it removes its file when it goes.
-    listener: Listener,
+    listener: Rc<Listener>,
     resting_until: Option<Time>,
     clients: BTreeMap<ClientId, Client>,
     last: u64,
@@ -58,10 +70,10 @@ impl Control {
         let backlog = MOST as u32;
         let wanted = Listen { mode: Some(0o600), backlog, ..Listen::new(Address::Unix(path.to_owned())) };
         let listener = Listener::open(&wanted)?;
-        Control::at(listener, &path.display().to_string())
+        Control::at(Rc::new(listener), &path.display().to_string())
     }
 
-    fn at(listener: Listener, place: &str) -> Result<Control, String> {
+    fn at(listener: Rc<Listener>, place: &str) -> Result<Control, String> {
         let cannot = |error: std::io::Error| format!("cannot wait for questions at {place}: {error}");
         let door = UnixListener::from(listener.as_fd().try_clone_to_owned().map_err(cannot)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
@@ -70,13 +82,33 @@ impl Control {
         Ok(Control { epoll, door, listener, resting_until: None, clients: BTreeMap::new(), last: DOOR })
     }
 
-    /// Goes on listening where a predecessor did; whom that was answering is not known here.
+    /// Goes on listening where a predecessor did, and with those who wait for its answers.
     ///
     /// # Errors
     /// As for [`Control::open`].
-    pub(super) fn take_over(listener: Listener) -> Result<Control, String> {
+    pub(super) fn take_over(
+        listener: Rc<Listener>,
+        callers: Callers,
+        heirlooms: &Heirlooms,
+        now: Time,
+    ) -> Result<Control, String> {
         let place = listener.address().to_string();
-        Control::at(listener, &place)
+        let mut control = Control::at(listener, &place)?;
+        control.last = callers.last;
+        for (number, descriptor) in callers.waiting {
+            let stream = heirlooms.descriptor(descriptor).map_err(|error| format!("at {place}: {error}"))?;
+            let client = Client::waiting(stream.into(), now);
+            if control.epoll.add(&client, EpollEvent::new(client.wishes(), number)).is_ok() {
+                control.clients.insert(ClientId(number), client);
+            }
+        }
+        Ok(control)
+    }
+
+    /// Those who wait for an answer, to be written down. One that does not take what it is told is left behind.
+    pub(super) fn bequeath(&self, inventory: &mut Inventory<'_>) -> Callers {
+        let waiting = self.clients.iter().filter(|(_, client)| client.is_waiting());
+        Callers { last: self.last, waiting: waiting.map(|(id, client)| (id.0, inventory.descriptor(client))).collect() }
     }
 
     /// Where it listens.

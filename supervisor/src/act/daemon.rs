@@ -1,6 +1,7 @@
 //! The loop: wait, translate, decide, perform.
 
 mod configuration;
+pub(super) mod errands;
 mod gauge;
 mod inform;
 mod perform;
@@ -21,6 +22,7 @@ use nix::unistd::Pid;
 use ratoon_worker::{clock, log};
 
 use self::configuration::Draft;
+use self::errands::Errands;
 use super::clock::Clock;
 use super::control::Control;
 use super::memory::Killings;
@@ -34,7 +36,7 @@ use super::upgrade::{Rehearsal, own_path};
 use crate::config::Config;
 use crate::control::place;
 use crate::decide::Supervisor;
-use crate::decide::event::{Asker, Edition, Event, Exit, PoolId, TemplateRef, Time, Verdict, WorkerRef};
+use crate::decide::event::{Edition, Event, Exit, PoolId, TemplateRef, Time, Verdict, WorkerRef};
 use crate::sys;
 
 /// How long until somebody is told again who had no room for an order: it is in a request.
@@ -62,8 +64,8 @@ pub struct Daemon {
     manager: Manager,
     control: Option<Control>,
     obituaries: Obituaries,
-    /// Who has asked for a reload that has not ended.
-    waiting: Vec<Asker>,
+    /// Who waits for the outcome of what they asked for.
+    errands: Errands,
     /// When we started: by our own clock, and in seconds since 1970.
     started: (Time, u64),
     events: VecDeque<Event>,
@@ -108,7 +110,7 @@ impl Daemon {
             pools,
             control,
             obituaries: Obituaries::default(),
-            waiting: Vec::new(),
+            errands: Errands::new(),
             started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             config,
             draft: None,

@@ -73,6 +73,9 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
             );
         }
         Note::Sized(id, workers) => tracing::info!(pool = pool(*id), workers, "size changed by the operator"),
+        Note::Restarting(id, workers) => {
+            tracing::info!(pool = pool(*id), workers, "restarting: workers are replaced by fresh ones");
+        }
         Note::WorkersUnwanted => tracing::info!("all workers retire; a reload brings them back"),
         Note::Reloading(edition) => tracing::info!(edition = edition.0, "reloading"),
         Note::ReloadRemembered => tracing::info!("a reload is under way: another one follows it"),

@@ -4,14 +4,14 @@
 //! even take the call; how long an answer may take, the caller says.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::control::{Answer, Ask};
@@ -19,14 +19,19 @@ use crate::control::{Answer, Ask};
 /// How long a supervisor may take for what it does at once: it never waits for anybody.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// No answer is longer, in bytes: a thousand workers in each of a hundred pools fit.
+const LONGEST_ANSWER: usize = 64 << 20;
+
 /// See the module's header.
 pub(super) struct Call {
     stream: BufReader<UnixStream>,
+    /// As much of the next line as has come.
+    line: Vec<u8>,
     place: PathBuf,
 }
 
 impl Call {
-    /// Asks the supervisor at `place`. The next line of the answer may take as long as `patience`, or for ever.
+    /// Asks the supervisor at `place`. The next line of the answer is waited for as long as `patience`, or for ever.
     pub(super) fn ask(place: &Path, ask: &Ask, patience: Option<Duration>) -> Result<Call, CannotAsk> {
         let cannot = |error: io::Error| CannotAsk::new(place, &error);
         let stream = dial(place).map_err(|errno| cannot(errno.into()))?;
@@ -34,20 +39,39 @@ impl Call {
         // One that is being refused cannot write; why, it can still read.
         match ask.write(&stream) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(cannot(error)),
-            _ => Ok(Call { stream: BufReader::new(stream), place: place.to_owned() }),
+            _ => Ok(Call { stream: BufReader::new(stream), line: Vec::new(), place: place.to_owned() }),
         }
     }
 
-    /// The next line of the answer.
+    /// The next line of the answer, which must come.
     pub(super) fn next(&mut self) -> Result<Answer, CannotAsk> {
-        let mut line = Vec::new();
-        match self.stream.read_until(b'\n', &mut line) {
-            Ok(_) if line.ends_with(b"\n") => Answer::read(&line).map_err(|error| {
-                self.failed(format!("answers what is not understood here ({error}): use its own `ratoon`"))
-            }),
+        match self.listen()? {
+            Some(answer) => Ok(answer),
+            None => Err(CannotAsk::new(&self.place, &ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// The next line of the answer; `None` if it does not come in time, and may still come.
+    pub(super) fn listen(&mut self) -> Result<Option<Answer>, CannotAsk> {
+        let room = (LONGEST_ANSWER - self.line.len()) as u64;
+        match self.stream.by_ref().take(room).read_until(b'\n', &mut self.line) {
+            Ok(_) if self.line.ends_with(b"\n") => {
+                let line = std::mem::take(&mut self.line);
+                Answer::read(&line).map(Some).map_err(|error| {
+                    self.failed(format!("answers what is not understood here ({error}): use its own `ratoon`"))
+                })
+            }
+            Ok(_) if self.line.len() >= LONGEST_ANSWER => Err(self.failed("answers without end: is it one?".into())),
             Ok(_) => Err(self.failed("hung up before it had answered: its log says why".into())),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
             Err(error) => Err(CannotAsk::new(&self.place, &error)),
         }
+    }
+
+    /// The process that answers, as the kernel has it; `None` where it is not to be seen from here.
+    pub(super) fn supervisor(&self) -> Option<i32> {
+        let peer = getsockopt(self.stream.get_ref(), sockopt::PeerCredentials).ok()?;
+        Some(peer.pid()).filter(|pid| *pid > 0)
     }
 
     fn failed(&self, what: String) -> CannotAsk {

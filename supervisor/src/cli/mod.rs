@@ -4,7 +4,10 @@
 //! anything else.
 
 mod call;
-mod reload;
+mod errand;
+mod plain;
+mod progress;
+mod size;
 mod status;
 mod table;
 
@@ -16,8 +19,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::act::{Daemon, StartError, upgrade};
 use crate::config::{self, Config, Control, Errors, Log};
-use crate::control::place;
-use crate::decide::event::Verdict;
+use crate::control::{Ask, place};
+use crate::decide::event::{Size, Verdict};
 
 /// A preforking process supervisor: keeps pools of reusable, single-threaded worker processes alive.
 #[derive(Debug, Parser)]
@@ -53,6 +56,52 @@ enum Command {
         #[command(flatten)]
         whom: Whom,
     },
+    /// Change the size of a pool, as TTIN and TTOU do, and wait until it is reached; lasts until the daemon stops
+    Scale {
+        /// The pool
+        pool: String,
+        /// N: the workers of a static pool, the most of any other; +N or -N: so many more or fewer
+        #[arg(value_parser = size::parse, allow_hyphen_values = true)]
+        size: Size,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Replace the workers of a pool, or the one in a slot, each for a fresh one that is ready; loads nothing anew
+    Restart {
+        /// The pool
+        pool: String,
+        /// The slot, by default all
+        slot: Option<u32>,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Stop the supervisor and wait until it is gone: by default what was accepted or queued is served first
+    Stop {
+        /// Serve nothing more
+        #[arg(long)]
+        now: bool,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Have the supervisor become the program that now stands at its path; workers and connections stay
+    Upgrade {
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// See to the log files
+    Logs {
+        #[command(subcommand)]
+        what: Logs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Logs {
+    /// Open them anew, after they have been moved away: what USR1 does
+    Reopen {
+        #[command(flatten)]
+        whom: Whom,
+    },
 }
 
 /// Which supervisor is asked.
@@ -68,6 +117,10 @@ struct Whom {
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let socket = |whom: Whom| place::to_ask(whom.socket, || configured(line.config.clone()));
+    let errand = |whom: Whom, ask: Ask| match socket(whom) {
+        Ok(socket) => errand::main(&socket, &ask),
+        Err(reason) => complain(&reason),
+    };
     let asked = |whom: Whom, ask: &dyn Fn(&Path) -> ExitCode| match socket(whom) {
         Ok(socket) => ask(&socket),
         Err(reason) => complain(&reason),
@@ -95,7 +148,12 @@ pub fn main() -> ExitCode {
             Err(errors) => complain(&errors),
         },
         Command::Status { json, whom } => asked(whom, &|socket| status::main(socket, json)),
-        Command::Reload { pools, whom } => asked(whom, &|socket| reload::main(socket, pools.clone())),
+        Command::Reload { pools, whom } => errand(whom, Ask::Reload { pools }),
+        Command::Scale { pool, size, whom } => errand(whom, Ask::Scale { pool, size }),
+        Command::Restart { pool, slot, whom } => errand(whom, Ask::Restart { pool, slot }),
+        Command::Stop { now, whom } => errand(whom, Ask::Stop { now }),
+        Command::Upgrade { whom } => errand(whom, Ask::Upgrade),
+        Command::Logs { what: Logs::Reopen { whom } } => errand(whom, Ask::ReopenLogs),
     }
 }
 
@@ -133,10 +191,15 @@ fn run(log: Log, open: impl FnOnce() -> Result<Daemon, StartError>) -> ExitCode 
     }
 }
 
-#[allow(clippy::print_stderr)]
 fn complain(what: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{what}");
+    hint(what);
     ExitCode::from(2)
+}
+
+/// Writes a line for whoever wonders.
+#[allow(clippy::print_stderr)]
+fn hint(what: &dyn std::fmt::Display) {
+    eprintln!("{what}");
 }
 
 /// Writes a line for whoever reads; nobody need.

@@ -6,20 +6,21 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::call::{AT_ONCE, Call};
+use super::plain::json;
 use super::table::table;
 use super::{complain, say};
 use crate::control::{Answer, Ask};
 
 /// Asks and shows.
-pub(super) fn main(place: &Path, json: bool) -> ExitCode {
+pub(super) fn main(place: &Path, as_json: bool) -> ExitCode {
     let status = match Call::ask(place, &Ask::Status, Some(AT_ONCE)).and_then(|mut call| call.next()) {
         Ok(Answer::Status(status)) => status,
         Ok(Answer::Refused(reason) | Answer::Failed(reason)) => return complain(&reason),
         Ok(Answer::Progress(_) | Answer::Done(_)) => return complain(&"the supervisor answers what it was not asked"),
         Err(error) => return complain(&error),
     };
-    let text = match json {
-        true => serde_json::to_string_pretty(&status),
+    let text = match as_json {
+        true => serde_json::to_string_pretty(&status).map(|text| json(&text)),
         false => Ok(table(&status)),
     };
     match text {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::plain::cut;
 use crate::control::Status;
 use crate::control::status::{Database, Doing, Health, Outcome, Phase, Pool, Worker};
 use crate::span::span;
@@ -34,7 +35,7 @@ pub(super) fn table(status: &Status) -> String {
         lines.push(row(["SLOT", "PID", "GEN", "STATE", "REQUESTS", "AGE", "MEMORY", "REQUEST"].map(str::to_owned)));
         lines.extend(pool.processes.iter().map(worker));
     }
-    let lines: Vec<String> = lines.iter().map(|line| cut(line)).collect();
+    let lines: Vec<String> = lines.iter().map(|line| cut(line, WIDTH)).collect();
     lines.join("\n")
 }
 
@@ -154,16 +155,6 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn cut(line: &str) -> String {
-    let mut plain = line.chars().map(|char| if char.is_control() { '?' } else { char });
-    let mut line: String = plain.by_ref().take(WIDTH).collect();
-    if plain.next().is_some() {
-        line.pop();
-        line.push('…');
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +183,9 @@ mod tests {
             health: Health::Sound,
             generations: vec![3],
             wanted_processes: 8,
+            max_processes: 8,
+            scaled_by: 0,
+            renewed_processes: None,
             idle_processes: 1,
             active_processes: 4,
             starting_processes: 0,
@@ -213,6 +207,7 @@ mod tests {
             start_time: 1_700_000_000,
             start_since_ms: 7_500_000,
             state: Phase::Serving,
+            reload_stage: None,
             last_reload: None,
             pools,
         }

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::decide::event::Size;
+
 /// The version of the protocol. It grows when an older side would misunderstand a newer one, not with every new word.
 pub const VERSION: u32 = 1;
 
@@ -26,6 +28,32 @@ pub enum Ask {
         #[serde(default)]
         pools: Vec<String>,
     },
+    /// Have this pool be of another size. Answered with progress and, when it is, or cannot be, with the outcome.
+    Scale {
+        /// The pool.
+        pool: String,
+        /// Its size.
+        size: Size,
+    },
+    /// Replace the workers of this pool by fresh ones. Answered as a reload.
+    Restart {
+        /// The pool.
+        pool: String,
+        /// The slot, if it is only the worker in that one.
+        #[serde(default)]
+        slot: Option<u32>,
+    },
+    /// Stop. Answered with progress, and with the outcome at the last moment.
+    Stop {
+        /// Whether at once, or when what was accepted or queued is served.
+        #[serde(default)]
+        now: bool,
+    },
+    /// Become the program that now stands at your path. Answered with progress and the outcome: that it is done says the
+    /// new program.
+    Upgrade,
+    /// Open the log files anew. Answered with the outcome.
+    ReopenLogs,
 }
 
 #[derive(Serialize)]
@@ -80,7 +108,10 @@ mod tests {
         assert_eq!(line(&Ask::Status), "{\"version\":1,\"ask\":\"status\"}\n");
         let reload = Ask::Reload { pools: vec!["web".into()] };
         assert_eq!(line(&reload), "{\"version\":1,\"ask\":\"reload\",\"pools\":[\"web\"]}\n");
-        for ask in [Ask::Status, reload] {
+        let scale = Ask::Scale { pool: "web".into(), size: Size::By(-1) };
+        assert_eq!(line(&scale), "{\"version\":1,\"ask\":\"scale\",\"pool\":\"web\",\"size\":{\"by\":-1}}\n");
+        let restart = Ask::Restart { pool: "web".into(), slot: Some(3) };
+        for ask in [Ask::Status, reload, scale, restart, Ask::Stop { now: true }, Ask::Upgrade, Ask::ReopenLogs] {
             assert_eq!(Ask::read(line(&ask).as_bytes()), Ok(ask));
         }
     }
@@ -89,6 +120,9 @@ mod tests {
     fn a_question_written_by_hand_may_leave_out_what_has_a_default() {
         assert_eq!(Ask::read(br#"{"ask":"status"}"#), Ok(Ask::Status));
         assert_eq!(Ask::read(br#"{"ask":"reload"}"#), Ok(Ask::Reload { pools: Vec::new() }));
+        let restart = Ask::Restart { pool: "web".into(), slot: None };
+        assert_eq!(Ask::read(br#"{"ask":"restart","pool":"web"}"#), Ok(restart));
+        assert_eq!(Ask::read(br#"{"ask":"stop"}"#), Ok(Ask::Stop { now: false }));
     }
 
     #[test]
@@ -97,7 +131,7 @@ mod tests {
             (&b"GET / HTTP/1.1\r"[..], "this is no question (expected value"),
             (b"\xff\n", "this is no question"),
             (b"[]", "this is no question"),
-            (br#"{"ask":"dance"}"#, "unknown variant `dance`, expected `status` or `reload`"),
+            (br#"{"ask":"dance"}"#, "unknown variant `dance`, expected one of `status`, `reload`, "),
             (br#"{"ask":"reload","pool":"web"}"#, "unknown field `pool`, expected `pools`"),
             (br#"{"version":2,"ask":"status"}"#, "version 2 of the protocol, this supervisor speaks version 1"),
         ] {

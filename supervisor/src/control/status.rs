@@ -25,6 +25,8 @@ pub struct Status {
     pub start_since_ms: u64,
     /// What it is at.
     pub state: Phase,
+    /// How far the reload is that runs, if one does.
+    pub reload_stage: Option<Stage>,
     /// The last reload, if there was one.
     pub last_reload: Option<Reload>,
     /// The pools, in the order of the configuration.
@@ -43,6 +45,20 @@ pub enum Phase {
     Reloading,
     /// It is on the way out.
     Stopping,
+}
+
+/// How far a reload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The configuration is read.
+    Reading,
+    /// The new generation of every pool that it concerns shows whether it can serve.
+    Trying,
+    /// The old workers are replaced.
+    Rolling,
+    /// The new generation serves alone, and is watched.
+    Settling,
 }
 
 /// A reload that is over.
@@ -79,6 +95,12 @@ pub struct Pool {
     pub generations: Vec<u32>,
     /// How many workers it should have now.
     pub wanted_processes: u32,
+    /// The most it may have now: `workers` of a static pool, `max_workers` of any other, moved as the operator wished.
+    pub max_processes: u32,
+    /// By how much the operator has moved that, with TTIN, TTOU and `ratoon scale`.
+    pub scaled_by: i32,
+    /// While it is reloaded: how many workers of the new generation serve.
+    pub renewed_processes: Option<u32>,
     /// Workers that wait for a request.
     pub idle_processes: u32,
     /// Workers that run one, or what it has deferred.

@@ -99,16 +99,35 @@ pub enum Scope {
     Pools(Vec<PoolId>),
 }
 
-/// Whoever waits for the outcome of a reload; only a label here.
+/// What size somebody wants a pool to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// This: the workers of a static pool, the most of any other.
+    To(u32),
+    /// So many more, or fewer.
+    By(i32),
+}
+
+/// How far something is that somebody waits for: so many workers of so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// As it should be.
+    pub done: usize,
+    /// In all.
+    pub of: usize,
+}
+
+/// Whoever waits for the outcome of what they asked for; only a label here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Asker(pub u64);
 
-/// How a reload ended.
+/// How what was asked for ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The new generations serve, and have done so for `settle`.
+    /// It is done; of a reload: the new generations serve, and have done so for `settle`.
     Done,
-    /// Everything is as it was.
+    /// It is not; of a reload: everything is as it was.
     Failed {
         /// The pool that is to blame, if one is.
         pool: Option<PoolId>,
@@ -152,6 +171,10 @@ pub enum Event {
     Knocked(PoolId),
     /// Somebody wants the size of every pool moved by so much.
     SizeWanted(i32),
+    /// Somebody wants a pool to be of this size, and waits until it is.
+    ScaleWanted(PoolId, Size, Asker),
+    /// Somebody wants fresh workers in a pool, or in one slot of it, and waits until they serve.
+    RestartWanted(PoolId, Option<u32>, Asker),
     /// Somebody wants all workers to retire, and the supervisor to stay.
     WorkersUnwanted,
     /// Somebody wants everything, or some pools, loaded anew.
@@ -231,8 +254,10 @@ pub enum Action {
     Abandon(Edition),
     /// This edition has proven itself: what only the one before used is closed.
     Conclude(Edition),
-    /// Tell whoever waits how their reload ended.
+    /// Tell whoever waits how that ended which they asked for.
     Answer(Vec<Asker>, Outcome),
+    /// Tell whoever waits how far the pool is.
+    Report(Vec<Asker>, PoolId, Step),
     /// Nothing is left of this pool: close all it had.
     Close(PoolId),
     /// Open the log anew, here and in every process.

@@ -27,6 +27,7 @@ use event::{Action, Event, Farewell, Generation, Plan, PoolId, TemplateRef, Time
 use note::Note;
 use pool::Pool;
 use realm::Realm;
+pub use reload::Stage;
 
 /// Everything that is decided, and everything believed in order to decide it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,12 +85,19 @@ impl Supervisor {
     /// How a pool does; `None` if it is not known.
     pub fn pool(&self, id: PoolId) -> Option<View> {
         let pool = self.realm.pool(id)?;
-        Some(View { wanted: pool.wanted(), health: pool.health(), is_ending: pool.is_ending() })
+        let (most, offset) = pool.most();
+        let (wanted, health, is_ending) = (pool.wanted(), pool.health(), pool.is_ending());
+        Some(View { wanted, most, offset, health, is_ending, reload: self.realm.reload_of(id) })
     }
 
     /// The reload that is under way: its edition, and whether it has been adopted.
     pub fn reloading(&self) -> Option<(event::Edition, bool)> {
         self.realm.reloading()
+    }
+
+    /// How far that reload is.
+    pub fn reload_stage(&self) -> Option<Stage> {
+        self.realm.reload_stage()
     }
 
     /// How far the daemon is.
@@ -119,10 +127,16 @@ pub enum Phase {
 pub struct View {
     /// How many workers there should be.
     pub wanted: usize,
+    /// The most it may have.
+    pub most: u32,
+    /// What the operator has added to that.
+    pub offset: i32,
     /// Whether it has spent its budget of failed boots.
     pub health: restart::Health,
     /// Whether it, or the daemon, is on the way out.
     pub is_ending: bool,
+    /// How many of its workers are renewed, while it is reloaded.
+    pub reload: Option<event::Step>,
 }
 
 /// Where new lives and chance come from.

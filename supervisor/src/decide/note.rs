@@ -91,6 +91,8 @@ pub enum Note {
     },
     /// A pool's size was moved by somebody, to so many workers.
     Sized(PoolId, u32),
+    /// So many workers of a pool are replaced, since somebody wants that.
+    Restarting(PoolId, usize),
     /// A reload begins.
     Reloading(Edition),
     /// A reload that was wished for during another one will follow.

@@ -3,11 +3,12 @@
 //! Owns the pool's stocks, its roster, its size and its budget of failed boots. Reports and orders go through the tables
 //! of [`lifecycle`] and [`template`]; here is what is done on entering a state. How the gap is closed is in `attempt`, who
 //! is replaced in `turnover`, which limit is reached in `measure`, what a death leads to in `burial`, how it ends in
-//! `ending`. Never touches another pool.
+//! `ending`, what somebody waits for in `errand`. Never touches another pool.
 
 mod attempt;
 mod burial;
 mod ending;
+mod errand;
 mod measure;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use super::scale::Scaler;
 use super::shutdown::Rung;
 use super::stock::Stock;
 use super::template;
+use errand::Errand;
 use measure::Schedule;
 pub(super) use turnover::{Trial, Turnover};
 
@@ -50,6 +52,7 @@ pub(super) struct Pool {
     /// The newest generation that has loaded, 0 before the first.
     loaded: u32,
     first_ready: Option<Time>,
+    errands: Vec<Errand>,
 }
 
 impl Pool {
@@ -66,6 +69,7 @@ impl Pool {
             rung: Rung::Open,
             loaded: 0,
             first_ready: None,
+            errands: Vec::new(),
             stocks: vec![Stock::new(edition, plan.limits)],
         }
     }
@@ -120,6 +124,7 @@ impl Pool {
                 self.replace(turn);
                 self.reconcile(turn);
                 self.await_knock(turn);
+                self.settle_errands(turn);
             }
             Rung::Draining { .. } | Rung::Killing => self.wind_down(turn),
         }
@@ -155,6 +160,11 @@ impl Pool {
     /// Whether nobody is to serve here for the time being.
     fn is_unwanted(&self) -> bool {
         self.unwanted.is_some_and(|newest| self.serving <= newest)
+    }
+
+    /// The most workers there may be, and what of that the operator has added.
+    pub(super) fn most(&self) -> (u32, i32) {
+        (self.scaler.most(), self.scaler.offset())
     }
 
     pub(super) fn has_been_ready(&self) -> bool {
@@ -217,6 +227,7 @@ impl Pool {
                 turn.note(Note::WorkerReady { worker: who, pid: *pid, generation, boot });
                 self.first_ready.get_or_insert(turn.now);
                 self.praise(edition);
+                self.count_ready(edition);
                 if edition == self.serving && self.budget.recover() == Change::Turned {
                     turn.note(Note::PoolRecovered(self.id));
                 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Edition, Event, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
+use super::event::{Action, Asker, Edition, Event, Outcome, Plan, PoolId, Stop, TemplateRef, Time, Verdict, WorkerRef};
 use super::note::Note;
 use super::pool::{Pool, Turnover};
 use super::reload::Reloads;
@@ -69,6 +69,12 @@ impl Realm {
             Event::Counted(id, census) => self.with_open(id, |pool| pool.counted(census, turn)),
             Event::Knocked(id) => self.with_open(id, |pool| pool.knocked(turn)),
             Event::SizeWanted(by) => self.open_pools().for_each(|pool| pool.resize(by, turn)),
+            Event::ScaleWanted(id, size, asker) => {
+                self.send_on(id, asker, turn, |pool, turn| pool.scale(size, asker, turn))
+            }
+            Event::RestartWanted(id, slot, asker) => {
+                self.send_on(id, asker, turn, |pool, turn| pool.restart(slot, asker, turn));
+            }
             Event::WorkersUnwanted if self.is_stopping() => {}
             Event::WorkersUnwanted => {
                 turn.note(Note::WorkersUnwanted);
@@ -101,6 +107,7 @@ impl Realm {
         while self.advance_reload(turn) {
             self.settle_pools(turn);
         }
+        self.report_reload(turn);
         if let Some(pool) = turn.gives_up_for.take() {
             turn.note(Note::GivingUp(pool));
             self.begin_stop(Stop::Graceful, Verdict::Failed, turn);
@@ -174,6 +181,17 @@ impl Realm {
     fn with_open(&mut self, id: PoolId, tell: impl FnOnce(&mut Pool)) {
         if let Some(pool) = self.pools.get_mut(&id).filter(|pool| !pool.is_ending()) {
             tell(pool);
+        }
+    }
+
+    /// Has a pool see to what somebody waits for; one that is no more, or ends, cannot.
+    fn send_on(&mut self, id: PoolId, asker: Asker, turn: &mut Turn<'_>, tell: impl FnOnce(&mut Pool, &mut Turn<'_>)) {
+        match self.pools.get_mut(&id).filter(|pool| !pool.is_ending()) {
+            Some(pool) => tell(pool, turn),
+            None => {
+                let outcome = Outcome::Failed { pool: Some(id), reason: "it is being stopped".into() };
+                turn.push(Action::Answer(vec![asker], outcome));
+            }
         }
     }
 

@@ -4,12 +4,13 @@
 //! runs, the wish for the next, and the count of editions. Never looks into a pool: each says how its trial does. Nothing
 //! that the old configuration uses is taken away before the new one is concluded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Turn;
-use super::event::{Action, Asker, Edition, Outcome, PoolId, Proposal, Scope, Stop, Time};
+use super::event::{Action, Asker, Edition, Outcome, PoolId, Proposal, Scope, Step, Stop, Time};
 use super::note::Note;
 use super::pool::{Pool, Trial, Turnover};
 use super::realm::Realm;
@@ -37,11 +38,13 @@ pub(super) struct Reload {
     pub(super) pools: Vec<PoolId>,
     /// The pools that end with it.
     pub(super) removed: Vec<PoolId>,
+    /// What whoever waits was last told of each pool.
+    told: BTreeMap<PoolId, Step>,
 }
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
+pub enum Stage {
     /// The file is read, and what it names is opened.
     Reading,
     /// Every pool tries the new edition beside the old one.
@@ -49,7 +52,10 @@ pub(super) enum Stage {
     /// It is adopted: the old workers are replaced.
     Rolling,
     /// The new ones serve alone, and are watched until this moment.
-    Settling { until: Time },
+    Settling {
+        /// The moment.
+        until: Time,
+    },
 }
 
 impl Reloads {
@@ -61,15 +67,17 @@ impl Reloads {
     /// Remembers the wish for later, joined with one that is remembered already.
     pub(super) fn remember(&mut self, scope: Scope, asker: Asker) {
         let (wanted, mut askers) = self.remembered.take().unwrap_or((scope.clone(), Vec::new()));
-        askers.push(asker);
+        if !askers.contains(&asker) {
+            askers.push(asker);
+        }
         self.remembered = Some((join(wanted, scope), askers));
     }
 
     /// Begins one; returns its edition.
     pub(super) fn begin(&mut self, askers: Vec<Asker>) -> Edition {
         self.newest = Edition(self.newest.0.saturating_add(1));
-        let (pools, removed) = (Vec::new(), Vec::new());
-        self.running = Some(Reload { edition: self.newest, askers, stage: Stage::Reading, pools, removed });
+        let (pools, removed, told) = (Vec::new(), Vec::new(), BTreeMap::new());
+        self.running = Some(Reload { edition: self.newest, askers, stage: Stage::Reading, pools, removed, told });
         self.newest
     }
 }
@@ -192,6 +200,34 @@ impl Realm {
     pub(super) fn reloading(&self) -> Option<(Edition, bool)> {
         let reload = self.reloads.running.as_ref()?;
         Some((reload.edition, matches!(reload.stage, Stage::Rolling | Stage::Settling { .. })))
+    }
+
+    /// How far a reload is, if one runs.
+    pub(super) fn reload_stage(&self) -> Option<Stage> {
+        self.reloads.running.as_ref().map(|reload| reload.stage)
+    }
+
+    /// How far a pool is with the reload that runs, if it is one of those that get a new generation.
+    pub(super) fn reload_of(&self, id: PoolId) -> Option<Step> {
+        let reload = self.reloads.running.as_ref()?;
+        let pool = self.pool(id).filter(|_| reload.pools.contains(&id))?;
+        Some(pool.renewed(reload.edition))
+    }
+
+    /// Tells whoever waits how many workers are replaced, whenever that changes.
+    pub(super) fn report_reload(&mut self, turn: &mut Turn<'_>) {
+        let Some(reload) = self.reloads.running.as_ref().filter(|reload| reload.stage == Stage::Rolling) else {
+            return;
+        };
+        let steps: Vec<(PoolId, Step)> =
+            reload.pools.iter().filter_map(|id| Some((*id, self.reload_of(*id)?))).collect();
+        if let Some(reload) = &mut self.reloads.running {
+            for (id, step) in steps {
+                if reload.told.insert(id, step) != Some(step) {
+                    turn.push(Action::Report(reload.askers.clone(), id, step));
+                }
+            }
+        }
     }
 
     pub(super) fn last_reload(&self) -> Option<&(Time, Outcome)> {

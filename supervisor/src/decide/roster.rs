@@ -64,6 +64,11 @@ impl Roster {
         self.slots.iter_mut().filter_map(Seat::held_mut)
     }
 
+    /// Every worker with its slot, to be changed.
+    pub(super) fn places_mut(&mut self) -> impl Iterator<Item = (u32, &mut Worker)> {
+        (0..).zip(&mut self.slots).filter_map(|(slot, seat)| Some((slot, seat.held_mut()?)))
+    }
+
     /// Every worker's state, by slot.
     pub(super) fn states(&self) -> impl Iterator<Item = &State> {
         self.workers().map(|(_, worker)| &worker.state)

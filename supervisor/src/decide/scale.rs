@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Time;
+use super::event::{Size, Time};
 
 mod lull;
 mod spurt;
@@ -117,7 +117,7 @@ pub enum Outcome {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Scaler {
     scaling: Scaling,
-    /// What the operator has added, by signals.
+    /// What the operator has added, by signals and commands.
     offset: i32,
     wanted: u32,
     spurt: Spurt,
@@ -176,6 +176,37 @@ impl Scaler {
         self.wanted = self.bounds().hold(self.wanted.saturating_add_signed(by));
         self.lull.begin(now);
         self.used = now;
+    }
+
+    /// The operator wants it larger or smaller by so many, as with TTIN and TTOU, or wants this to be the size of a static
+    /// pool, and of another one the most it may have: then its present size is what the new bounds leave of it.
+    ///
+    /// # Errors
+    /// It cannot be that large, or that small: the range, as a sentence.
+    pub fn resize(&mut self, size: Size, now: Time) -> Result<(), String> {
+        let (most, highest) = (i64::from(self.most()), i64::from(MOST.max(self.scaling.max())));
+        let (target, wanted) = match size {
+            Size::To(most) => (i64::from(most), None),
+            Size::By(by) => (most + i64::from(by), Some(self.wanted.saturating_add_signed(by))),
+        };
+        if !(1..=highest).contains(&target) {
+            return Err(format!("it can have 1 to {highest} workers, now at most {most}"));
+        }
+        self.offset = i32::try_from(target - i64::from(self.scaling.max())).unwrap_or(0);
+        self.wanted = self.bounds().hold(wanted.unwrap_or(self.wanted));
+        self.lull.begin(now);
+        self.used = now;
+        Ok(())
+    }
+
+    /// The most workers it may have, the operator's offset counted.
+    pub fn most(&self) -> u32 {
+        self.bounds().max
+    }
+
+    /// What the operator has added to the configured bounds.
+    pub fn offset(&self) -> i32 {
+        self.offset
     }
 
     /// What to make of this census. An on-demand pool of no workers is counted when somebody knocks at its listeners.

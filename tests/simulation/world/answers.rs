@@ -31,6 +31,7 @@ impl World {
             Action::Abandon(edition) => self.abandon(*edition),
             Action::Conclude(edition) => self.conclude(*edition),
             Action::Answer(askers, outcome) => self.answer(askers, outcome),
+            Action::Report(askers, pool, step) => self.hear_report(askers, *pool, *step),
             Action::Close(pool) => self.close(*pool),
             Action::StartTemplate(who, generation, edition) => self.start_template(*who, *generation, *edition),
             Action::DismissTemplate(who) => self.dismiss_template(*who),

@@ -55,7 +55,7 @@ impl World {
 
     pub(super) fn wish(&mut self) {
         let some: Vec<PoolId> = self.pools.keys().copied().filter(|_| self.rng.bool()).collect();
-        match self.rng.u8(0..12) {
+        match self.rng.u8(0..14) {
             0 => {
                 self.deliver(Event::SizeWanted(1));
             }
@@ -76,6 +76,8 @@ impl World {
             5 | 6 => {
                 self.deliver(Event::UpgradeWanted);
             }
+            7 => self.wish_for_a_size(),
+            8 => self.wish_for_fresh_workers(),
             _ => {
                 self.reload(Scope::Everything);
             }
@@ -240,6 +242,9 @@ impl World {
     pub(super) fn answer(&mut self, askers: &[Asker], outcome: &Outcome) {
         assert!(!askers.is_empty(), "nobody was answered");
         for asker in askers {
+            if self.end_errand(*asker, outcome) {
+                continue;
+            }
             let since = self.waiting.remove(asker).expect("somebody was answered who does not wait");
             if self.stop.is_none() {
                 let (edition, done) = self.ended.expect("answered before a reload has ended");
@@ -254,6 +259,7 @@ impl World {
 
     pub(super) fn close(&mut self, pool: PoolId) {
         let farm = self.pools.remove(&pool).expect("an unknown pool was closed");
+        assert!(self.errands.values().all(|(of, _)| *of != pool), "somebody waits for {pool:?}, which is no more");
         assert!(farm.ending.is_some() && farm.preparing.is_empty(), "{pool:?} was closed while it was open");
         assert!(self.workers.values().all(|worker| worker.who.pool != pool), "{pool:?} left workers behind");
         assert!(self.templates.values().all(|template| template.who.pool != pool), "{pool:?} left a template behind");

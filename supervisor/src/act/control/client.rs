@@ -54,6 +54,16 @@ impl Client {
         Client { stream, stage: Stage::Asking(Vec::new()), untaken: Vec::new(), moved: now }
     }
 
+    /// One that has asked a predecessor, and waits.
+    pub(super) fn waiting(stream: UnixStream, now: Time) -> Client {
+        Client { stream, stage: Stage::Waiting, untaken: Vec::new(), moved: now }
+    }
+
+    /// Whether it has asked, and taken all that it was told.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waiting) && self.untaken.is_empty()
+    }
+
     /// What to wait for. Without a wish the kernel still says when the client has hung up.
     pub(super) fn wishes(&self) -> EpollFlags {
         match (&self.stage, self.untaken.is_empty()) {

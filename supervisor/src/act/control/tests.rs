@@ -81,7 +81,16 @@ fn long() -> Answer {
     let version = "x".repeat(4 << 20);
     let (pid, start_time, start_since_ms) = (1, 2, 3);
     let (state, last_reload, pools) = (Phase::Serving, None, Vec::new());
-    Answer::Status(Box::new(Status { version, pid, start_time, start_since_ms, state, last_reload, pools }))
+    Answer::Status(Box::new(Status {
+        version,
+        pid,
+        start_time,
+        start_since_ms,
+        state,
+        reload_stage: None,
+        last_reload,
+        pools,
+    }))
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What operators ask over the control socket, answered: at once, or when a reload has ended.
+//! What operators ask over the control socket, answered: at once, or, if it takes its time, by `errands`.
 
 mod pools;
 
@@ -8,9 +8,8 @@ use super::Daemon;
 use crate::act::control::ClientId;
 use crate::act::pool::Pool;
 use crate::control::{Answer, Ask, Status, status};
-use crate::decide::Phase;
-use crate::decide::event::{Asker, Event, Outcome, PoolId, Scope};
-use crate::decide::note::Note;
+use crate::decide::event::{Outcome, PoolId, Scope};
+use crate::decide::{Phase, Stage};
 
 impl Daemon {
     /// Answers whoever has asked, and sees to those who take their time.
@@ -20,48 +19,16 @@ impl Daemon {
         for (client, ask) in asked {
             match ask {
                 Ask::Status => self.tell(client, &Answer::Status(Box::new(self.status()))),
-                Ask::Reload { pools } => match self.scope(&pools) {
-                    Ok(scope) => {
-                        self.waiting.push(Asker(client.0));
-                        self.events.push_back(Event::ReloadWanted(scope, Asker(client.0)));
+                ask => {
+                    if let Err(reason) = self.run_errand(client, ask) {
+                        self.tell(client, &Answer::Refused(reason));
                     }
-                    Err(reason) => self.tell(client, &Answer::Refused(reason)),
-                },
+                }
             }
         }
     }
 
-    /// Tells those who wait for a reload how it ended.
-    pub(super) fn answer(&mut self, askers: &[Asker], outcome: &Outcome) {
-        let answer = match outcome {
-            Outcome::Done => Answer::Done(format!("reloaded: {}", self.why(outcome))),
-            Outcome::Failed { .. } => Answer::Failed(self.why(outcome)),
-        };
-        for asker in askers {
-            self.tell(ClientId(asker.0), &answer);
-        }
-        self.waiting.retain(|waiting| !askers.contains(waiting));
-    }
-
-    /// Tells everybody who waits for a reload how far it is.
-    pub(super) fn report_progress(&mut self, note: &Note) {
-        let step = match note {
-            Note::Reloading(_) => "reading the configuration".into(),
-            Note::ReloadRemembered => "another reload is under way: this one follows it".into(),
-            Note::TemplateLoaded(template, generation, _) => {
-                format!("{}: generation {} is loaded", self.name(template.pool), generation.0)
-            }
-            Note::Rolling(_) => "every pool has a ready worker of its new generation: replacing the others".into(),
-            Note::Settling(_) => "the new generation serves alone: watching it for `settle`".into(),
-            _ => return,
-        };
-        let answer = Answer::Progress(step);
-        for asker in self.waiting.clone() {
-            self.tell(ClientId(asker.0), &answer);
-        }
-    }
-
-    fn tell(&mut self, client: ClientId, answer: &Answer) {
+    pub(super) fn tell(&mut self, client: ClientId, answer: &Answer) {
         let now = self.clock.now();
         if let Some(control) = &mut self.control {
             control.answer(client, answer, now);
@@ -69,24 +36,29 @@ impl Daemon {
     }
 
     /// These pools by their names; all, if none is named.
-    fn scope(&mut self, names: &[String]) -> Result<Scope, String> {
+    pub(super) fn scope(&self, names: &[String]) -> Result<Scope, String> {
         if names.is_empty() {
             return Ok(Scope::Everything);
         }
-        let find = |name: &String| -> Result<PoolId, String> {
-            let is_open = |pool: &&Pool| self.deciding.pool(pool.id).is_some_and(|view| !view.is_ending);
-            let mut open = self.pools.iter().filter(is_open);
-            let known = open.find(|pool| pool.config.name == *name).map(|pool| pool.id);
-            known.ok_or_else(|| {
-                let names: Vec<&str> = self.pools.iter().map(|pool| pool.config.name.as_str()).collect();
-                format!("there is no pool {name:?}: there are {}", names.join(", "))
-            })
-        };
-        names.iter().map(find).collect::<Result<_, _>>().map(Scope::Pools)
+        names.iter().map(|name| self.pool_named(name)).collect::<Result<_, _>>().map(Scope::Pools)
+    }
+
+    /// The pool of this name, unless it ends.
+    pub(super) fn pool_named(&self, name: &str) -> Result<PoolId, String> {
+        let is_open = |pool: &&Pool| self.deciding.pool(pool.id).is_some_and(|view| !view.is_ending);
+        let open: Vec<&Pool> = self.pools.iter().filter(is_open).collect();
+        let known = open.iter().find(|pool| pool.config.name == name).map(|pool| pool.id);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = open.iter().map(|pool| pool.config.name.as_str()).collect();
+            match names[..] {
+                [] => "the daemon is stopping".into(),
+                _ => format!("there is no pool {name:?}: there are {}", names.join(", ")),
+            }
+        })
     }
 
     /// Why a reload failed, with the pool it failed in.
-    fn why(&self, outcome: &Outcome) -> String {
+    pub(super) fn why(&self, outcome: &Outcome) -> String {
         match outcome {
             Outcome::Done => "the new generation serves".into(),
             Outcome::Failed { pool: None, reason } => reason.clone(),
@@ -115,6 +87,12 @@ impl Daemon {
                 (Phase::Serving, Some(_)) => status::Phase::Reloading,
                 (Phase::Stopping, _) => status::Phase::Stopping,
             },
+            reload_stage: self.deciding.reload_stage().map(|stage| match stage {
+                Stage::Reading => status::Stage::Reading,
+                Stage::Trying => status::Stage::Trying,
+                Stage::Rolling => status::Stage::Rolling,
+                Stage::Settling { .. } => status::Stage::Settling,
+            }),
             last_reload: last,
             pools: self.pools.iter().map(|pool| self.pool_status(pool, now)).collect(),
         }

@@ -8,8 +8,10 @@ use ratoon_worker::log;
 use ratoon_worker::protocol::Order;
 
 use super::Daemon;
+use super::errands::Errand;
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
+use crate::control::Answer;
 use crate::decide::event::{Action, Event, Stop, TemplateRef, WorkerRef};
 use crate::decide::note::Note;
 use crate::sys;
@@ -40,8 +42,12 @@ impl Daemon {
             Action::Abandon(edition) => self.abandon(edition),
             Action::Conclude(edition) => self.conclude(edition),
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
+            Action::Report(askers, id, step) => self.report(&askers, id, step),
             Action::Close(id) => self.pools.retain(|pool| pool.id != id),
-            Action::ReopenLog => self.reopen_log(),
+            Action::ReopenLog => {
+                let answer = self.reopen_log().map_or_else(Answer::Failed, Answer::Done);
+                self.conclude_errands(Errand::ReopenLogs, &answer);
+            }
             Action::Rehearse => self.rehearse(),
             Action::AbandonRehearsal => {
                 if let Some(rehearsal) = self.rehearsal.take() {
@@ -116,22 +122,25 @@ impl Daemon {
                     Stop::Graceful => children::dismiss_strangers(),
                     Stop::Now => children::kill_strangers(),
                 }
+                self.conclude_errands(Errand::Stop, &Answer::Done("stopped".into()));
                 self.left = Some(verdict);
             }
         }
     }
 
-    /// Writes it down, and tells those who wait for a reload how far it is.
+    /// Writes it down, and tells those who wait for something how far it is.
     fn note(&mut self, note: &Note) {
         self.obituaries.record(note);
         notes::write(note, |id| self.name(id), self.last_request(note));
         self.report_progress(note);
     }
 
-    fn reopen_log(&mut self) {
+    /// Opens the log anew; what was done, or why not, in a sentence.
+    fn reopen_log(&mut self) -> Result<String, String> {
         let Some(path) = &self.log_file else {
-            tracing::info!("standard error is no file: there is nothing to open anew");
-            return;
+            let nothing = "standard error is no file: there is nothing to open anew";
+            tracing::info!("{nothing}");
+            return Ok(nothing.into());
         };
         match log::file::reopen(path) {
             Ok(file) => {
@@ -139,8 +148,12 @@ impl Daemon {
                 for pool in &mut self.pools {
                     pool.tell_everybody(&Order::Reopen, &[file.as_fd()]);
                 }
+                Ok(format!("{} is opened anew", path.display()))
             }
-            Err(error) => tracing::error!(path = %path.display(), %error, "cannot open the log anew"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "cannot open the log anew");
+                Err(format!("cannot open {} anew: {error}", path.display()))
+            }
         }
     }
 

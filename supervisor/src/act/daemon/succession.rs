@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use super::errands::Errand;
 use super::{Daemon, StartError};
 use crate::act::control::Control;
 use crate::act::memory::Killings;
@@ -19,6 +19,7 @@ use crate::act::signals::Signals;
 use crate::act::token::{Token, wait_for};
 use crate::act::upgrade::estate::{Content, Estate, Inventory};
 use crate::act::upgrade::{Deaf, Rehearsal, become_program};
+use crate::control::Answer;
 use crate::decide::Phase;
 use crate::decide::event::{Event, Exit};
 use crate::sys;
@@ -70,6 +71,7 @@ impl Daemon {
         let mut inventory = Inventory::default();
         let pools = self.pools.iter().map(|pool| pool.bequeath(&mut inventory)).collect();
         let control = self.control.as_ref().map(|control| inventory.listener(control.listener()));
+        let callers = self.control.as_ref().map(|control| control.bequeath(&mut inventory)).unwrap_or_default();
         let content = Content {
             deciding: serde_json::to_value(&self.deciding)?,
             config: self.config.clone(),
@@ -83,6 +85,8 @@ impl Daemon {
             unclaimed: self.unclaimed.iter().map(|(pid, exit)| (pid.as_raw(), *exit)).collect(),
             pools,
             control,
+            callers,
+            errands: self.errands.iter().map(|(asker, errand)| (*asker, *errand)).collect(),
         };
         Ok(inventory.estate(content))
     }
@@ -116,8 +120,8 @@ impl Daemon {
         }
         let control = content.control.map(|place| heirlooms.listener(place)).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
-        drop(heirlooms);
-        let control = control.and_then(Rc::into_inner).map(Control::take_over).transpose();
+        let take_over = |listener| Control::take_over(listener, content.callers, &heirlooms, content.clock.now());
+        let control = control.map(take_over).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
         if let Some(control) = &control {
             wait(control.as_fd(), Token::Control)?;
@@ -130,7 +134,7 @@ impl Daemon {
         let unclaimed: HashMap<Pid, Exit> =
             content.unclaimed.into_iter().map(|(pid, exit)| (Pid::from_raw(pid), exit)).collect();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "upgraded: this program has taken over");
-        Ok(Daemon {
+        let mut daemon = Daemon {
             deciding,
             config,
             draft: None,
@@ -146,12 +150,15 @@ impl Daemon {
             manager: Manager::from_environment(),
             control,
             obituaries: content.obituaries,
-            waiting: Vec::new(),
+            errands: content.errands.into_iter().collect(),
             started: content.started,
             events,
             unclaimed,
             becomes_another: false,
             left: None,
-        })
+        };
+        let done = format!("upgraded: ratoon {} has taken over", env!("CARGO_PKG_VERSION"));
+        daemon.conclude_errands(Errand::Upgrade, &Answer::Done(done));
+        Ok(daemon)
     }
 }

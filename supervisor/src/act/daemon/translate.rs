@@ -70,7 +70,7 @@ impl Daemon {
     /// Reads what the workers have said so far: one that has just become ready may have a request already, and a stop
     /// does not treat it as one that starts. Whom its template has not announced yet is not listened to: what it says would
     /// mean nothing, and be lost.
-    fn hear_out(&mut self) {
+    pub(super) fn hear_out(&mut self) {
         let known = self.pools.iter().flat_map(|pool| pool.workers.values()).filter(|worker| worker.process.is_some());
         let workers: Vec<WorkerRef> = known.map(|worker| worker.who).collect();
         workers.into_iter().for_each(|who| self.read_worker(who));

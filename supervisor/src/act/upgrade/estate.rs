@@ -16,16 +16,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::act::clock::Clock;
+use crate::act::control::Callers;
+use crate::act::daemon::errands::Errand;
 use crate::act::listener::Listener;
 use crate::act::obituaries::Obituaries;
 use crate::act::pool::PoolEstate;
 use crate::config::{Address, Config, Origin};
 use crate::decide::Supervisor;
-use crate::decide::event::{Exit, PoolId, Time};
+use crate::decide::event::{Asker, Exit, PoolId, Time};
 use crate::sys;
 
 /// The version of everything in here. A supervisor takes over its own only.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +58,9 @@ pub(in crate::act) struct Content {
     pub(in crate::act) pools: Vec<PoolEstate>,
     /// The control socket's, among the listeners.
     pub(in crate::act) control: Option<usize>,
+    /// Those who wait for an answer there, and for what.
+    pub(in crate::act) callers: Callers,
+    pub(in crate::act) errands: Vec<(Asker, Errand)>,
 }
 
 /// A listening socket.

@@ -31,6 +31,7 @@ impl Pool {
             self.count_fault(edition, turn.now);
         }
         let change = self.account(edition, meaning, turn);
+        let (words, is_fault) = (death.cause.to_string(), death.cause.is_fault());
 
         if pid.is_none() {
             turn.push(Action::Forget(who));
@@ -38,6 +39,9 @@ impl Pool {
         let (cause, retry, failures) = (death.cause, self.retry(retry_at, turn), self.budget.failures(turn.now));
         turn.note(Note::WorkerDied { worker: who, pid, generation, cause, lived, retry, failures });
         self.note_failure(change, turn);
+        if meaning == Meaning::FailedBoot && is_fault {
+            self.fail_errands(&words, turn);
+        }
     }
 
     pub(super) fn bury_template(&mut self, who: TemplateRef, death: Death, turn: &mut Turn<'_>) {
@@ -56,6 +60,9 @@ impl Pool {
         let change = self.account(edition, meaning, turn);
 
         let retry = self.retry(retry_at, turn).filter(|_| self.is_attempted(edition));
+        if edition == self.serving && meaning == Meaning::FailedBoot && death.cause.is_fault() {
+            self.fail_errands(&format!("its template: {}", death.cause), turn);
+        }
         let (cause, failures) = (death.cause, self.budget.failures(turn.now));
         turn.note(Note::TemplateDied { template: who, generation, cause, retry, failures });
         for worker in lost {

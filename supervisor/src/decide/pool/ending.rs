@@ -14,6 +14,7 @@ impl Pool {
             return false;
         };
         self.rung = rung;
+        self.fail_errands("it is being stopped", turn);
         if matches!(rung, Rung::Draining { .. }) {
             turn.push(Action::StopListening(self.id));
         }

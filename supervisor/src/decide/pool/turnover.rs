@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Pool;
 use crate::decide::Turn;
 use crate::decide::cause::{Cause, Wish};
-use crate::decide::event::{Action, Edition, Plan, Stop, Time, WorkerRef};
+use crate::decide::event::{Action, Edition, Plan, Step, Stop, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
 use crate::decide::note::Note;
 use crate::decide::restart::{Budget, WINDOW};
@@ -98,6 +98,13 @@ impl Pool {
             Turnover::Watch { ready, .. } if self.has_rolled(*ready) => Trial::Proven,
             Turnover::Watch { .. } => Trial::Open,
         }
+    }
+
+    /// How many serve that are of this edition, of as many as there should be.
+    pub(in crate::decide) fn renewed(&self, edition: Edition) -> Step {
+        let serves = |worker: &Worker| worker.edition == edition && matches!(worker.state, State::Serving { .. });
+        let of = self.wanted();
+        Step { done: self.roster.workers().filter(|(_, worker)| serves(worker)).count().min(of), of }
     }
 
     /// From now on the edition on trial serves.
@@ -255,7 +262,15 @@ impl Pool {
     }
 
     pub(super) fn is_on_trial(&self, edition: Edition) -> bool {
-        matches!(&self.turnover, Turnover::Trial { edition: tried, .. } if *tried == edition)
+        self.on_trial() == Some(edition)
+    }
+
+    /// The edition that is tried, if one is.
+    pub(super) fn on_trial(&self) -> Option<Edition> {
+        match &self.turnover {
+            Turnover::Trial { edition, .. } => Some(*edition),
+            Turnover::None | Turnover::Watch { .. } => None,
+        }
     }
 
     /// Whether a template of this edition that dies is followed by another.
