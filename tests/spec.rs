@@ -20,6 +20,7 @@ mod load;
 mod metrics;
 mod orphans;
 mod outside;
+mod proxies;
 mod recycling;
 mod reload;
 mod robustness;

@@ -59,7 +59,7 @@ impl App for Sample {
             "/" => answer(HTML, PAGE),
             "/hello" => answer(TEXT, "Hello, world!"),
             "/whoami" => whoami(context),
-            "/headers" => headers(&request),
+            "/headers" => headers(&request, context),
             "/state" => state::visit(&request),
             "/sleep" => {
                 let ms = number(&request, "ms", 0)?;
@@ -139,7 +139,7 @@ fn whoami(context: &Context) -> Result<Response> {
 }
 
 /// The request as the application sees it.
-fn headers(request: &Request) -> Result<Response> {
+fn headers(request: &Request, context: &Context) -> Result<Response> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| json!([name.as_str(), text(value)])).collect();
     let seen = json!({
@@ -147,6 +147,7 @@ fn headers(request: &Request) -> Result<Response> {
         "target": request.uri().to_string(),
         "version": format!("{:?}", request.version()),
         "headers": headers,
+        "peer": context.peer().map(|peer| peer.to_string()),
     });
     answer(JSON, format!("{seen}\n"))
 }

@@ -135,7 +135,8 @@ impl Context<'_> {
         self.worker
     }
 
-    /// The client's address; `None` over a Unix socket.
+    /// Who is at the other end of the connection, the client or a proxy: by what the socket says or, on a listener with
+    /// `proxy_protocol`, by what the proxy has said; `None` over a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.own.peer
     }

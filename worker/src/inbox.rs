@@ -24,7 +24,7 @@ use crate::channel::{self, Raw};
 use crate::protocol::MOST_DESCRIPTORS;
 
 /// The version of the messages, their first byte: workers of two releases may share an inbox.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// No message is longer, in bytes.
 const LONGEST: usize = 32 * 1024;
 /// The most that an entry takes without its leftover, in bytes.
@@ -57,7 +57,9 @@ pub struct Parcel<S> {
 /// What is known of a connection between requests; moments are the clock's nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
-    /// The client's address; `None` over a Unix socket.
+    /// Whether a PROXY header must come before anything else.
+    pub is_announced: bool,
+    /// The address of whoever is at its other end; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
     /// When it was taken in, or its last response had left.
     pub quiet_since: u64,

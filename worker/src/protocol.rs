@@ -4,12 +4,14 @@
 //! beside it. Both sides name their version first: [`Report::Hello`] is the template's first word.
 
 mod database;
+mod proxies;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::database::{Database, Secret, SessionReset};
+pub use self::proxies::{Proxies, Trusted};
 use crate::log;
 use crate::scoreboard::LastWords;
 
@@ -153,6 +155,8 @@ pub struct Charter {
     pub limits: Limits,
     /// What is put back between two requests.
     pub cleaning: Cleaning,
+    /// Who stands in front of it.
+    pub proxies: Proxies,
     /// Its database, if it has one.
     pub database: Option<Database>,
     /// The least important log lines.

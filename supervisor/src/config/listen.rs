@@ -38,12 +38,15 @@ pub struct Listen {
     /// `net.core.somaxconn`.
     #[serde(default = "default_backlog", with = "Count::<1, 65_535>")]
     pub backlog: u32,
+    /// Whether every connection begins with a PROXY header, from one of the pool's `trusted_proxies`; default false.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 impl Listen {
     /// A listener at `address`, with every default.
     pub fn new(address: Address) -> Listen {
-        Listen { address, mode: None, owner: None, group: None, backlog: default_backlog() }
+        Listen { address, mode: None, owner: None, group: None, backlog: default_backlog(), proxy_protocol: false }
     }
 
     /// The permission bits of a unix socket: `mode`, or 0660.

@@ -30,6 +30,7 @@ mod secrets;
 mod size;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::path::Path;
 

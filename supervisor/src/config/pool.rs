@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ratoon_worker::protocol::{Panics, Reset};
+use ratoon_worker::protocol::{Panics, Reset, Trusted};
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use super::program;
 use super::rlimits::Rlimits;
 use super::scaling::Scaling;
 use super::size::{self, Amount, Size};
+use super::trusted::Proxies;
 
 /// The longest name a pool can have, in characters: it must fit into a process title and a column of `status`.
 const LONGEST_NAME: usize = 32;
@@ -63,6 +64,9 @@ pub struct Pool {
     /// The sockets its workers accept from; at least one, so the default (none) has to be replaced.
     #[serde(deserialize_with = "listen::list")]
     pub listen: Vec<Listen>,
+    /// Who is believed when it says on whose behalf it connects; default nobody.
+    #[serde(with = "Proxies")]
+    pub trusted_proxies: Trusted,
     /// The program and its arguments; `None` is the sample application. Never empty, and no part holds a zero byte. A
     /// name without a slash is looked for in `PATH`.
     #[serde(deserialize_with = "program::program")]
@@ -202,6 +206,7 @@ impl Default for Pool {
         Pool {
             name: String::new(),
             listen: Vec::new(),
+            trusted_proxies: Trusted::default(),
             program: None,
             prepare: None,
             scaling: Scaling::Static,
@@ -273,6 +278,25 @@ impl Pool {
         u32::try_from(self.surge.of(u64::from(workers))).unwrap_or(u32::MAX).max(1)
     }
 
+    /// A header that nobody is believed to send.
+    fn proxy_contradictions(&self) -> Vec<Mistake> {
+        let announced = self.listen.iter().enumerate().filter(|(_, listen)| listen.proxy_protocol);
+        let unheard = announced.filter_map(|(index, listen)| {
+            let wanted = match &listen.address {
+                Address::Unix(_) if !self.trusted_proxies.unix => "unix",
+                _ if self.trusted_proxies.is_empty() => "127.0.0.1",
+                _ => return None,
+            };
+            Some(Mistake::new(
+                &format!("{}.listen[{index}].proxy_protocol", self.path()),
+                format!(
+                    "needs trusted_proxies, or nobody could connect: write for example trusted_proxies = [\"{wanted}\"]"
+                ),
+            ))
+        });
+        unheard.collect()
+    }
+
     /// What is wrong with this pool although each of its keys is right.
     pub(super) fn contradictions(&self) -> Vec<Mistake> {
         let path = self.path();
@@ -312,6 +336,7 @@ impl Pool {
                 }
             }
         }
+        found.extend(self.proxy_contradictions());
         if let (Some(soft), Some(hard)) = (self.max_memory, self.max_memory_hard)
             && hard < soft
         {

@@ -8,7 +8,12 @@ use nix::sys::socket::{recv, send};
 use super::*;
 
 fn label() -> Label {
-    Label { peer: "[2001:db8::1]:65535".parse().ok(), quiet_since: u64::MAX, head_by: Some(u64::MAX) }
+    Label {
+        is_announced: true,
+        peer: "[2001:db8::1]:65535".parse().ok(),
+        quiet_since: u64::MAX,
+        head_by: Some(u64::MAX),
+    }
 }
 
 fn parcel_of<'a>(socket: &'a UnixStream, leftover: &[u8]) -> Parcel<BorrowedFd<'a>> {

@@ -8,7 +8,7 @@ use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::database::{Database, Deadline};
 use crate::lease::{Desk, Lobby};
-use crate::protocol::{self, Cleaning, Limits, Panics, Secret};
+use crate::protocol::{self, Cleaning, Limits, Panics, Proxies, Secret};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
@@ -61,6 +61,7 @@ fn begin<A: App>() -> Result<Server<A>> {
         limits: Limits::default(),
         // Nobody would fork another.
         cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
+        proxies: Proxies::default(),
         max_requests: None,
         scoreboard,
         listeners: vec![(0, listener.into())],

@@ -46,7 +46,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, life, max_requests } = seat;
-    let Charter { pool, generation, limits, cleaning, database, .. } = loaded.charter;
+    let Charter { pool, generation, limits, cleaning, proxies, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard, nor take a connection.
     loaded.scoreboard.withhold_from_children();
     if let Some(lobby) = &loaded.lobby {
@@ -73,6 +73,7 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             database: database.map_err(|why| Error::msg(format!("the database's URL: {why}")))?,
             limits,
             cleaning,
+            proxies,
             max_requests,
             scoreboard,
             listeners: loaded.listeners,

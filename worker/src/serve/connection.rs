@@ -6,14 +6,18 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use bytes::Buf;
+
 use super::budget::Budget;
 use super::exchange::{AtRest, Engines, Exchange, Progress};
 use super::head::{Framing, HeadReader};
+use super::preface::{self, Origin};
 use super::refusal::Refusal;
 use super::upload::{self, Bounds};
 use super::wire::{Fill, Wire};
 use crate::app::{Request, Response};
 use crate::inbox::Label;
+use crate::protocol::Trusted;
 use crate::woken::Woken;
 
 /// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
@@ -34,10 +38,13 @@ pub(super) struct Rules {
     /// Whether a client that has said that it sends nothing more does not wait for its answer.
     pub(super) half_closed_is_gone: bool,
     pub(super) budget: Budget,
+    /// Whose word counts for the client's address.
+    pub(super) trusted: Trusted,
 }
 
 pub(super) struct Connection {
     pub(super) wire: Rc<Wire>,
+    /// Who is at its other end, as the socket says, or its PROXY header; `None` over a Unix socket.
     pub(super) peer: Option<SocketAddr>,
     /// Tells this connection from an earlier one at the same place.
     pub(super) serial: u32,
@@ -60,6 +67,8 @@ pub(super) struct Connection {
 }
 
 enum Stage {
+    /// A PROXY header arrives, or none does yet.
+    Preface,
     /// A head arrives, or none does yet: then it is idle.
     Head { reader: HeadReader, timed: bool, rested: Option<AtRest> },
     /// A request is being exchanged.
@@ -81,13 +90,25 @@ pub(super) enum Wish {
     Serve(Box<Request>),
     /// To be closed.
     Close,
+    /// To be closed, since it did not begin with a PROXY header that can be believed, for this reason.
+    TurnAway(&'static str),
+}
+
+impl Stage {
+    /// No request has begun; `timed` says that one must arrive by the connection's deadline.
+    fn before_a_request(is_announced: bool, timed: bool) -> Stage {
+        match is_announced {
+            true => Stage::Preface,
+            false => Stage::Head { reader: HeadReader::default(), timed, rested: None },
+        }
+    }
 }
 
 impl Connection {
-    /// One that is taken in now, and can have come at `came` already.
+    /// One that is taken in now, and can have come at `came` already; `is_announced` says that a PROXY header comes first.
     pub(super) fn new(
         wire: Wire,
-        peer: Option<SocketAddr>,
+        (peer, is_announced): (Option<SocketAddr>, bool),
         serial: u32,
         rules: &Rules,
         came: u64,
@@ -104,7 +125,7 @@ impl Connection {
             unanswered_since: 0,
             deadline: now.saturating_add(rules.header_timeout),
             refused: None,
-            stage: Stage::Head { reader: HeadReader::default(), timed: true, rested: None },
+            stage: Stage::before_a_request(is_announced, true),
         }
     }
 
@@ -115,7 +136,7 @@ impl Connection {
             Some(head_by) => head_by.min(now.saturating_add(rules.header_timeout)),
             None => quiet_since.saturating_add(rules.keep_alive_timeout),
         };
-        let stage = Stage::Head { reader: HeadReader::default(), timed: label.head_by.is_some(), rested: None };
+        let stage = Stage::before_a_request(label.is_announced, label.head_by.is_some());
         Connection {
             wire: Rc::new(wire),
             peer: label.peer,
@@ -133,18 +154,27 @@ impl Connection {
 
     /// What another worker must know to go on with it; `None` unless it is between requests.
     pub(super) fn label(&self) -> Option<Label> {
-        let Stage::Head { timed, .. } = self.stage else { return None };
-        Some(Label { peer: self.peer, quiet_since: self.quiet_since, head_by: timed.then_some(self.deadline) })
+        let (is_announced, timed) = match self.stage {
+            Stage::Preface => (true, true),
+            Stage::Head { timed, .. } => (false, timed),
+            _ => return None,
+        };
+        let head_by = timed.then_some(self.deadline);
+        Some(Label { is_announced, peer: self.peer, quiet_since: self.quiet_since, head_by })
     }
 
     /// Whether it is between requests, with nothing begun.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(&self.stage, Stage::Head { reader, .. } if !reader.begun())
+        match &self.stage {
+            Stage::Preface => self.wire.inbound().is_empty(),
+            Stage::Head { reader, .. } => !reader.begun(),
+            _ => false,
+        }
     }
 
     /// Whether it is nothing but a socket and some bytes: no request has come of it that must be answered.
     pub(super) fn is_between_requests(&self) -> bool {
-        matches!(self.stage, Stage::Head { .. })
+        matches!(self.stage, Stage::Preface | Stage::Head { .. })
     }
 
     /// Whether its end must be waited for: a request is arriving, served or answered, and the client has not got all
@@ -210,6 +240,7 @@ impl Connection {
     pub(super) fn advance(&mut self, rules: &Rules, now: u64) -> Wish {
         loop {
             let step = match &mut self.stage {
+                Stage::Preface => self.read_preface(rules, now),
                 Stage::Head { .. } => self.read_head(rules, now),
                 Stage::Exchange(_) => self.exchange(rules, now),
                 Stage::Refusal { .. } => self.speak(now),
@@ -236,6 +267,9 @@ impl Connection {
 
     /// Its deadline has passed.
     pub(super) fn expire(&mut self, now: u64) -> Wish {
+        if matches!(self.stage, Stage::Preface) {
+            return Wish::TurnAway("its PROXY header did not arrive in time");
+        }
         let slow = |why| Refusal::new(http::StatusCode::REQUEST_TIMEOUT, why);
         let refusal = match &self.stage {
             Stage::Head { reader, .. } if reader.begun() => slow("the head did not arrive in time"),
@@ -244,6 +278,36 @@ impl Connection {
         };
         self.refuse(refusal, now);
         Wish::Again
+    }
+
+    fn read_preface(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
+        if !rules.trusted.covers(self.peer.map(|peer| peer.ip())) {
+            return Some(Wish::TurnAway("it is not from one of trusted_proxies"));
+        }
+        let read = preface::read(&self.wire.inbound());
+        match read {
+            Ok(Some((origin, length))) => {
+                self.wire.inbound().advance(length);
+                self.peer = match origin {
+                    Origin::Socket => self.peer,
+                    Origin::Address(address) => Some(address),
+                    Origin::Unix => None,
+                };
+                self.stage = Stage::before_a_request(false, true);
+                None
+            }
+            Ok(None) => match self.wire.fill() {
+                Fill::Some => {
+                    self.arrived = now;
+                    None
+                }
+                Fill::NotNow => Some(Wish::Wait),
+                // Whoever only looks whether we listen says nothing.
+                Fill::End | Fill::Broken if self.wire.inbound().is_empty() => Some(Wish::Close),
+                Fill::End | Fill::Broken => Some(Wish::TurnAway("it ended within its PROXY header")),
+            },
+            Err(why) => Some(Wish::TurnAway(why)),
+        }
     }
 
     fn read_head(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
@@ -347,7 +411,7 @@ impl Connection {
         let is_head = match &self.stage {
             Stage::Head { reader, .. } => reader.is_head(),
             Stage::Exchange(exchange) => exchange.is_head(),
-            Stage::Refusal { .. } | Stage::Linger { .. } => false,
+            Stage::Preface | Stage::Refusal { .. } | Stage::Linger { .. } => false,
         };
         self.deadline = now.saturating_add(LINGER.0);
         self.refused = Some(refusal.status);

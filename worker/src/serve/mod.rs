@@ -17,7 +17,9 @@ mod head;
 mod inlets;
 mod leaving;
 mod pace;
+mod preface;
 mod refusal;
+mod turned_away;
 mod turns;
 mod upload;
 mod wire;
@@ -41,6 +43,7 @@ use self::exchange::Engines;
 use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
+use self::turned_away::TurnedAway;
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
 use crate::app::{App, Own, Request, Worker};
@@ -49,7 +52,7 @@ use crate::cleaning::Cleaner;
 use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::panics::contain;
-use crate::protocol::{Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Report};
+use crate::protocol::{Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Proxies, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
 use crate::woken::Woken;
@@ -74,6 +77,7 @@ pub(crate) struct Post {
     pub(crate) worker: Worker,
     pub(crate) limits: Limits,
     pub(crate) cleaning: Cleaning,
+    pub(crate) proxies: Proxies,
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
     pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
@@ -157,6 +161,9 @@ pub(crate) struct Server<A> {
     relieves_again: u64,
     /// When the next complaint about missing room is due.
     complains_again: u64,
+    turned_away: TurnedAway,
+    /// The places of the listeners whose connections begin with a PROXY header.
+    announced: Vec<u32>,
     /// When connections are offered to the siblings again, if the inbox had no room for them.
     gives_again: Option<u64>,
     inlets: Inlets,
@@ -199,6 +206,7 @@ impl<A: App> Server<A> {
             queue_timeout: Some(limits.queue_timeout.saturating_mul(MILLI)).filter(|timeout| *timeout > 0),
             half_closed_is_gone: limits.half_close == HalfClose::Gone,
             budget: Budget::new(post.max_requests),
+            trusted: post.proxies.trusted,
         };
         // With everything that is ours for good, and no client yet.
         let cleaner = Cleaner::new(&post.cleaning);
@@ -217,6 +225,7 @@ impl<A: App> Server<A> {
             pace: Pace::default(),
             scratch: scratch(),
             inlets: Inlets::new(post.listeners, post.inbox, scoreboard.clone(), tokens),
+            announced: post.proxies.announced,
             scoreboard,
             channel: None,
             terminate: post.terminate,
@@ -227,6 +236,7 @@ impl<A: App> Server<A> {
             found_since: 0,
             relieves_again: 0,
             complains_again: 0,
+            turned_away: TurnedAway::default(),
             gives_again: None,
             crowd: Crowd::new(),
             ready: VecDeque::new(),

@@ -7,7 +7,7 @@ use super::{Server, Stage};
 use crate::app::App;
 
 /// How often the same trouble is complained of, in nanoseconds.
-const COMPLAINT: u64 = 10_000_000_000;
+pub(super) const COMPLAINT: u64 = 10_000_000_000;
 /// How long newcomers wait for another worker's room before somebody here has to go, in nanoseconds.
 const RELIEF: u64 = 500_000_000;
 
@@ -25,7 +25,8 @@ impl<A: App> Server<A> {
                 let wire = Wire::new(socket, self.scratch.clone(), &[]);
                 let queued = peer.map(|_| self.time_in_queue(&wire));
                 let came = self.found_since;
-                let key = self.crowd.insert(|serial| Connection::new(wire, peer, serial, &self.rules, came, self.now));
+                let from = (peer, self.announced.contains(&listener));
+                let key = self.crowd.insert(|serial| Connection::new(wire, from, serial, &self.rules, came, self.now));
                 if let Some(cell) = self.cell() {
                     cell.accepted();
                     if let Some(nanos) = queued {
@@ -145,7 +146,7 @@ impl<A: App> Server<A> {
         let Some(connection) = self.crowd.get_mut(key) else {
             return;
         };
-        let serial = connection.serial;
+        let (serial, peer) = (connection.serial, connection.peer);
         self.crowd.mind(key);
         match wish {
             Wish::Wait => {
@@ -156,6 +157,10 @@ impl<A: App> Server<A> {
             }
             Wish::Again => self.enqueue(key),
             Wish::Close => self.close(key),
+            Wish::TurnAway(why) => {
+                self.turned_away.note(peer, why, self.now);
+                self.close(key);
+            }
             Wish::Serve(request) if self.is_free() => self.serve(key, *request),
             Wish::Serve(request) => {
                 self.waiting.push_back((key, serial, request));

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::lease::Lobby;
 use ratoon_worker::log;
-use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, VERSION};
+use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION};
 
 use super::{Pool, Template, Worker};
 use crate::act::unsent::Unsent;
@@ -167,6 +167,7 @@ impl Pool {
             settings: config.settings.clone().into(),
             limits: limits(config),
             cleaning: cleaning(config),
+            proxies: Proxies { trusted: config.trusted_proxies.clone(), announced: self.sockets.announced(config) },
             database: database(config, daemon.connections),
             log_level: daemon.log.level,
             log_form: log::Form::of_standard_error(daemon.log.format),

@@ -149,6 +149,17 @@ impl Sockets {
         self.open.iter().map(|socket| (socket.place, socket.listener.as_fd()))
     }
 
+    /// The places of those whose connections begin with a PROXY header, as this configuration has it; what it does not name
+    /// is as it was.
+    pub(in crate::act) fn announced(&self, config: &config::Pool) -> Vec<u32> {
+        let mut named: Vec<&Listen> = config.listen.iter().collect();
+        let announced = self.open.iter().filter(|socket| {
+            let wanted = named.iter().position(|listen| socket.is_at(&listen.address));
+            wanted.map_or(&socket.wanted, |index| named.remove(index)).proxy_protocol
+        });
+        announced.map(|socket| socket.place).collect()
+    }
+
     /// Where clients find each.
     pub(in crate::act) fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.open.iter().map(|socket| socket.listener.address())

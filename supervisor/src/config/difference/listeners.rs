@@ -35,7 +35,7 @@ pub struct Kept {
     pub old: Place,
     /// Its place in the new one.
     pub new: Place,
-    /// What changes of it, by its new path: `backlog`, `mode`, `owner` or `group`.
+    /// What changes of it, by its new path: `backlog`, `mode`, `owner`, `group` or `proxy_protocol`.
     pub changes: Vec<Change>,
 }
 
@@ -94,6 +94,7 @@ fn changes(place: &Place, old: &Listen, new: &Listen) -> Vec<Change> {
         ("mode", mode(old), mode(new)),
         ("owner", account(&old.owner), account(&new.owner)),
         ("group", account(&old.group), account(&new.group)),
+        ("proxy_protocol", old.proxy_protocol.to_string(), new.proxy_protocol.to_string()),
     ]
     .into_iter()
     .filter(|(_, old, new)| old != new)

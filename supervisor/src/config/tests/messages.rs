@@ -76,7 +76,8 @@ fn a_mistake_in_a_listener_names_the_listener() {
         (r#"[{ address = "unix:/x", mod = "0660" }]"#, r#"[0].mod: no such key; did you mean "mode"?"#),
         (
             r#"[{ address = "unix:/x", port = 1 }]"#,
-            "[0].port: no such key; the keys of this table are address, mode, owner, group, backlog",
+            "[0].port: no such key; the keys of this table are address, mode, owner, group, backlog, \
+             proxy_protocol",
         ),
         (
             r#"[{ address = "unix:/x", mode = 660 }]"#,
@@ -193,7 +194,7 @@ level = "loud"
         complaints(text),
         r#"config.toml:5: pool.web.listen[1].backlog: found "many", wanted a whole number from 1 to 65535
 config.toml:6: pool.web.listen[2].mode: found 660, wanted octal digits in quotes such as "0660"
-config.toml:6: pool.web.listen[2].user: no such key; the keys of this table are address, mode, owner, group, backlog
+config.toml:6: pool.web.listen[2].user: no such key; the keys of this table are address, mode, owner, group, backlog, proxy_protocol
 config.toml:8: pool.web.worker: no such key; did you mean "workers"?
 config.toml:9: pool.web.max_body: "64MB" is not a size: write "64MiB"
 config.toml:12: pool.jobs.listen[0]: "127.0.0.1:80" is already listened on by pool.web.listen[0] (line 4): give each its own address
@@ -219,6 +220,33 @@ fn an_address_is_listened_on_once_and_port_zero_as_often_as_one_likes() {
          give each its own address"
     );
     assert_eq!(complaints("[pool.web]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n"), "");
+}
+
+#[test]
+fn a_header_is_expected_only_from_somebody_who_is_believed() {
+    let announced = |address: &str, trusted: &str| {
+        let listen = format!("listen = [{{ address = \"{address}\", proxy_protocol = true }}]");
+        complaints(&format!("[pool.web]\n{trusted}\n{listen}\n"))
+    };
+    let line = |example: &str| {
+        format!(
+            "config.toml:3: pool.web.listen[0].proxy_protocol: needs trusted_proxies, or nobody could connect: \
+             write for example trusted_proxies = [\"{example}\"]"
+        )
+    };
+    assert_eq!(announced("127.0.0.1:80", ""), line("127.0.0.1"));
+    assert_eq!(announced("127.0.0.1:80", "trusted_proxies = []"), line("127.0.0.1"));
+    assert_eq!(announced("unix:/run/x", "trusted_proxies = [\"127.0.0.1\"]"), line("unix"));
+    assert_eq!(announced("127.0.0.1:80", "trusted_proxies = [\"127.0.0.1\"]"), "");
+    assert_eq!(announced("unix:/run/x", "trusted_proxies = [\"unix\"]"), "");
+    for (wrong, said) in [
+        ("\"127.0.0.1\"", "found \"127.0.0.1\", wanted a list: write [\"127.0.0.1\"]"),
+        ("true", "found true, wanted a list such as [\"127.0.0.1\", \"10.0.0.0/8\", \"unix\"]"),
+        ("[\"10.0.0.1/8\"]", "\"10.0.0.1/8\" has bits beyond its prefix: write \"10.0.0.0/8\""),
+    ] {
+        let text = format!("[pool.web]\ntrusted_proxies = {wrong}\nlisten = [\"127.0.0.1:0\"]\n");
+        assert_eq!(complaints(&text), format!("config.toml:2: pool.web.trusted_proxies: {said}"));
+    }
 }
 
 #[test]

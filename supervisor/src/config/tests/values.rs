@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ratoon_worker::protocol::Trusted;
 use serde_json::{Value, json};
 
 use crate::config::*;
@@ -21,6 +22,7 @@ fn every_key_reaches_its_field() {
     let text = r#"
 [pool.web]
 listen = ["127.0.0.1:80"]
+trusted_proxies = ["192.0.2.7", "unix", "10.0.0.0/8"]
 program = ["/srv/app", "-v"]
 prepare = ["/srv/app", "migrate"]
 scaling = "dynamic"
@@ -67,6 +69,10 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
     let expected = Pool {
         name: "web".into(),
         listen: vec![Listen::new("127.0.0.1:80".parse().unwrap())],
+        trusted_proxies: Trusted {
+            networks: vec!["192.0.2.7/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+            unix: true,
+        },
         program: Some(vec!["/srv/app".into(), "-v".into()]),
         prepare: Some(vec!["/srv/app".into(), "migrate".into()]),
         scaling: Scaling::Dynamic,
@@ -133,9 +139,10 @@ format = "json"
 [pool.web]
 listen = [
     "[::1]:8080",
-    { address = "unix:/run/x.sock", mode = "0600", owner = "ratoon", group = "www-data", backlog = 5 },
+    { address = "unix:/run/x.sock", mode = "0600", owner = "ratoon", group = "www-data", backlog = 5, proxy_protocol = true },
     { address = "127.0.0.1:80", backlog = 6 },
 ]
+trusted_proxies = ["unix"]
 "#;
     let config = parse(text, "config.toml").unwrap();
     assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json });
@@ -145,6 +152,7 @@ listen = [
         owner: Some("ratoon".into()),
         group: Some("www-data".into()),
         backlog: 5,
+        proxy_protocol: true,
     };
     let v6 = Listen::new(Address::Tcp("[::1]:8080".parse().unwrap()));
     let v4 = Listen { backlog: 6, ..Listen::new(Address::Tcp("127.0.0.1:80".parse().unwrap())) };
