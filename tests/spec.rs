@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod admin;
 mod boot;
 mod browser;
 mod clean_state;

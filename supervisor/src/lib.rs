@@ -2,9 +2,11 @@
 //!
 //! Two halves. [`decide`] says what to do about what happened, and does nothing; [`act`] waits, tells it what happened,
 //! and does what it says. [`config`] is the file an operator writes, [`cli`] the words an operator types, [`control`]
-//! what passes between those and the running supervisor, [`sample`] what a first run serves.
+//! what passes between those and the running supervisor, [`admin`] the process that serves the status page, [`sample`]
+//! what a first run serves.
 
 pub mod act;
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -2,6 +2,7 @@
 //!
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
+pub mod admin;
 pub mod certificates;
 pub mod client;
 pub mod door;
@@ -32,6 +33,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use admin::ADMIN;
 pub use client::{Client, Response, get};
 pub use door::Door;
 pub use firewall::Firewall;

@@ -91,4 +91,6 @@ pub mod postgres {
     };
 }
 pub use request_local::RequestLocal;
+#[doc(hidden)]
+pub use role::alone;
 pub use role::{is_template, main};

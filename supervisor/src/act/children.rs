@@ -32,16 +32,23 @@ pub(super) fn dismiss_strangers() {
 /// What the workers spawned and left is killed, and so is a worker that was being forked when its template was: it
 /// may come to light only now.
 pub(super) fn kill_strangers() {
-    let begun = Instant::now();
-    while begun.elapsed() < UNBURIED {
+    await_death(|| {
         let strangers = present();
         if strangers.is_empty() {
-            return;
+            return Some(());
         }
         strangers.into_iter().for_each(kill);
         while let Some((pid, _)) = wait::next_dead() {
             wait::reap(pid);
         }
+        None
+    });
+}
+
+/// Waits until those that were killed are dead, but for no longer than that takes. Only for when everything is over.
+pub(super) fn await_death(mut are_dead: impl FnMut() -> Option<()>) {
+    let begun = Instant::now();
+    while begun.elapsed() < UNBURIED && are_dead().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -4,6 +4,7 @@ mod configuration;
 pub(super) mod errands;
 mod gauge;
 mod inform;
+mod oversee;
 mod perform;
 mod succession;
 mod translate;
@@ -23,6 +24,7 @@ use ratoon_worker::{clock, log};
 
 use self::configuration::Draft;
 use self::errands::Errands;
+use super::admin::Admin;
 use super::clock::Clock;
 use super::control::Control;
 use super::memory::Killings;
@@ -63,6 +65,8 @@ pub struct Daemon {
     epoll: Epoll,
     manager: Manager,
     control: Option<Control>,
+    /// The process that serves the status page, if there is to be one.
+    admin: Option<Admin>,
     obituaries: Obituaries,
     /// Who waits for the outcome of what they asked for.
     errands: Errands,
@@ -101,6 +105,8 @@ impl Daemon {
             wait_for(&epoll, control.as_fd(), Token::Control).map_err(system("wait for questions"))?;
         }
         let pools = open_pools(&config)?;
+        let admin = Admin::open(&config.admin)
+            .map_err(|(key, what)| StartError(config.origin.complaint(key, what).to_string()))?;
         let plans = pools.iter().map(|pool| plan(pool.id, &pool.config)).collect();
         let clock = Clock::default();
         let seed = clock::now();
@@ -109,6 +115,8 @@ impl Daemon {
             newest: pools.last().map_or(PoolId(0), |pool| pool.id),
             pools,
             control,
+            events: admin.iter().map(|_| Event::AdminWanted).collect(),
+            admin,
             obituaries: Obituaries::default(),
             errands: Errands::new(),
             started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
@@ -122,7 +130,6 @@ impl Daemon {
             signals,
             epoll,
             manager: Manager::from_environment(),
-            events: VecDeque::new(),
             unclaimed: HashMap::new(),
             becomes_another: false,
             left: None,
@@ -157,6 +164,9 @@ impl Daemon {
             }
             if self.control.as_ref().and_then(Control::wake_at).is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.inform();
+            }
+            if self.attends_admin_at().is_some_and(|wanted| wanted <= self.clock.now()) {
+                self.attend_admin();
             }
             self.pools.iter_mut().for_each(Pool::flush);
             self.find_overdue();
@@ -196,7 +206,9 @@ impl Daemon {
         let possible = possible.map(|pool| now.after(pool.config.request_timeout));
         let control = self.control.as_ref().and_then(Control::wake_at);
         let unsent = self.pools.iter().any(Pool::has_unsent).then(|| now.after(UNTOLD));
-        let until = known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(unsent).min()?;
+        let admin = self.attends_admin_at();
+        let until =
+            known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(admin).chain(unsent).min()?;
         Some(self.clock.until(until))
     }
 
@@ -222,6 +234,9 @@ impl Daemon {
             for address in pool.sockets.addresses() {
                 tracing::info!(pool = %pool.config.name, workers, "listening on {address}");
             }
+        }
+        if let Some(admin) = &self.admin {
+            tracing::info!("the status page is at {}", admin.address());
         }
     }
 }

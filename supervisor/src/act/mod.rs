@@ -1,5 +1,6 @@
 //! The half of the supervisor that acts: it waits, says what happened, and does what was decided. It decides nothing.
 
+mod admin;
 mod children;
 mod clock;
 mod control;

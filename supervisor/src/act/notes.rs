@@ -95,6 +95,9 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
         }
         Note::Rehearsing => tracing::info!("upgrade: the new program checks the state it would be handed"),
         Note::UpgradeFailed(reason) => tracing::error!(reason, "upgrade failed: the old program goes on"),
+        Note::AdminDied { cause, retry } => {
+            tracing::error!(%cause, retry = %span(*retry), "admin process died: everything else serves on");
+        }
         Note::Removing(id) => tracing::info!(pool = pool(*id), "removed: what was accepted or queued is served"),
         Note::Stopping(Stop::Graceful) => tracing::info!("stopping: what was accepted or queued is served"),
         Note::Stopping(Stop::Now) => tracing::info!("stopping now"),

@@ -1,4 +1,5 @@
-//! What the loop waits for, as the kernel gives it back: a signal, somebody's channel, a listener, the control socket.
+//! What the loop waits for, as the kernel gives it back: a signal, somebody's channel, a listener, the control socket,
+//! the admin process.
 
 use std::os::fd::BorrowedFd;
 
@@ -16,6 +17,8 @@ pub(super) enum Token {
     Listener(PoolId),
     /// The control socket or one of its clients.
     Control,
+    /// The line to the admin process.
+    Admin,
 }
 
 const KIND: u32 = 60;
@@ -27,6 +30,7 @@ impl Token {
             Token::Process(life) => 1 << KIND | life,
             Token::Listener(pool) => 2 << KIND | u64::from(pool.0),
             Token::Control => 3 << KIND,
+            Token::Admin => 4 << KIND,
         }
     }
 
@@ -36,6 +40,7 @@ impl Token {
             1 => Token::Process(low),
             2 => Token::Listener(PoolId(low as u32)),
             3 => Token::Control,
+            4 => Token::Admin,
             _ => Token::Signal,
         }
     }

@@ -54,6 +54,7 @@ impl Config {
     pub fn difference(&self, new: &Config) -> Difference {
         let mut common = changes("log", &self.log, &new.log, effect::of);
         common.extend(changes("control", &self.control, &new.control, effect::of));
+        common.extend(changes("admin", &self.admin, &new.admin, effect::of));
         let both = self.pools.iter().filter_map(|pool| Some((pool, new.pool(&pool.name)?)));
         let pools = both.map(|(old, new)| (old.name.clone(), old.changes(new)));
         let only = |of: &Config, other: &Config| {

@@ -89,6 +89,11 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Lis
     deserializer.deserialize_any(List)
 }
 
+/// The value of a `listen` that is one listener: a string or a table.
+pub(super) fn single<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    Entry::deserialize(deserializer).map(|Entry(listen)| Some(listen))
+}
+
 /// One element of `listen`.
 struct Entry(Listen);
 
@@ -124,7 +129,7 @@ impl<'de> Deserialize<'de> for Entry {
 }
 
 /// The name or number of a user or group.
-fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct Account;
 
     impl Visitor<'_> for Account {

@@ -6,6 +6,7 @@
 //! [`load`], programs, directories and users for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
 
 mod address;
+mod admin;
 mod by_name;
 mod control;
 mod count;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 pub use address::Address;
+pub use admin::Admin;
 pub use control::Control;
 pub use database::Database;
 pub use difference::{Change, Difference, Kept, Listeners, Place};
@@ -64,6 +66,8 @@ pub struct Config {
     pub log: Log,
     /// Where the supervisor can be asked.
     pub control: Control,
+    /// Where operators find the status page.
+    pub admin: Admin,
     /// The pools, in the order of the file.
     #[serde(rename = "pool", with = "by_name")]
     pub pools: Vec<Pool>,
@@ -158,6 +162,14 @@ impl Config {
                 "control.socket",
                 format!("{path} listens on \"{address}\" already: give each its own path"),
             ));
+        }
+        if let Some(admin) = self.admin.listen.as_ref().map(|listen| &listen.address) {
+            let taken = taken.iter().map(|(path, address)| (path.as_str(), *address));
+            let mut taken = taken.chain(control.as_ref().map(|address| ("control.socket", address)));
+            if let Some((path, _)) = taken.find(|(_, address)| admin.collides(address)) {
+                let what = format!("{path} has \"{admin}\" already: give each its own address");
+                found.push(Mistake::new("admin.listen", what));
+            }
         }
         found
     }

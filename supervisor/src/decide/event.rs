@@ -195,6 +195,14 @@ pub enum Event {
     UpgradeFailed(String),
     /// Somebody wants the whole daemon to end.
     StopWanted(Stop),
+    /// The socket of the status page is open: its process is wanted.
+    AdminWanted,
+    /// The admin process could not be executed, and why; no death follows.
+    AdminNotStarted(String),
+    /// The admin process has been reaped.
+    AdminDied(Exit),
+    /// What the admin process says makes no sense.
+    AdminConfused,
     /// The moment `wake_at` asked for has come.
     Ticked,
 }
@@ -309,6 +317,10 @@ pub enum Action {
     AnnounceReady,
     /// Tell the service manager that we are on the way out.
     AnnounceStopping,
+    /// Execute the process that serves the status page.
+    StartAdmin,
+    /// Kill it.
+    KillAdmin,
     /// Write a line for the operator.
     Note(Note),
     /// Everything is buried: leave, and have the strangers leave in the same way.

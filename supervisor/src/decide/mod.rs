@@ -4,6 +4,7 @@
 //! clock, writes no log: time is an argument and the only source of chance is seeded at construction, so that the same
 //! events lead to the same actions. It never trusts a report: one that does not fit the life it names is dropped.
 
+mod admin;
 pub mod cause;
 pub mod event;
 pub mod lifecycle;
@@ -22,6 +23,7 @@ mod upgrade;
 
 use serde::{Deserialize, Serialize};
 
+use admin::Admin;
 use cause::Cause;
 use event::{Action, Event, Farewell, Generation, Plan, PoolId, TemplateRef, Time, WorkerRef};
 use note::Note;
@@ -33,6 +35,7 @@ pub use reload::Stage;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Supervisor {
     realm: Realm,
+    admin: Admin,
     source: Source,
 }
 
@@ -41,7 +44,7 @@ impl Supervisor {
     /// depends on `seed`.
     pub fn new(plans: Vec<Plan>, seed: u64, now: Time) -> Self {
         let source = Source { lives: 0, rng: fastrand::Rng::with_seed(seed) };
-        Supervisor { realm: Realm::new(plans, now), source }
+        Supervisor { realm: Realm::new(plans, now), admin: Admin::default(), source }
     }
 
     /// Starts every pool's template.
@@ -52,14 +55,17 @@ impl Supervisor {
     /// What to do, in this order, now that this has happened.
     pub fn handle(&mut self, event: Event, now: Time) -> Vec<Action> {
         let mut turn = Turn { now, source: &mut self.source, actions: Vec::new(), gives_up_for: None };
-        self.realm.learn(event, &mut turn);
+        if let Some(event) = self.admin.learn(event, &mut turn) {
+            self.realm.learn(event, &mut turn);
+        }
         self.realm.settle(&mut turn);
+        self.admin.settle(&mut turn);
         turn.actions
     }
 
     /// When [`Event::Ticked`] is wanted next; always later than the `now` of the last call.
     pub fn wake_at(&self) -> Option<Time> {
-        self.realm.wake_at()
+        self.realm.wake_at().into_iter().chain(self.admin.wake_at()).min()
     }
 
     /// When [`Event::WorkerOverdue`] is wanted about a worker in whose cell this deadline stands; `None` if never.

@@ -113,6 +113,13 @@ pub enum Note {
     Rehearsing,
     /// The old program goes on, for this reason.
     UpgradeFailed(String),
+    /// The admin process is gone; nobody but its readers will notice.
+    AdminDied {
+        /// Why.
+        cause: Cause,
+        /// When the next one is started, from now.
+        retry: Duration,
+    },
     /// A stop has begun.
     Stopping(Stop),
     /// The stop's time is over and these many workers are still there.

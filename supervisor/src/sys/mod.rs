@@ -1,6 +1,7 @@
 //! The supervisor's only door to what the compiler cannot check. Nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub(crate) mod capabilities;
 pub(crate) mod endowment;
 pub(crate) mod inherited;
 pub(crate) mod overdue;

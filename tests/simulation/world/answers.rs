@@ -83,6 +83,7 @@ impl World {
                 self.begin_stop(Stop::Graceful);
                 self.announce(action);
             }
+            Action::StartAdmin | Action::KillAdmin => panic!("nobody wanted an admin process"),
             Action::Note(note) => self.hear(note),
             Action::Leave(..) => {
                 assert!(self.stop.is_some(), "left unasked");

@@ -2,17 +2,15 @@
 
 use std::net::TcpListener;
 use std::process::ExitCode;
-use std::rc::Rc;
 
-use super::worker::{contained, listen_for_term, log_panics, serve};
+use super::alone::settle;
+use super::worker::{contained, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::database::{Database, Deadline};
 use crate::lease::{Desk, Lobby};
-use crate::protocol::{self, Cleaning, Limits, Panics, Proxies, Secret};
-use crate::scoreboard::Scoreboard;
-use crate::serve::{Post, Server};
+use crate::protocol::{self, Limits, Secret};
+use crate::serve::Server;
 use crate::sys::fork::SingleThreaded;
-use crate::sys::shared::Shared;
 use crate::{Error, Result, log};
 
 /// Where it listens unless `RATOON_LISTEN` says otherwise.
@@ -36,7 +34,7 @@ fn begin<A: App>() -> Result<Server<A>> {
     let app = log::while_loading(level, form, || settings.and_then(|settings| contained("load", || A::load(settings))));
     // The application's own subscriber, if it installed one, has been there first.
     log::install(level, form);
-    let mut app = app?;
+    let app = app?;
     if let Err(threads) = SingleThreaded::prove() {
         tracing::warn!(
             threads,
@@ -48,27 +46,10 @@ fn begin<A: App>() -> Result<Server<A>> {
     })?;
     listener.set_nonblocking(true)?;
     let worker = Worker { pool: "by hand".into(), slot: 0, generation: 1, pid: std::process::id() };
-    contained("start", || app.start(&worker))?;
     let bound = listener.local_addr()?;
+    let server = settle(app, worker, listener.into(), Limits::default(), database)?;
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
-    let scoreboard: Shared<Scoreboard> = Shared::create("ratoon-by-hand")?;
-    scoreboard.set_slots(1);
-    let scoreboard = Rc::new(scoreboard);
-    let post = Post {
-        worker,
-        database: database(Deadline::of(Rc::clone(&scoreboard), 0))?,
-        // Nobody is there to enforce request_timeout.
-        limits: Limits::default(),
-        // Nobody would fork another.
-        cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
-        proxies: Proxies::default(),
-        max_requests: None,
-        scoreboard,
-        listeners: vec![(0, listener.into())],
-        inbox: None,
-        terminate: listen_for_term()?,
-    };
-    Ok(Server::new(app, post)?)
+    Ok(server)
 }
 
 /// The database, if `RATOON_DATABASE_URL` names one.

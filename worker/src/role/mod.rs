@@ -1,12 +1,14 @@
 //! What a program linked with this library turns out to be: a template under a supervisor, a worker forked from one, or
-//! a single worker started by hand.
+//! a single process without either.
 
+mod alone;
 mod by_hand;
 mod template;
 mod worker;
 
 use std::process::ExitCode;
 
+pub use self::alone::alone;
 use crate::app::App;
 use crate::protocol::CHANNEL;
 

@@ -132,7 +132,7 @@ fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
-const IGNORED: [Signal; 8] = [
+pub(super) const IGNORED: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,

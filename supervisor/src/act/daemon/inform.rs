@@ -66,7 +66,7 @@ impl Daemon {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let now = self.clock.now();
         let last = self.deciding.last_reload().map(|(ended, outcome)| status::Reload {
             outcome: match outcome {

@@ -116,8 +116,17 @@ impl Daemon {
                 self.manager.tell("READY=1");
             }
             Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
+            Action::StartAdmin => self.start_admin(),
+            Action::KillAdmin => {
+                if let Some(admin) = &self.admin {
+                    admin.kill();
+                }
+            }
             Action::Note(note) => self.note(&note),
             Action::Leave(stop, verdict) => {
+                if let Some(admin) = &mut self.admin {
+                    admin.end();
+                }
                 match stop {
                     Stop::Graceful => children::dismiss_strangers(),
                     Stop::Now => children::kill_strangers(),

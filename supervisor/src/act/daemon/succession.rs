@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::errands::Errand;
 use super::{Daemon, StartError};
+use crate::act::admin::Admin;
 use crate::act::control::Control;
 use crate::act::memory::Killings;
 use crate::act::notify::Manager;
@@ -72,6 +73,7 @@ impl Daemon {
         let pools = self.pools.iter().map(|pool| pool.bequeath(&mut inventory)).collect();
         let control = self.control.as_ref().map(|control| inventory.listener(control.listener()));
         let callers = self.control.as_ref().map(|control| control.bequeath(&mut inventory)).unwrap_or_default();
+        let admin = self.admin.as_ref().map(|admin| admin.bequeath(&mut inventory));
         let content = Content {
             deciding: serde_json::to_value(&self.deciding)?,
             config: self.config.clone(),
@@ -87,6 +89,7 @@ impl Daemon {
             control,
             callers,
             errands: self.errands.iter().map(|(asker, errand)| (*asker, *errand)).collect(),
+            admin,
         };
         Ok(inventory.estate(content))
     }
@@ -120,6 +123,8 @@ impl Daemon {
         }
         let control = content.control.map(|place| heirlooms.listener(place)).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
+        let admin = content.admin.map(|written| Admin::inherit(written, &heirlooms)).transpose();
+        let admin = admin.map_err(|error| lost("admin socket", &error))?;
         let take_over = |listener| Control::take_over(listener, content.callers, &heirlooms, content.clock.now());
         let control = control.map(take_over).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
@@ -149,6 +154,7 @@ impl Daemon {
             epoll,
             manager: Manager::from_environment(),
             control,
+            admin,
             obituaries: content.obituaries,
             errands: content.errands.into_iter().collect(),
             started: content.started,

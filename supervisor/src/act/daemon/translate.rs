@@ -42,6 +42,7 @@ impl Daemon {
             },
             Token::Listener(pool) => self.events.push_back(Event::Knocked(pool)),
             Token::Control => self.inform(),
+            Token::Admin => self.attend_admin(),
         }
     }
 
@@ -99,12 +100,16 @@ impl Daemon {
         }
     }
 
-    /// A command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
+    /// The admin process, or a command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
     /// worker itself: its name may still come.
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
         // Whoever the kernel killed, the next to be killed was not it.
         let exit = self.exit_of(exit);
         if self.end_rehearsal(pid, exit) {
+            return;
+        }
+        if self.admin.as_mut().is_some_and(|admin| admin.buries(pid)) {
+            self.events.push_back(Event::AdminDied(exit));
             return;
         }
         let prepared = self.pools.iter_mut().find_map(|pool| Some((pool.id, pool.end_preparation(pid)?)));

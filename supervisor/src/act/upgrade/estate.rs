@@ -15,6 +15,7 @@ use ratoon_worker::protocol;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::admin::AdminEstate;
 use crate::act::clock::Clock;
 use crate::act::control::Callers;
 use crate::act::daemon::errands::Errand;
@@ -27,7 +28,7 @@ use crate::decide::event::{Asker, Exit, PoolId, Time};
 use crate::sys;
 
 /// The version of everything in here. A supervisor takes over its own only.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +62,7 @@ pub(in crate::act) struct Content {
     /// Those who wait for an answer there, and for what.
     pub(in crate::act) callers: Callers,
     pub(in crate::act) errands: Vec<(Asker, Errand)>,
+    pub(in crate::act) admin: Option<AdminEstate>,
 }
 
 /// A listening socket.

@@ -16,6 +16,9 @@ pub const KEYS: &[Key] = &[
     key("log.format", "auto", Restart, "one log has one form from its first line to its last"),
     key("control.socket", "control.sock in the RuntimeDirectory of systemd, else none", Restart, "whoever asks must find it where it was when the reload was asked for"),
 
+    key("admin.listen", "none", Restart, "its socket is opened at the start and kept, also through an upgrade"),
+    key("admin.user", "nobody, if the supervisor is root, else the supervisor's", Restart, "it goes with the socket"),
+
     key("pool.NAME.listen[].address", "none: a pool needs at least one", NewGeneration, "opened before the new generation, closed after the old one; the same address stays open throughout"),
     key("pool.NAME.listen[].mode", "0660", Live, "of the file of a socket that stays open"),
     key("pool.NAME.listen[].owner", "the supervisor's", Live, "of the file of a socket that stays open"),

@@ -124,7 +124,7 @@ fn a_mistake_above_the_pools_is_named_too() {
         ("log.level = 3", r#"log.level: found 3, wanted "error", "warn", "info", "debug" or "trace""#),
         (r#"log.colour = true"#, "log.colour: no such key; the keys of this table are level, format"),
         ("log = 1", "log: found 1, wanted a table"),
-        ("workers = 3", "workers: no such key; the keys of this table are log, control, pool"),
+        ("workers = 3", "workers: no such key; the keys of this table are log, control, admin, pool"),
         ("[pools.x]", r#"pools: no such key; did you mean "pool"?"#),
     ] {
         assert_eq!(complaints(&format!("{text}{web}")), format!("config.toml:1: {line}"));

@@ -25,17 +25,19 @@ fn the_shipped_file_is_valid() {
     assert_eq!(web.listen, [Listen::new("127.0.0.1:8080".parse().unwrap())]);
     assert_eq!(Value::from(web.settings.clone()), json!({ "faults": true }));
     assert_eq!(web.program, None);
+    assert_eq!(config.admin.listen, Some(Listen::new("127.0.0.1:9180".parse().unwrap())));
 }
 
 #[test]
 fn the_shipped_file_states_the_defaults_but_where_it_says_otherwise() {
     let told: Vec<&str> =
         SHIPPED.lines().filter(|line| line.contains(" = ") && line.contains(NOT_THE_DEFAULT)).collect();
-    assert_eq!(told.len(), 2, "the listener and the faults: {told:?}");
+    assert_eq!(told.len(), 3, "both addresses and the faults: {told:?}");
     let rest: String = SHIPPED.lines().filter(|line| !told.contains(line)).map(|line| format!("{line}\n")).collect();
     let config = read(&rest);
     assert_eq!(config.log, Log::default());
     assert_eq!(config.control, Control::default());
+    assert_eq!(config.admin, Admin::default());
     assert_eq!(config.pools, [Pool { name: "web".into(), ..Pool::default() }]);
 }
 
@@ -54,7 +56,7 @@ fn lines() -> Vec<(String, &'static str)> {
 
 /// The line of the shipped file, from 0, that shows the key at `path`, commented out or not.
 fn line_showing(path: &str) -> Option<usize> {
-    let tables = ["", "log", "control", "pool.NAME", "pool.NAME.database"];
+    let tables = ["", "log", "control", "admin", "pool.NAME", "pool.NAME.database"];
     let table = tables.iter().rfind(|table| path.strip_prefix(**table).is_some_and(|rest| rest.starts_with('.')));
     let (table, key) = (*table?, path.rsplit('.').next()?);
     lines().iter().position(|(its, line)| {

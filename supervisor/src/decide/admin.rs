@@ -1,0 +1,178 @@
+//! The life of the process that serves the status page: one at a time, whenever it is wanted.
+//!
+//! Owns when it is started, and what its end means. Nothing depends on it: no worker, no reload and no stop waits for
+//! it, and it has no budget that it could spend.
+
+use serde::{Deserialize, Serialize};
+
+use super::Turn;
+use super::cause::Cause;
+use super::event::{Action, Event, Time};
+use super::lifecycle::cause_of;
+use super::note::Note;
+use super::restart::{Backoff, Meaning};
+
+/// See the module's header.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Admin {
+    state: State,
+    backoff: Backoff,
+}
+
+/// In the order it is lived.
+#[derive(Debug, Default, Serialize, Deserialize)]
+enum State {
+    /// None is configured.
+    #[default]
+    Unwanted,
+    /// One is to be started.
+    Due(Time),
+    /// There is one.
+    Running {
+        /// When it was started.
+        since: Time,
+    },
+    /// We have killed it and wait for its burial.
+    Doomed {
+        /// When it was started.
+        since: Time,
+        /// Why we killed it.
+        why: Why,
+    },
+}
+
+/// Why it was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Why {
+    /// It is of the program that this one was before.
+    Outdated,
+    /// What it says makes no sense.
+    Nonsense,
+}
+
+impl Admin {
+    /// Takes note of what concerns it, and gives back what does not.
+    pub(super) fn learn(&mut self, event: Event, turn: &mut Turn<'_>) -> Option<Event> {
+        match (&self.state, event) {
+            (State::Unwanted, Event::AdminWanted) => self.state = State::Due(turn.now),
+            (State::Running { since }, Event::AdminNotStarted(reason)) => {
+                let since = *since;
+                self.ended(Cause::NotStarted(reason), since, turn);
+            }
+            (State::Running { since }, Event::AdminDied(exit)) => {
+                let since = *since;
+                self.ended(cause_of(exit), since, turn);
+            }
+            (State::Running { since }, Event::AdminConfused) => self.doom(*since, Why::Nonsense, turn),
+            (State::Doomed { why: Why::Outdated, .. }, Event::AdminDied(_)) => self.state = State::Due(turn.now),
+            (State::Doomed { why: Why::Nonsense, since }, Event::AdminDied(_)) => {
+                let (since, reason) = (*since, "it does not make sense: it was killed".into());
+                self.ended(Cause::BootFailed(reason), since, turn);
+            }
+            // The next one is to be of this program, too.
+            (State::Running { since }, Event::Upgraded) => {
+                self.doom(*since, Why::Outdated, turn);
+                return Some(Event::Upgraded);
+            }
+            (_, Event::AdminWanted | Event::AdminNotStarted(_) | Event::AdminDied(_) | Event::AdminConfused) => {}
+            (_, event) => return Some(event),
+        }
+        None
+    }
+
+    /// Starts one that is due.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
+        if let State::Due(at) = self.state
+            && at <= turn.now
+        {
+            self.state = State::Running { since: turn.now };
+            turn.push(Action::StartAdmin);
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        match self.state {
+            State::Due(at) => Some(at),
+            State::Unwanted | State::Running { .. } | State::Doomed { .. } => None,
+        }
+    }
+
+    fn doom(&mut self, since: Time, why: Why, turn: &mut Turn<'_>) {
+        self.state = State::Doomed { since, why };
+        turn.push(Action::KillAdmin);
+    }
+
+    fn ended(&mut self, cause: Cause, since: Time, turn: &mut Turn<'_>) {
+        let retry = self.backoff.pause(Meaning::Ended(turn.now.since(since)), &mut turn.source.rng);
+        self.state = State::Due(turn.now.after(retry));
+        turn.note(Note::AdminDied { cause, retry });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Supervisor;
+    use super::super::event::{Exit, Plan};
+    use super::*;
+
+    const KILLED: Event = Event::AdminDied(Exit::Signal { number: 9, core: false });
+
+    fn supervisor() -> Supervisor {
+        let mut supervisor = Supervisor::new(Vec::<Plan>::new(), 1, Time(0));
+        assert_eq!(about_admin(supervisor.handle(KILLED, Time(0))), []);
+        assert_eq!(about_admin(supervisor.handle(Event::AdminWanted, Time(1))), [Action::StartAdmin]);
+        supervisor
+    }
+
+    fn about_admin(actions: Vec<Action>) -> Vec<Action> {
+        let is_one = |action: &Action| {
+            matches!(action, Action::StartAdmin | Action::KillAdmin | Action::Note(Note::AdminDied { .. }))
+        };
+        actions.into_iter().filter(is_one).collect()
+    }
+
+    fn died(cause: Cause, retry: Duration) -> Action {
+        Action::Note(Note::AdminDied { cause, retry })
+    }
+
+    #[test]
+    fn one_that_dies_is_started_again_at_once_and_then_ever_more_slowly() {
+        let mut supervisor = supervisor();
+        let first = supervisor.handle(KILLED, Time(2));
+        assert_eq!(about_admin(first), [died(Cause::KilledFromOutside, Duration::ZERO), Action::StartAdmin]);
+        let mut now = Time(3);
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            let second = about_admin(supervisor.handle(Event::AdminDied(Exit::Status(1)), now));
+            let [Action::Note(Note::AdminDied { retry, .. })] = second.as_slice() else { panic!("{second:?}") };
+            pauses.push(*retry);
+            let due = now.after(*retry);
+            assert_eq!(supervisor.wake_at(), Some(due));
+            assert_eq!(about_admin(supervisor.handle(Event::Ticked, Time(due.0 - 1))), []);
+            assert_eq!(about_admin(supervisor.handle(Event::Ticked, due)), [Action::StartAdmin]);
+            now = due;
+        }
+        assert!(pauses[0] >= Duration::from_millis(80) && pauses.is_sorted(), "{pauses:?}");
+    }
+
+    #[test]
+    fn one_that_cannot_be_started_or_talks_nonsense_is_tried_again_later() {
+        let mut supervisor = supervisor();
+        let actions = supervisor.handle(Event::AdminNotStarted("no".into()), Time(2));
+        assert_eq!(about_admin(actions), [died(Cause::NotStarted("no".into()), Duration::ZERO), Action::StartAdmin]);
+        assert_eq!(about_admin(supervisor.handle(Event::AdminConfused, Time(3))), [Action::KillAdmin]);
+        assert_eq!(about_admin(supervisor.handle(Event::AdminConfused, Time(4))), []);
+        let actions = about_admin(supervisor.handle(KILLED, Time(5)));
+        assert!(matches!(actions.as_slice(), [Action::Note(_)]), "{actions:?}");
+    }
+
+    #[test]
+    fn one_of_the_program_before_an_upgrade_is_replaced_without_a_word() {
+        let mut supervisor = supervisor();
+        assert_eq!(about_admin(supervisor.handle(Event::Upgraded, Time(2))), [Action::KillAdmin]);
+        assert_eq!(about_admin(supervisor.handle(KILLED, Time(3))), [Action::StartAdmin]);
+    }
+}
