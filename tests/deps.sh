@@ -16,6 +16,9 @@ chromium    opens the sample page in a real browser
 postgresql  the database behind the workers, started by each test for itself
 pgbouncer   the proxy that some have in front of it
 nftables    drops the packets of a connection without telling anybody
+prometheus  promtool: its judgement of the metrics, the alert rules and their tests; its server is never started
+python3-prometheus-client  reads the metrics as its users would, in both formats
+strace      which system calls a worker makes
 openssl     makes the certificates of a database that speaks TLS
 '
 
@@ -138,7 +141,7 @@ if ! apt install --no-install-recommends "${want[@]}"; then
     fi
 fi
 # Nor at the next boot.
-for service in nginx postgresql pgbouncer; do
+for service in nginx postgresql pgbouncer prometheus; do
     [[ " ${want[*]} " == *" $service "* ]] || continue
     command -v systemctl >/dev/null || continue
     systemctl --quiet disable "$service.service" >/dev/null 2>&1 || say "$service.service could not be disabled: it starts at the next boot"

@@ -1,4 +1,6 @@
 //! Promised: "busy, idle, queue depth and wait time as metrics": what workers do is counted, and no death, reload or upgrade
 //! takes anything back.
 
+mod application;
+mod calls;
 mod traffic;

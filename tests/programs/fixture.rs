@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod database;
+mod metrics;
 mod stains;
 
 use std::fs::File;
@@ -27,6 +28,7 @@ struct Fixture {
     is_worker: bool,
     memory: Vec<u8>,
     companions: stains::Companions,
+    declared: metrics::Declared,
 }
 
 #[derive(Deserialize)]
@@ -38,12 +40,14 @@ struct Wishes {
     stop: String,
     drop: String,
     release: Option<PathBuf>,
+    /// What it counts: `counter:NAME`, `gauge:NAME` or `histogram:NAME`.
+    metrics: Vec<String>,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
         let [load, start, handle, stop, drop] = [(); 5].map(|()| "ok".to_owned());
-        Wishes { load, start, handle, stop, drop, release: None }
+        Wishes { load, start, handle, stop, drop, release: None, metrics: Vec::new() }
     }
 }
 
@@ -72,12 +76,15 @@ impl App for Fixture {
             wishes = serde_json::from_reader(File::open(release)?)?;
         }
         let load = wishes.load.clone();
-        let mut fixture = Fixture { wishes, is_worker: false, memory: Vec::new(), companions: Default::default() };
+        let declared = metrics::Declared::from(&wishes.metrics, settings.metrics())?;
+        let (memory, companions) = (Vec::new(), Default::default());
+        let mut fixture = Fixture { wishes, is_worker: false, memory, companions, declared };
         fixture.act(&load)?;
         Ok(fixture)
     }
 
-    fn start(&mut self, _: &Worker) -> Result<()> {
+    fn start(&mut self, worker: &Worker) -> Result<()> {
+        self.declared.begin(worker.metrics());
         self.is_worker = true;
         let start = self.wishes.start.clone();
         self.act(&start).map(drop)
@@ -97,6 +104,9 @@ impl App for Fixture {
         }
         if let Some(response) = database::answer(&word, &mut request, context)? {
             return Ok(response);
+        }
+        if self.declared.write(&word, context.metrics())? {
+            return Ok(Response::new("counted".into()));
         }
         tracing::info!(word, "begins");
         if let Some(response) = stains::answer(&word, &mut request, context, &mut self.companions)? {

@@ -11,6 +11,8 @@ use crate::clock;
 use crate::database::{self, Database};
 use crate::error::{Error, Result};
 use crate::log::RequestId;
+use crate::metrics::Metrics;
+use crate::metrics::declarations::Declarations;
 use crate::scoreboard::Cell;
 
 /// A request, its body complete: bytes or a file, to be read or sought.
@@ -52,11 +54,17 @@ pub trait App: Sized {
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     table: serde_json::Value,
+    metrics: Declarations,
 }
 
 impl Settings {
     pub(crate) fn new(table: serde_json::Value) -> Settings {
-        Settings { table }
+        Settings { table, metrics: Declarations::default() }
+    }
+
+    /// Where the application declares what it will count, in [`App::load`].
+    pub fn metrics(&self) -> &Declarations {
+        &self.metrics
     }
 
     /// The settings as the application's own type. An absent table reads like an empty one.
@@ -79,6 +87,7 @@ pub struct Worker {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) pid: u32,
+    pub(crate) metrics: Metrics,
 }
 
 impl Worker {
@@ -95,6 +104,11 @@ impl Worker {
     /// The loaded version of program and configuration, from 1.
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Where this worker counts what its application has declared: for [`App::start`] and the threads it starts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The process id.
@@ -139,6 +153,11 @@ impl Context<'_> {
     /// `proxy_protocol`, by what the proxy has said; `None` over a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.own.peer
+    }
+
+    /// Where this worker counts what its application has declared in [`App::load`].
+    pub fn metrics(&self) -> &Metrics {
+        &self.worker.metrics
     }
 
     /// How many requests this process has served before this one.

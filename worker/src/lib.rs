@@ -53,6 +53,8 @@ pub mod inbox;
 mod last_words;
 #[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
+pub mod metrics;
 mod panics;
 #[doc(hidden)]
 pub mod protocol;
@@ -90,6 +92,8 @@ pub mod postgres {
         Client, CopyInWriter, CopyOutReader, Error, RowIter, Statement, ToStatement, Transaction, TransactionBuilder,
     };
 }
+pub use metrics::declarations::Declarations;
+pub use metrics::{Counter, Gauge, Histogram, Metrics};
 pub use request_local::RequestLocal;
 #[doc(hidden)]
 pub use role::alone;

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 pub use self::database::{Database, Secret, SessionReset};
 pub use self::proxies::{Proxies, Trusted};
 use crate::log;
+use crate::metrics::declaration::Declaration;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -31,8 +32,8 @@ pub const MOST_DESCRIPTORS: usize = 253;
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
     /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, both ends of
-    /// the pool's inbox (the one to give, the one to take), the parts of the lobby if the charter has a database, and the
-    /// listeners in the order of [`Charter::listeners`].
+    /// the pool's inbox (the one to give, the one to take), the sheet of what the application counts, the parts of the
+    /// lobby if the charter has a database, and the listeners in the order of [`Charter::listeners`].
     Load {
         /// The supervisor's [`VERSION`].
         version: u32,
@@ -45,6 +46,11 @@ pub enum Order {
         life: u64,
         /// How many requests it may serve, at least 1; `None`: any number.
         max_requests: Option<u64>,
+    },
+    /// To a template that has declared metrics and has loaded: where in a row each of them begins, in their order.
+    Places {
+        /// The first word of each.
+        words: Vec<u16>,
     },
     /// To a template: have somebody who shares your layout name the addresses in a worker's last words, and log them.
     Name {
@@ -71,7 +77,7 @@ pub enum Order {
 }
 
 /// To the supervisor. The sender is known by the channel; what it says is believed for as far as it does no harm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
     /// A template's first word.
@@ -79,7 +85,12 @@ pub enum Report {
         /// The library's [`VERSION`].
         version: u32,
     },
-    /// A template has loaded the application.
+    /// A template's application counts this, too.
+    Declares {
+        /// What.
+        metric: Declaration,
+    },
+    /// A template has loaded the application, and declared all it counts.
     Loaded,
     /// A template or a worker cannot go on, and leaves.
     Refused {

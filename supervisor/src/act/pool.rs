@@ -7,6 +7,7 @@
 mod estate;
 mod launch;
 mod lobbies;
+mod register;
 mod sockets;
 
 use std::collections::BTreeMap;
@@ -15,16 +16,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::inbox::Inbox;
+use ratoon_worker::metrics::declaration::Declaration;
 use ratoon_worker::protocol::Order;
 use ratoon_worker::scoreboard::{Cell, Scoreboard};
 use ratoon_worker::sys::shared::Shared;
 
 use super::unsent::Unsent;
 use crate::config;
+use crate::control::status::Metric;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 pub(super) use estate::PoolEstate;
 pub(super) use launch::Surroundings;
 use lobbies::Lobbies;
+use register::Register;
 pub(super) use sockets::Sockets;
 
 /// A pool's sockets, scoreboard and processes.
@@ -39,6 +43,8 @@ pub(super) struct Pool {
     inbox: Inbox,
     /// Where they lease connections to the database.
     lobbies: Lobbies,
+    /// What the application counts.
+    register: Register,
     pub(super) sockets: Sockets,
     /// By life.
     pub(super) templates: BTreeMap<u64, Template>,
@@ -60,6 +66,8 @@ pub(super) struct Template {
     pub(super) channel: Option<Channel>,
     /// Whether it has named its version: then it is linked with the worker library.
     pub(super) introduced: bool,
+    /// Where each series begins that it has declared; `None` once it has loaded, and has been told.
+    pub(super) places: Option<Vec<u16>>,
     pub(super) unsent: Unsent,
 }
 
@@ -92,6 +100,8 @@ impl Pool {
         let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
             .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
         let inbox = Inbox::new().map_err(|errno| (config.path(), format!("cannot create the inbox: {errno}")))?;
+        let register = Register::new(&config.name)
+            .map_err(|errno| (config.path(), format!("cannot create the sheet of its metrics: {errno}")))?;
         let mut lobbies = Lobbies::default();
         open_lobby(&mut lobbies, edition, &config)?;
         let mut sockets = Sockets::default();
@@ -103,6 +113,7 @@ impl Pool {
             scoreboard,
             inbox,
             lobbies,
+            register,
             sockets,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -188,6 +199,37 @@ impl Pool {
         }
     }
 
+    /// A template's application counts this, too.
+    ///
+    /// # Errors
+    /// Why it cannot, in a sentence.
+    pub(super) fn declare(&mut self, who: TemplateRef, metric: Declaration) -> Result<(), String> {
+        let Some(template) = self.templates.get_mut(&who.life) else { return Ok(()) };
+        let places = template.places.as_mut().ok_or("it declares a metric after it has loaded")?;
+        places.push(self.register.declare(template.edition, metric, places)?);
+        Ok(())
+    }
+
+    /// A template has declared all that its application counts: it is told where, before it is told to fork.
+    ///
+    /// # Errors
+    /// That it cannot be told, in a sentence.
+    pub(super) fn tell_places(&mut self, who: TemplateRef) -> Result<(), String> {
+        let Some(template) = self.templates.get_mut(&who.life) else { return Ok(()) };
+        let words = template.places.take().unwrap_or_default();
+        match &template.channel {
+            Some(channel) if !words.is_empty() => channel
+                .send(&Order::Places { words }, &[])
+                .map_err(|error| format!("it cannot be told where to count: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the application counts.
+    pub(super) fn metrics(&self) -> Vec<Metric> {
+        self.register.read(self.scoreboard.slots())
+    }
+
     /// Where those come in who find no worker: clients, and the connections of workers that have gone.
     pub(super) fn entrances(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let [_, take] = self.inbox.ends();
@@ -210,6 +252,7 @@ impl Pool {
             self.workers.remove(&who.life);
             if let Some(cell) = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life) {
                 cell.clear();
+                self.register.bury(who.slot);
             }
             self.close_abandoned();
         }
@@ -237,6 +280,8 @@ impl Pool {
         let templates = self.templates.values().map(|template| template.edition);
         let alive: Vec<Edition> = templates.chain(self.workers.values().map(|worker| worker.edition)).collect();
         self.sockets.close_abandoned(|edition| alive.contains(&edition));
+        let slots = self.scoreboard.slots();
+        self.register.release(slots, |edition| alive.contains(&edition) || self.editions.contains_key(&edition));
         self.lobbies.close_unneeded(|edition| alive.contains(&edition) || self.editions.contains_key(&edition));
     }
 

@@ -195,6 +195,7 @@ mod tests {
             listeners: vec![Listener { address: "x".into(), listen_queue: Some(0), listen_queue_len: 1024 }],
             deaths: BTreeMap::new(),
             traffic: Traffic::default(),
+            metrics: Vec::new(),
             database: None,
             processes,
         }

@@ -4,12 +4,14 @@
 //! same, with the unit in the name where there is one. Never computes anything. A reader must expect fields that it
 //! does not know.
 
+mod metric;
 mod traffic;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::metric::{Metric, Series, Value};
 pub use self::traffic::{Times, Traffic};
 
 /// The daemon.
@@ -121,6 +123,8 @@ pub struct Pool {
     pub traffic: Traffic,
     /// What its workers do with their database, if it has one.
     pub database: Option<Database>,
+    /// What its application counts by itself.
+    pub metrics: Vec<Metric>,
     /// Its slots: one entry for each that has a worker, should have one, or has had one.
     pub processes: Vec<Worker>,
 }

@@ -12,6 +12,7 @@ use super::template::IGNORED;
 use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Worker};
 use crate::database::{Database, Deadline};
+use crate::metrics::Metrics;
 use crate::protocol::{Cleaning, Limits, Panics, Proxies};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
@@ -35,7 +36,8 @@ pub fn alone<A: App>(name: &'static str, app: A, listener: OwnedFd, limits: Limi
     SigSet::empty().thread_set_mask()?;
     log::speak_as(log::Speaker(vec![("process", name.into()), ("pid", std::process::id().into())]));
     log_panics();
-    let worker = Worker { pool: name.into(), slot: 0, generation: 1, pid: std::process::id() };
+    let metrics = Metrics::default();
+    let worker = Worker { pool: name.into(), slot: 0, generation: 1, pid: std::process::id(), metrics };
     let server = settle(app, worker, listener, limits, |_| Ok(None))?;
     Ok(serve(server))
 }

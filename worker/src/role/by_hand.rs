@@ -8,9 +8,12 @@ use super::worker::{contained, log_panics, serve};
 use crate::app::{App, Settings, Worker};
 use crate::database::{Database, Deadline};
 use crate::lease::{Desk, Lobby};
+use crate::metrics::Metrics;
+use crate::metrics::declaration::Declaration;
 use crate::protocol::{self, Limits, Secret};
 use crate::serve::Server;
 use crate::sys::fork::SingleThreaded;
+use crate::sys::shared::Shared;
 use crate::{Error, Result, log};
 
 /// Where it listens unless `RATOON_LISTEN` says otherwise.
@@ -28,6 +31,7 @@ pub(super) fn main<A: App>() -> ExitCode {
 
 fn begin<A: App>() -> Result<Server<A>> {
     let settings = settings();
+    let declarations = settings.as_ref().map(|settings| settings.metrics().clone()).unwrap_or_default();
     let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
     let (level, form) = (log::Level::default(), log::Form::of_standard_error(log::Format::default()));
     log_panics();
@@ -45,11 +49,24 @@ fn begin<A: App>() -> Result<Server<A>> {
         Error::msg(format!("cannot listen on {address}: {error}; RATOON_LISTEN=127.0.0.1:8081 would name another"))
     })?;
     listener.set_nonblocking(true)?;
-    let worker = Worker { pool: "by hand".into(), slot: 0, generation: 1, pid: std::process::id() };
+    let metrics = metrics(declarations.close())?;
+    let worker = Worker { pool: "by hand".into(), slot: 0, generation: 1, pid: std::process::id(), metrics };
     let bound = listener.local_addr()?;
     let server = settle(app, worker, listener.into(), Limits::default(), database)?;
     tracing::info!("one worker by hand on http://{bound}; TERM or Ctrl-C ends it");
     Ok(server)
+}
+
+/// Where the application counts what it has declared, one series after the other. Nobody reads it.
+fn metrics(declared: Vec<Declaration>) -> Result<Metrics> {
+    let mut next = 0;
+    let place = |declaration: Declaration| {
+        let first = next;
+        next += declaration.words() as u16;
+        (declaration, first)
+    };
+    let series = declared.into_iter().map(place).collect();
+    Ok(Metrics::new(Shared::create("ratoon-by-hand-metrics")?, 0, series))
 }
 
 /// The database, if `RATOON_DATABASE_URL` names one.

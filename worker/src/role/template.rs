@@ -20,6 +20,7 @@ use crate::channel::{Channel, Received};
 use crate::inbox::Inbox;
 use crate::last_words::naming::{self, Budget};
 use crate::lease::Lobby;
+use crate::metrics::sheet::Sheet;
 use crate::protocol::{CHANNEL, Charter, Order, Report, VERSION};
 use crate::scoreboard::Scoreboard;
 use crate::sys::fork::{SingleThreaded, child, leave};
@@ -100,20 +101,27 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     ]));
     worker::log_panics();
     let settings = Settings::new(charter.settings.clone());
+    let declarations = settings.metrics().clone();
     let app =
         log::while_loading(charter.log_level, charter.log_form, || worker::contained("load", || A::load(settings)))?;
     log::install(charter.log_level, charter.log_form);
     prove_single()?;
+    let declared = declarations.close();
+    for metric in &declared {
+        channel.send(&Report::Declares { metric: metric.clone() }, &[])?;
+    }
     channel.send(&Report::Loaded, &[])?;
-    let SharedByAll { scoreboard, inbox, lobby, listeners } = shared;
+    let SharedByAll { scoreboard, inbox, sheet, lobby, listeners } = shared;
     let listeners = charter.listeners.iter().copied().zip(listeners).collect();
-    Ok(Loaded { app, charter, scoreboard, inbox, lobby, listeners })
+    let metrics = declared.into_iter().map(|metric| (metric, 0)).collect();
+    Ok(Loaded { app, charter, scoreboard, inbox, sheet, metrics, lobby, listeners })
 }
 
 /// What comes with Load, and every worker of the pool has.
 struct SharedByAll {
     scoreboard: Shared<Scoreboard>,
     inbox: Inbox,
+    sheet: Shared<Sheet>,
     lobby: Option<Lobby>,
     listeners: Vec<OwnedFd>,
 }
@@ -124,11 +132,12 @@ fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
     let charter: Charter = serde_json::from_reader(std::fs::File::from(next()?))?;
     let scoreboard = Shared::open(next()?)?;
     let inbox = Inbox::from_ends(next()?, next()?);
+    let sheet = Shared::open(next()?)?;
     let lobby = match charter.database {
         Some(_) => Some(Lobby::from_parts([next()?, next()?, next()?, next()?])?),
         None => None,
     };
-    Ok((charter, SharedByAll { scoreboard, inbox, lobby, listeners: descriptors.collect() }))
+    Ok((charter, SharedByAll { scoreboard, inbox, sheet, lobby, listeners: descriptors.collect() }))
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
@@ -180,6 +189,11 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
                         told => told?,
                     }
+                }
+            }
+            Received::Message(Order::Places { words }, _) => {
+                if let Some((loaded, _)) = template {
+                    loaded.metrics.iter_mut().zip(words).for_each(|((_, place), word)| *place = word);
                 }
             }
             // As long as one copy is open its clients wait for nobody, and its address is not free.

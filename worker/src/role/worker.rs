@@ -13,6 +13,9 @@ use crate::channel::Channel;
 use crate::database::{Database, Deadline};
 use crate::inbox::Inbox;
 use crate::lease::{Desk, Lobby};
+use crate::metrics::Metrics;
+use crate::metrics::declaration::Declaration;
+use crate::metrics::sheet::Sheet;
 use crate::protocol::{Charter, Report};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
@@ -27,6 +30,10 @@ pub(super) struct Loaded<A> {
     pub(super) charter: Charter,
     pub(super) scoreboard: Shared<Scoreboard>,
     pub(super) inbox: Inbox,
+    /// Where workers count what the application has declared.
+    pub(super) sheet: Shared<Sheet>,
+    /// What that is, and where it begins in a row.
+    pub(super) metrics: Vec<(Declaration, u16)>,
     /// Where connections to the database are leased, if there is one.
     pub(super) lobby: Option<Lobby>,
     /// Each with its place.
@@ -49,6 +56,7 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
     let Charter { pool, generation, limits, cleaning, proxies, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard, nor take a connection.
     loaded.scoreboard.withhold_from_children();
+    loaded.sheet.withhold_from_children();
     if let Some(lobby) = &loaded.lobby {
         lobby.withhold_from_children();
     }
@@ -59,7 +67,8 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
         title::set(&proof, &format!("ratoon: {pool} worker {slot}"));
     }
     log::speak_as(speaker(&pool, slot, generation, pid));
-    let worker = Worker { pool, slot, generation, pid };
+    let metrics = Metrics::new(loaded.sheet, slot, loaded.metrics);
+    let worker = Worker { pool, slot, generation, pid, metrics };
     // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.
     let begun = listen_for_term().and_then(|terminate| {
         let mut app = loaded.app;

@@ -28,12 +28,21 @@ unsafe impl AllAtomic for crate::scoreboard::Scoreboard {}
 // SAFETY: the same, of Word and Turn, each a transparent atomic: database/lease/board.rs.
 unsafe impl AllAtomic for crate::database::lease::Board {}
 
+// SAFETY: the same: rows of words, metrics/sheet.rs.
+unsafe impl AllAtomic for crate::metrics::sheet::Sheet {}
+
 /// A `T` in a sealed memfd, mapped for reading and writing until dropped.
 #[derive(Debug)]
 pub struct Shared<T: AllAtomic> {
     file: OwnedFd,
     memory: NonNull<T>,
 }
+
+// SAFETY: the mapping is the process's and not a thread's, is unmapped by whoever drops the only owner, and is read and
+// written by atomic instructions only (`AllAtomic`, which is `Sync`).
+unsafe impl<T: AllAtomic> Send for Shared<T> {}
+// SAFETY: the same; a shared reference gives nothing but a `&T`, and `T` is `Sync`.
+unsafe impl<T: AllAtomic> Sync for Shared<T> {}
 
 impl<T: AllAtomic> Shared<T> {
     /// A new one, all zeroes, named for `/proc/PID/fd`.

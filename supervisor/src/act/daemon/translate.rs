@@ -181,7 +181,19 @@ impl Daemon {
                         self.events.push_back(Event::TemplateRefused(who, reason));
                     }
                 }
-                Received::Message(Report::Loaded, _) => self.events.push_back(Event::TemplateLoaded(who)),
+                Received::Message(Report::Declares { metric }, _) => {
+                    let declared = self.pool(who.pool).map_or(Ok(()), |pool| pool.declare(who, metric));
+                    if let Err(reason) = declared {
+                        return self.refuse(who, reason);
+                    }
+                }
+                Received::Message(Report::Loaded, _) => {
+                    let told = self.pool(who.pool).map_or(Ok(()), |pool| pool.tell_places(who));
+                    match told {
+                        Ok(()) => self.events.push_back(Event::TemplateLoaded(who)),
+                        Err(reason) => return self.refuse(who, reason),
+                    }
+                }
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::TemplateRefused(who, reason));
                 }
@@ -210,6 +222,14 @@ impl Daemon {
                     return;
                 }
             }
+        }
+    }
+
+    /// A template is not what can be worked with: nothing more is heard of it.
+    fn refuse(&mut self, who: TemplateRef, reason: String) {
+        self.events.push_back(Event::TemplateRefused(who, reason));
+        if let Some(template) = self.template(who) {
+            template.channel = None;
         }
     }
 

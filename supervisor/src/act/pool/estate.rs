@@ -12,6 +12,7 @@ use ratoon_worker::sys::shared::Shared;
 use serde::{Deserialize, Serialize};
 
 use super::lobbies::{Lobbies, LobbyEstate};
+use super::register::{Register, RegisterEstate};
 use super::sockets::SocketEstate;
 use super::{Pool, Sockets, Template, Worker};
 use crate::act::unsent::Unsent;
@@ -29,6 +30,7 @@ pub(in crate::act) struct PoolEstate {
     scoreboard: RawFd,
     inbox: [RawFd; 2],
     lobbies: Vec<LobbyEstate>,
+    register: RegisterEstate,
     sockets: Vec<SocketEstate>,
     templates: Vec<TemplateEstate>,
     workers: Vec<WorkerEstate>,
@@ -44,6 +46,7 @@ struct TemplateEstate {
     pid: i32,
     channel: Option<RawFd>,
     introduced: bool,
+    places: Option<Vec<u16>>,
     unsent: Vec<Order>,
 }
 
@@ -68,6 +71,7 @@ impl Pool {
             pid: template.pid.as_raw(),
             channel: template.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             introduced: template.introduced,
+            places: template.places.clone(),
             unsent: template.unsent.plain(),
         });
         let templates = templates.collect();
@@ -88,6 +92,7 @@ impl Pool {
             scoreboard: inventory.descriptor(&self.scoreboard.file()),
             inbox: self.inbox.ends().map(|end| inventory.descriptor(&end)),
             lobbies: self.lobbies.bequeath(inventory),
+            register: self.register.bequeath(inventory),
             sockets: self.sockets.bequeath(inventory),
             templates,
             workers,
@@ -107,9 +112,9 @@ impl Pool {
         let mut templates = BTreeMap::new();
         for each in estate.templates {
             let (pid, channel) = (Pid::from_raw(each.pid), channel(each.channel)?);
-            let TemplateEstate { who, generation, edition, introduced, .. } = each;
+            let TemplateEstate { who, generation, edition, introduced, places, .. } = each;
             let unsent = Unsent::inherited(each.unsent);
-            templates.insert(who.life, Template { who, generation, edition, pid, channel, introduced, unsent });
+            templates.insert(who.life, Template { who, generation, edition, pid, channel, introduced, places, unsent });
         }
         let mut workers = BTreeMap::new();
         for each in estate.workers {
@@ -128,6 +133,7 @@ impl Pool {
             scoreboard: Shared::open(heirlooms.descriptor(estate.scoreboard)?)?,
             inbox: Inbox::from_ends(heirlooms.descriptor(give)?, heirlooms.descriptor(take)?),
             lobbies: Lobbies::inherit(estate.lobbies, heirlooms)?,
+            register: Register::inherit(estate.register, heirlooms)?,
             sockets: Sockets::inherit(estate.sockets, heirlooms)?,
             templates,
             workers,

@@ -76,7 +76,16 @@ impl Pool {
         let channel = told.ok().map(|()| ours);
         self.templates.insert(
             who.life,
-            Template { who, generation, edition, pid, channel, introduced: false, unsent: Unsent::default() },
+            Template {
+                who,
+                generation,
+                edition,
+                pid,
+                channel,
+                introduced: false,
+                places: Some(Vec::new()),
+                unsent: Unsent::default(),
+            },
         );
         Ok(())
     }
@@ -154,6 +163,7 @@ impl Pool {
         file.rewind()?;
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.inbox.ends());
+        descriptors.push(self.register.file());
         descriptors.extend(lobby.map(Lobby::parts).into_iter().flatten());
         descriptors.extend(self.sockets.all().map(|(_, socket)| socket));
         channel.send(&Order::Load { version: VERSION }, &descriptors)

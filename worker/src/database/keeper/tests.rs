@@ -47,7 +47,7 @@ impl ManageConnection for Rc<Diary> {
 }
 
 fn worker() -> Worker {
-    Worker { pool: "test".into(), slot: 0, generation: 1, pid: 1 }
+    Worker { pool: "test".into(), slot: 0, generation: 1, pid: 1, metrics: Default::default() }
 }
 
 /// Runs a request, to its very end.

@@ -74,6 +74,7 @@ impl Daemon {
             deaths: self.obituaries.of(pool.id),
             traffic: traffic(pool),
             database: pool.config.database.as_ref().map(|_| database_status(pool)),
+            metrics: pool.metrics(),
             processes,
         }
     }
