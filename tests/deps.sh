@@ -20,6 +20,10 @@ prometheus  promtool: its judgement of the metrics, the alert rules and their te
 python3-prometheus-client  reads the metrics as its users would, in both formats
 strace      which system calls a worker makes
 openssl     makes the certificates of a database that speaks TLS
+systemd     the service manager itself, booted in a box by each test that needs one
+libnss-systemd  the names of users that exist while their service runs
+mount       the root of that box
+util-linux  unshare, nsenter, setpriv: its namespaces
 '
 
 policy=/usr/sbin/policy-rc.d

@@ -33,4 +33,5 @@ mod simulation;
 mod stopping;
 mod supervision;
 mod suspension;
+mod systemd;
 mod upgrade;

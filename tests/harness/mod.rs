@@ -8,6 +8,7 @@ pub mod client;
 pub mod door;
 pub mod firewall;
 pub mod fixture;
+pub mod machine;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
