@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use serde_json::Value;
 
-use crate::harness::{Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, get, process};
 
 const NOBODY: [Value; 0] = [];
 
@@ -275,4 +275,54 @@ fn term_while_a_worker_says_that_it_is_ready_ends_it_as_well() {
         let status = ratoon.wait_exit(SOON);
         assert!(status.success(), "round {round}: {status}");
     }
+}
+
+/// "For `drain_delay` a pool that stops is not ready any more and serves all the same, also those who come only then."
+#[test]
+fn a_pool_that_stops_lets_clients_in_for_its_drain_delay_and_says_that_it_stops() {
+    let lines = "workers = 2\ndrain_delay = \"1h\"\n";
+    let mut ratoon = Ratoon::serving(&format!("{CONTROL}{}", fixture::pool("web", lines)));
+    assert_eq!(ratoon.status_of("web")["stopping"], false);
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.logged("stopping: not ready any more, and accepting for drain_delay", &[("accepting", "1h0m".into())]);
+    assert_eq!(
+        (ratoon.status()["state"].clone(), ratoon.status_of("web")["stopping"].clone()),
+        ("stopping".into(), true.into())
+    );
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    // One that dies is replaced, as long as clients come.
+    kill(ratoon.workers("web")[0], Signal::SIGKILL).unwrap();
+    ratoon.logged("died", &[]);
+    ratoon.ready_workers("web", 2);
+    // A second TERM changes nothing.
+    ratoon.signal(Signal::SIGTERM);
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    ratoon.signal(Signal::SIGINT);
+    ratoon.leaves_in_peace();
+}
+
+#[test]
+fn each_pool_ends_when_its_own_drain_delay_is_over() {
+    let config = fixture::pool("quick", "workers = 1")
+        + &fixture::pool("patient", "workers = 1\ndrain_delay = \"2s\"\nsettings = { stop = \"await:go\" }");
+    let mut ratoon = Ratoon::serving(&config);
+    let patient = ratoon.address_of("patient");
+    ratoon.signal(Signal::SIGTERM);
+    eventually("the quick pool is gone", SOON, || ratoon.workers("quick").is_empty().then_some(()));
+    assert_eq!(get(patient, "/ok").status, 200);
+    assert_eq!(ratoon.all_logged("stopping: what was accepted or queued is served", &[]).len(), 0);
+    ratoon.logged("stopping: what was accepted or queued is served", &[]);
+    assert!(Client::try_connect(patient).is_err() || ratoon.workers("patient").len() == 1);
+    std::fs::write(ratoon.directory().join("go"), "").unwrap();
+    ratoon.leaves_in_peace();
+}
+
+/// "Who has never served has nobody to wait for."
+#[test]
+fn a_stop_before_everything_serves_waits_for_nobody() {
+    let lines = "workers = 1\ndrain_delay = \"1h\"\nstop_timeout = \"300ms\"\nsettings = { start = \"hang\" }";
+    let mut ratoon = Ratoon::start(&fixture::pool("web", lines));
+    ratoon.logged("template loaded", &[]);
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.leaves_in_peace();
 }

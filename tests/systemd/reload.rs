@@ -32,7 +32,8 @@ fn a_good_reload_returns_when_the_new_generation_serves_alone() {
 fn a_broken_reload_makes_systemctl_fail_and_the_service_serves_on() {
     let machine = Machine::serving(&pool("web", 8080, ""));
     let process = machine.property("ratoon", "MainPID");
-    for broken in ["settings = { load = \"error:broken\" }", "workers = \"three\"", "settings = { start = \"exit:3\" }"] {
+    for broken in ["settings = { load = \"error:broken\" }", "workers = \"three\"", "settings = { start = \"exit:3\" }"]
+    {
         machine.write(CONFIG, &pool("web", 8080, "").replace("workers = 2", broken));
         let reload = machine.run(&["systemctl", "reload", "ratoon"]);
         assert!(!reload.status.success(), "{broken}");

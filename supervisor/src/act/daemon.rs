@@ -3,6 +3,7 @@
 mod configuration;
 pub(super) mod errands;
 mod gauge;
+mod herald;
 mod inform;
 mod oversee;
 mod perform;
@@ -24,11 +25,11 @@ use ratoon_worker::{clock, log};
 
 use self::configuration::Draft;
 use self::errands::Errands;
+use self::herald::Herald;
 use super::admin::Admin;
 use super::clock::Clock;
 use super::control::Control;
 use super::memory::Killings;
-use super::notify::Manager;
 use super::obituaries::Obituaries;
 use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
@@ -37,8 +38,8 @@ use super::token::{Token, wait_for};
 use super::upgrade::{Rehearsal, own_path};
 use crate::config::Config;
 use crate::control::place;
-use crate::decide::Supervisor;
 use crate::decide::event::{Edition, Event, Exit, PoolId, TemplateRef, Time, Verdict, WorkerRef};
+use crate::decide::{Phase, Supervisor};
 use crate::sys;
 
 /// How long until somebody is told again who had no room for an order: it is in a request.
@@ -63,7 +64,7 @@ pub struct Daemon {
     killings: Killings,
     signals: Signals,
     epoll: Epoll,
-    manager: Manager,
+    herald: Herald,
     control: Option<Control>,
     /// The process that serves the status page, if there is to be one.
     admin: Option<Admin>,
@@ -129,7 +130,7 @@ impl Daemon {
             killings: Killings::begin(),
             signals,
             epoll,
-            manager: Manager::from_environment(),
+            herald: Herald::new(),
             unclaimed: HashMap::new(),
             becomes_another: false,
             left: None,
@@ -145,6 +146,9 @@ impl Daemon {
     pub fn run(mut self) -> Result<Verdict, Errno> {
         // Who died while another program was being executed here is told of by nobody.
         self.bury();
+        if self.deciding.phase() == Phase::Starting {
+            self.announce_start();
+        }
         let begin = self.deciding.begin(self.clock.now());
         self.perform(begin);
         self.decide();
@@ -174,6 +178,7 @@ impl Daemon {
                 self.events.push_back(Event::Ticked);
             }
             self.decide();
+            self.proclaim();
         }
     }
 
@@ -208,8 +213,8 @@ impl Daemon {
         let unsent = self.pools.iter().any(Pool::has_unsent).then(|| now.after(UNTOLD));
         let admin = self.attends_admin_at();
         let until =
-            known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(admin).chain(unsent).min()?;
-        Some(self.clock.until(until))
+            known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(admin).chain(unsent).min();
+        until.map(|until| self.clock.until(until)).into_iter().chain(self.herald.patience()).min()
     }
 
     fn pool(&mut self, id: PoolId) -> Option<&mut Pool> {

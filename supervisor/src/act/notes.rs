@@ -99,6 +99,9 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
             tracing::error!(%cause, retry = %span(*retry), "admin process died: everything else serves on");
         }
         Note::Removing(id) => tracing::info!(pool = pool(*id), "removed: what was accepted or queued is served"),
+        Note::Lingering(delay) => {
+            tracing::info!(accepting = %span(*delay), "stopping: not ready any more, and accepting for drain_delay");
+        }
         Note::Stopping(Stop::Graceful) => tracing::info!("stopping: what was accepted or queued is served"),
         Note::Stopping(Stop::Now) => tracing::info!("stopping now"),
         Note::StopOverdue(left) => tracing::warn!(workers = left, "stop_timeout is over: killing who is left"),

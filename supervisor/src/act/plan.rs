@@ -12,6 +12,7 @@ pub(super) fn plan(pool: PoolId, config: &config::Pool) -> Plan {
         boot_timeout: config.boot_timeout,
         kill_grace: config.kill_grace,
         stop_timeout: config.stop_timeout,
+        drain_delay: config.drain_delay,
         surge: config.surge.0,
         settle: config.settle,
         prepare: config.prepare.is_some(),

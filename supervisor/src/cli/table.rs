@@ -181,6 +181,7 @@ mod tests {
             pool: "web".into(),
             process_manager: "static".into(),
             health: Health::Sound,
+            stopping: false,
             generations: vec![3],
             wanted_processes: 8,
             max_processes: 8,

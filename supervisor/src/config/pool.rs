@@ -143,6 +143,9 @@ pub struct Pool {
     /// From a graceful stop until what is left is killed; default 35 s, zero kills at once.
     #[serde(with = "Patience")]
     pub stop_timeout: Duration,
+    /// From a stop's beginning until clients are let in no longer; default zero, at once.
+    #[serde(with = "Patience")]
+    pub drain_delay: Duration,
     /// For a whole head: from the connection's first moment, later from the head's first byte; default 10 s.
     #[serde(with = "Timeout")]
     pub header_timeout: Duration,
@@ -230,6 +233,7 @@ impl Default for Pool {
             request_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(5),
             stop_timeout: Duration::from_secs(35),
+            drain_delay: Duration::ZERO,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),

@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 pub mod place;
 pub mod status;
+pub mod summary;
 
 pub use answer::Answer;
 pub use ask::{Ask, LONGEST, VERSION};

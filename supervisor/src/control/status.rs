@@ -93,6 +93,8 @@ pub struct Pool {
     pub process_manager: String,
     /// Whether it can start workers.
     pub health: Health,
+    /// Whether it is on the way out: it may accept for a while, but nobody should be sent to it any more.
+    pub stopping: bool,
     /// The generations that have workers, oldest first.
     pub generations: Vec<u32>,
     /// How many workers it should have now.

@@ -17,6 +17,8 @@ pub struct Limits {
     pub kill_grace: Duration,
     /// How long one that leaves, or is left behind by a stop, may still be there.
     pub stop_timeout: Duration,
+    /// How long the pool goes on accepting once a stop has begun.
+    pub drain_delay: Duration,
     /// How many workers beyond the wanted number there may be while some are replaced, as a share of that number in
     /// percent; at least one.
     pub surge: u32,
@@ -87,6 +89,7 @@ mod tests {
             boot_timeout: Duration::ZERO,
             kill_grace: Duration::ZERO,
             stop_timeout: Duration::ZERO,
+            drain_delay: Duration::ZERO,
             surge,
             settle: Duration::ZERO,
             prepare: false,

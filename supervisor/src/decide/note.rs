@@ -120,7 +120,9 @@ pub enum Note {
         /// When the next one is started, from now.
         retry: Duration,
     },
-    /// A stop has begun.
+    /// A stop has begun, and for so long clients are still let in.
+    Lingering(Duration),
+    /// Nobody is let in any more: what was accepted or queued is served, or killed.
     Stopping(Stop),
     /// The stop's time is over and these many workers are still there.
     StopOverdue(u32),

@@ -29,8 +29,8 @@ enum Phase {
     Starting,
     /// Every pool has had one.
     Serving,
-    /// Every pool ends.
-    Stopping(Stop, Verdict),
+    /// Every pool ends: in a graceful stop when it has gone on accepting for its `drain_delay`.
+    Stopping { stop: Stop, verdict: Verdict, since: Time },
     /// Nothing is left to be done.
     Left,
 }
@@ -101,6 +101,7 @@ impl Realm {
 
     /// Everything that is due, and then what all pools together have come to.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.end_pools(turn);
         let late = self.pools.values().map(|pool| pool.out_of_time(turn.now)).sum();
         if late > 0 {
             turn.note(Note::StopOverdue(late));
@@ -121,8 +122,8 @@ impl Realm {
             self.phase = Phase::Serving;
             turn.push(Action::AnnounceReady);
         }
-        if let Phase::Stopping(stop, verdict) = self.phase
-            && self.pools.values().all(Pool::is_empty)
+        if let Phase::Stopping { stop, verdict, .. } = self.phase
+            && self.pools.values().all(|pool| pool.is_ending() && pool.is_empty())
         {
             self.phase = Phase::Left;
             turn.push(Action::Leave(stop, verdict));
@@ -133,7 +134,9 @@ impl Realm {
         if self.phase == Phase::Left {
             return None;
         }
-        self.pools.values().filter_map(Pool::wake_at).chain(self.reload_is_due()).chain(self.upgrade_is_due()).min()
+        let ends = self.lingering().map(|(_, until)| until);
+        let pools = self.pools.values().filter_map(Pool::wake_at).chain(ends);
+        pools.chain(self.reload_is_due()).chain(self.upgrade_is_due()).min()
     }
 
     pub(super) fn pool(&self, id: PoolId) -> Option<&Pool> {
@@ -148,7 +151,7 @@ impl Realm {
         match self.phase {
             Phase::Starting => super::Phase::Starting,
             Phase::Serving => super::Phase::Serving,
-            Phase::Stopping(..) | Phase::Left => super::Phase::Stopping,
+            Phase::Stopping { .. } | Phase::Left => super::Phase::Stopping,
         }
     }
 
@@ -156,7 +159,7 @@ impl Realm {
     pub(super) fn is_stopping(&self) -> bool {
         match self.phase {
             Phase::Starting | Phase::Serving => false,
-            Phase::Stopping(..) | Phase::Left => true,
+            Phase::Stopping { .. } | Phase::Left => true,
         }
     }
 
@@ -203,20 +206,48 @@ impl Realm {
 
     /// Ends every pool as this wish asks. What that means for its processes follows when it settles.
     fn begin_stop(&mut self, stop: Stop, verdict: Verdict, turn: &mut Turn<'_>) {
-        let verdict = match self.phase {
+        let (verdict, served) = match self.phase {
             Phase::Starting | Phase::Serving => {
                 turn.push(Action::AnnounceStopping);
-                verdict
+                (verdict, self.phase == Phase::Serving)
             }
-            Phase::Stopping(Stop::Graceful, before) if stop == Stop::Now => before,
-            Phase::Stopping(..) | Phase::Left => return,
+            Phase::Stopping { stop: Stop::Graceful, verdict: before, .. } if stop == Stop::Now => (before, true),
+            Phase::Stopping { .. } | Phase::Left => return,
         };
-        self.phase = Phase::Stopping(stop, verdict);
-        turn.note(Note::Stopping(stop));
+        self.phase = Phase::Stopping { stop, verdict, since: turn.now };
         self.give_up_upgrade(turn);
         self.give_up_reloads(Outcome::Failed { pool: None, reason: "the daemon is stopping".into() }, turn);
-        for pool in self.pools.values_mut() {
+        // Nobody sends anybody to a daemon that never served.
+        let lingers = served && stop == Stop::Graceful;
+        for pool in self.pools.values_mut().filter(|pool| !lingers || pool.limits().drain_delay.is_zero()) {
             pool.end(stop, turn);
+        }
+        match self.lingering().map(|(_, until)| until).max() {
+            Some(last) => turn.note(Note::Lingering(last.since(turn.now))),
+            None => turn.note(Note::Stopping(stop)),
+        }
+    }
+
+    /// The pools that still accept although a stop has begun, and until when.
+    fn lingering(&self) -> impl Iterator<Item = (PoolId, Time)> {
+        let since = match self.phase {
+            Phase::Stopping { since, .. } => Some(since),
+            Phase::Starting | Phase::Serving | Phase::Left => None,
+        };
+        let open = self.pools.values().filter(|pool| !pool.is_ending());
+        open.filter_map(move |pool| Some((pool.id(), since?.after(pool.limits().drain_delay))))
+    }
+
+    /// Ends those that have gone on accepting for as long as they should.
+    fn end_pools(&mut self, turn: &mut Turn<'_>) {
+        let due: Vec<PoolId> = self.lingering().filter(|(_, until)| *until <= turn.now).map(|(id, _)| id).collect();
+        for id in &due {
+            self.with(*id, |pool| {
+                pool.end(Stop::Graceful, turn);
+            });
+        }
+        if !due.is_empty() && self.lingering().next().is_none() {
+            turn.note(Note::Stopping(Stop::Graceful));
         }
     }
 

@@ -113,9 +113,9 @@ impl Daemon {
             }
             Action::AnnounceReady => {
                 tracing::info!("serving: every pool has a ready worker");
-                self.manager.tell("READY=1");
+                self.herald.ready();
             }
-            Action::AnnounceStopping => self.manager.tell("STOPPING=1"),
+            Action::AnnounceStopping => self.announce_stop(),
             Action::StartAdmin => self.start_admin(),
             Action::KillAdmin => {
                 if let Some(admin) = &self.admin {
@@ -142,6 +142,7 @@ impl Daemon {
         self.obituaries.record(note);
         notes::write(note, |id| self.name(id), self.last_request(note));
         self.report_progress(note);
+        self.announce(note);
     }
 
     /// Opens the log anew; what was done, or why not, in a sentence.

@@ -10,11 +10,10 @@ use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::errands::Errand;
-use super::{Daemon, StartError};
+use super::{Daemon, Herald, StartError};
 use crate::act::admin::Admin;
 use crate::act::control::Control;
 use crate::act::memory::Killings;
-use crate::act::notify::Manager;
 use crate::act::pool::Pool;
 use crate::act::signals::Signals;
 use crate::act::token::{Token, wait_for};
@@ -152,7 +151,7 @@ impl Daemon {
             killings: Killings::begin(),
             signals,
             epoll,
-            manager: Manager::from_environment(),
+            herald: Herald::new(),
             control,
             admin,
             obituaries: content.obituaries,

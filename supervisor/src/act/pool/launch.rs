@@ -16,6 +16,7 @@ use ratoon_worker::log;
 use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION};
 
 use super::{Pool, Template, Worker};
+use crate::act::notify;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::ESTATE;
 use crate::config;
@@ -187,7 +188,9 @@ impl Pool {
 
 /// What is said to the supervisor in its environment is nobody else's business.
 fn keep_to_ourselves(command: &mut Command) {
-    command.env_remove("NOTIFY_SOCKET").env_remove(ESTATE);
+    for name in notify::VARIABLES.iter().chain([&ESTATE]) {
+        command.env_remove(name);
+    }
 }
 
 /// Gives a template, and with it every worker, what the configuration says of the kernel's limits. It does nothing before

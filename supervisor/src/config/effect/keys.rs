@@ -52,6 +52,7 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.request_timeout", "30s", NewGeneration, "a worker writes down its own deadline"),
     key("pool.NAME.kill_grace", "5s", Live, "the supervisor adds it to the deadline a worker wrote"),
     key("pool.NAME.stop_timeout", "35s", Live, "the supervisor waits and kills"),
+    key("pool.NAME.drain_delay", "0s", Live, "the supervisor waits, and has the pool accept until then"),
     key("pool.NAME.header_timeout", "10s", NewGeneration, "a worker reads the heads"),
     key("pool.NAME.body_timeout", "30s", NewGeneration, "a worker reads the bodies"),
     key("pool.NAME.send_timeout", "30s", NewGeneration, "a worker sends the responses"),

@@ -53,6 +53,7 @@ boot_timeout = "1ms"
 request_timeout = "2s"
 kill_grace = "0s"
 stop_timeout = "0s"
+drain_delay = "4s"
 header_timeout = "5s"
 body_timeout = "6s"
 send_timeout = "7s"
@@ -109,6 +110,7 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         request_timeout: Duration::from_secs(2),
         kill_grace: Duration::ZERO,
         stop_timeout: Duration::ZERO,
+        drain_delay: Duration::from_secs(4),
         header_timeout: Duration::from_secs(5),
         body_timeout: Duration::from_secs(6),
         send_timeout: Duration::from_secs(7),

@@ -108,6 +108,7 @@ fn limits() -> Limits {
         boot_timeout: Duration::from_secs(5),
         kill_grace: Duration::from_secs(1),
         stop_timeout: Duration::from_secs(5),
+        drain_delay: Duration::ZERO,
         surge: 25,
         settle: Duration::from_secs(10),
         prepare: false,

@@ -9,6 +9,7 @@ use crate::act::daemon::Daemon;
 use crate::act::pool::Pool;
 use crate::config::Scaling;
 use crate::control::status::{self, Doing, Health, Listener, Worker};
+use crate::decide::Phase;
 use crate::decide::event::{Generation, Time};
 use crate::decide::lifecycle::State;
 use crate::decide::restart;
@@ -51,6 +52,7 @@ impl Daemon {
                 }
                 Some(restart::Health::Sound) | None => Health::Sound,
             },
+            stopping: view.is_none_or(|view| view.is_ending) || self.deciding.phase() == Phase::Stopping,
             generations,
             wanted_processes: wanted,
             max_processes: view.map_or(0, |view| view.most),

@@ -1,0 +1,116 @@
+//! The state of the whole daemon in one line: what `systemctl status` shows.
+//!
+//! Owns its words. Made of nothing but the [status document](super::Status), so that both say the same.
+
+use super::status::{Health, Outcome, Phase, Pool, Status};
+
+/// No line is longer, in bytes: a reader has a screen.
+const LONGEST: usize = 1000;
+
+/// How much of the reason why a reload failed is said, in characters.
+const REASON: usize = 200;
+
+/// The line.
+pub fn of(status: &Status) -> String {
+    let phase = match status.state {
+        Phase::Starting => "starting: ",
+        Phase::Serving => "",
+        Phase::Reloading => "reloading: ",
+        Phase::Stopping => "stopping: ",
+    };
+    let pools: Vec<String> = status.pools.iter().map(pool).collect();
+    let mut line = format!("{phase}{}", pools.join("; "));
+    if let Some(reload) = &status.last_reload
+        && reload.outcome == Outcome::Failed
+    {
+        let reason: String = reload.reason.chars().take(REASON).collect();
+        line.push_str(&format!("; last reload failed: {reason}"));
+    }
+    let line = line.replace(char::is_control, " ");
+    match line.char_indices().map(|(place, _)| place).take_while(|place| *place <= LONGEST).last() {
+        Some(place) if line.len() > LONGEST => format!("{} …", &line[..place]),
+        _ => line,
+    }
+}
+
+fn pool(pool: &Pool) -> String {
+    let mut parts = Vec::new();
+    match pool.health {
+        Health::Failed { retry_in_ms: Some(pause) } => {
+            parts.push(format!("failed, retry in {} s", pause.div_ceil(1_000)));
+        }
+        Health::Failed { retry_in_ms: None } => parts.push("failed, being tried".into()),
+        Health::Sound => {}
+    }
+    let serving = pool.idle_processes + pool.active_processes;
+    if serving > 0 || parts.is_empty() {
+        let waiting: u32 = pool.listeners.iter().filter_map(|listener| listener.listen_queue).sum();
+        parts.push(format!("{}/{serving} busy, {waiting} waiting", pool.active_processes));
+        let generations: Vec<String> = pool.generations.iter().map(u32::to_string).collect();
+        if !generations.is_empty() {
+            parts.push(format!("gen {}", generations.join("+")));
+        }
+    }
+    for (count, what) in [(pool.starting_processes, "starting"), (pool.retiring_processes, "leaving")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    format!("{}: {}", pool.pool, parts.join(", "))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pool(name: &str, more: Value) -> Value {
+        let mut pool = json!({
+            "pool": name, "process_manager": "static", "health": { "state": "sound" }, "generations": [3],
+            "wanted_processes": 8, "idle_processes": 4, "active_processes": 4, "starting_processes": 0,
+            "retiring_processes": 0, "total_processes": 8, "max_children_reached": 0, "stopping": false,
+            "listeners": [{ "address": "127.0.0.1:80", "listen_queue": 2, "listen_queue_len": 9 }],
+            "deaths": {}, "database": null, "processes": [],
+        });
+        pool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        pool
+    }
+
+    fn line(state: &str, pools: Value, last_reload: Value) -> String {
+        let status = json!({
+            "version": "1", "pid": 1, "start_time": 1, "start_since_ms": 1, "state": state, "last_reload": last_reload,
+            "pools": pools,
+        });
+        of(&serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn the_line_says_of_every_pool_how_busy_it_is_or_that_it_failed() {
+        let failed = json!({ "health": { "state": "failed", "retry_in_ms": 7_001 }, "idle_processes": 0, "active_processes": 0 });
+        let pools = json!([pool("web", json!({})), pool("jobs", failed)]);
+        assert_eq!(line("serving", pools, Value::Null), "web: 4/8 busy, 2 waiting, gen 3; jobs: failed, retry in 8 s");
+    }
+
+    #[test]
+    fn what_is_on_its_way_in_or_out_is_said_too() {
+        let pools =
+            json!([pool("web", json!({ "generations": [3, 4], "starting_processes": 1, "retiring_processes": 2 }))]);
+        assert_eq!(
+            line("reloading", pools, Value::Null),
+            "reloading: web: 4/8 busy, 2 waiting, gen 3+4, 1 starting, 2 leaving"
+        );
+    }
+
+    #[test]
+    fn a_failed_reload_stays_in_the_line_and_nothing_in_it_begins_another() {
+        let failed = json!({ "outcome": "failed", "reason": "pool web: no\nREADY=1", "ended_since_ms": 1 });
+        assert_eq!(
+            line("serving", json!([pool("web", json!({}))]), failed),
+            "web: 4/8 busy, 2 waiting, gen 3; last reload failed: pool web: no READY=1"
+        );
+        let many: Vec<Value> = (0..500).map(|each| pool(&format!("p{each}"), json!({}))).collect();
+        assert!(line("serving", json!(many), Value::Null).len() < LONGEST + 10);
+    }
+}
