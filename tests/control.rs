@@ -3,6 +3,7 @@
 mod command;
 mod errands;
 mod stuck;
+mod watch;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -11,6 +11,7 @@ wrk         load: 64 keep-alive connections without an error, and the benchmark
 nginx       the proxy in front in the tests, and the yardstick of the benchmark
 python3     clients that misbehave byte by byte, and the HTTP corpus
 iproute2    ss: the backlog of a listener
+bsdutils    script: the terminal on which the commands draw
 procps      pgrep and ps: which processes are there, and what they are called
 chromium    opens the sample page in a real browser
 postgresql  the database behind the workers, started by each test for itself

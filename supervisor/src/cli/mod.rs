@@ -5,11 +5,13 @@
 
 mod call;
 mod errand;
+mod figure;
 mod plain;
 mod progress;
 mod size;
 mod status;
 mod table;
+mod watch;
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -44,6 +46,9 @@ enum Command {
         /// The whole document, for programs
         #[arg(long)]
         json: bool,
+        /// Again every second, until Ctrl-C
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
         #[command(flatten)]
         whom: Whom,
     },
@@ -147,7 +152,8 @@ pub fn main() -> ExitCode {
             },
             Err(errors) => complain(&errors),
         },
-        Command::Status { json, whom } => asked(whom, &|socket| status::main(socket, json)),
+        Command::Status { watch: true, whom, .. } => asked(whom, &watch::main),
+        Command::Status { json, whom, .. } => asked(whom, &|socket| status::main(socket, json)),
         Command::Reload { pools, whom } => errand(whom, Ask::Reload { pools }),
         Command::Scale { pool, size, whom } => errand(whom, Ask::Scale { pool, size }),
         Command::Restart { pool, slot, whom } => errand(whom, Ask::Restart { pool, slot }),

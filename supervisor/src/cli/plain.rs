@@ -35,7 +35,7 @@ pub(super) fn json(text: &str) -> String {
 /// Whether every terminal shows it in one column, and in the direction of what surrounds it: Latin letters and our own
 /// signs.
 fn is_plain(char: char) -> bool {
-    matches!(char, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}' | '…' | '→' | '—' | '–' | '█' | '░')
+    matches!(char, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}' | '…' | '→' | '—' | '–')
 }
 
 #[cfg(test)]

@@ -6,18 +6,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::call::{AT_ONCE, Call};
-use super::plain::json;
+use super::plain::{json, plain};
 use super::table::table;
 use super::{complain, say};
-use crate::control::{Answer, Ask};
+use crate::control::{Answer, Ask, Status};
 
 /// Asks and shows.
 pub(super) fn main(place: &Path, as_json: bool) -> ExitCode {
-    let status = match Call::ask(place, &Ask::Status, Some(AT_ONCE)).and_then(|mut call| call.next()) {
-        Ok(Answer::Status(status)) => status,
-        Ok(Answer::Refused(reason) | Answer::Failed(reason)) => return complain(&reason),
-        Ok(Answer::Progress(_) | Answer::Done(_)) => return complain(&"the supervisor answers what it was not asked"),
-        Err(error) => return complain(&error),
+    let status = match ask(place) {
+        Ok(status) => status,
+        Err(reason) => return complain(&plain(&reason)),
     };
     let text = match as_json {
         true => serde_json::to_string_pretty(&status).map(|text| json(&text)),
@@ -29,5 +27,18 @@ pub(super) fn main(place: &Path, as_json: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => complain(&error),
+    }
+}
+
+/// Asks.
+///
+/// # Errors
+/// Why there is no answer, in a sentence.
+pub(super) fn ask(place: &Path) -> Result<Box<Status>, String> {
+    match Call::ask(place, &Ask::Status, Some(AT_ONCE)).and_then(|mut call| call.next()) {
+        Ok(Answer::Status(status)) => Ok(status),
+        Ok(Answer::Refused(reason) | Answer::Failed(reason)) => Err(reason),
+        Ok(Answer::Progress(_) | Answer::Done(_)) => Err("the supervisor answers what it was not asked".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
