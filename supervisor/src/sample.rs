@@ -142,12 +142,19 @@ fn whoami(context: &Context) -> Result<Response> {
 fn headers(request: &Request, context: &Context) -> Result<Response> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| json!([name.as_str(), text(value)])).collect();
+    let client = context.client();
     let seen = json!({
         "method": request.method().as_str(),
         "target": request.uri().to_string(),
         "version": format!("{:?}", request.version()),
         "headers": headers,
         "peer": context.peer().map(|peer| peer.to_string()),
+        "client": json!({
+            "ip": client.ip(),
+            "port": client.port(),
+            "scheme": client.scheme().as_str(),
+            "host": client.host(),
+        }),
     });
     answer(JSON, format!("{seen}\n"))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Extensions;
 
 use crate::body::Body;
+use crate::client::Client;
 use crate::clock;
 use crate::database::{self, Database};
 use crate::error::{Error, Result};
@@ -130,6 +131,7 @@ pub struct Context<'a> {
 /// deferred work is done.
 pub(crate) struct Own {
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) client: Client,
     pub(crate) served: u64,
     pub(crate) id: RequestId,
     pub(crate) extensions: Extensions,
@@ -158,6 +160,12 @@ impl Context<'_> {
     /// Where this worker counts what its application has declared in [`App::load`].
     pub fn metrics(&self) -> &Metrics {
         &self.worker.metrics
+    }
+
+    /// On whose behalf this request is: whom trusted proxies name, and else whoever is at the other end. The headers from
+    /// which that is known stay in the request as they came: whatever else stands in them is anybody's word.
+    pub fn client(&self) -> &Client {
+        &self.own.client
     }
 
     /// How many requests this process has served before this one.
@@ -251,6 +259,7 @@ impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Own")
             .field("peer", &self.peer)
+            .field("client", &self.client)
             .field("served", &self.served)
             .field("id", &self.id)
             .field("extensions", &self.extensions.len())

@@ -44,6 +44,7 @@ mod body;
 pub mod channel;
 #[doc(hidden)]
 pub mod cleaning;
+mod client;
 #[doc(hidden)]
 pub mod clock;
 mod database;
@@ -70,6 +71,7 @@ mod woken;
 
 pub use app::{App, Context, Request, Response, Settings, Worker};
 pub use body::Body;
+pub use client::Client;
 #[cfg(feature = "r2d2")]
 pub use database::R2d2;
 #[doc(hidden)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::database::{Database, Secret, SessionReset};
-pub use self::proxies::{Proxies, Trusted};
+pub use self::proxies::{Forwarded, Proxies, Trusted};
 use crate::log;
 use crate::metrics::declaration::Declaration;
 use crate::scoreboard::LastWords;

@@ -51,7 +51,7 @@ pub use log::{Format, Level, Log};
 pub use origin::Origin;
 pub use percent::Percent;
 pub use pool::{HalfClose, OnFailure, Pool, Settings};
-pub use ratoon_worker::protocol::{Panics, Reset};
+pub use ratoon_worker::protocol::{Forwarded, Panics, Reset};
 pub use rlimits::Rlimits;
 pub use scaling::{Headcount, Scaling};
 

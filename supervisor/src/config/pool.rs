@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ratoon_worker::protocol::{Panics, Reset, Trusted};
+use ratoon_worker::protocol::{Forwarded, Panics, Reset, Trusted};
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ pub struct Pool {
     /// Who is believed when it says on whose behalf it connects; default nobody.
     #[serde(with = "Proxies")]
     pub trusted_proxies: Trusted,
+    /// In which headers they say it; default in none.
+    pub forwarded: Forwarded,
     /// The program and its arguments; `None` is the sample application. Never empty, and no part holds a zero byte. A
     /// name without a slash is looked for in `PATH`.
     #[serde(deserialize_with = "program::program")]
@@ -210,6 +212,7 @@ impl Default for Pool {
             name: String::new(),
             listen: Vec::new(),
             trusted_proxies: Trusted::default(),
+            forwarded: Forwarded::Off,
             program: None,
             prepare: None,
             scaling: Scaling::Static,
@@ -282,7 +285,7 @@ impl Pool {
         u32::try_from(self.surge.of(u64::from(workers))).unwrap_or(u32::MAX).max(1)
     }
 
-    /// A header that nobody is believed to send.
+    /// What nobody would be believed to say.
     fn proxy_contradictions(&self) -> Vec<Mistake> {
         let announced = self.listen.iter().enumerate().filter(|(_, listen)| listen.proxy_protocol);
         let unheard = announced.filter_map(|(index, listen)| {
@@ -298,7 +301,13 @@ impl Pool {
                 ),
             ))
         });
-        unheard.collect()
+        let unread = (self.forwarded != Forwarded::Off && self.trusted_proxies.is_empty()).then(|| {
+            Mistake::new(
+                &format!("{}.forwarded", self.path()),
+                r#"needs trusted_proxies, or nobody would be believed: write for example trusted_proxies = ["127.0.0.1"]"#,
+            )
+        });
+        unheard.chain(unread).collect()
     }
 
     /// What is wrong with this pool although each of its keys is right.

@@ -12,6 +12,22 @@ pub struct Proxies {
     pub trusted: Trusted,
     /// The places of the listeners whose connections begin with a PROXY header.
     pub announced: Vec<u32>,
+    /// In which headers they say it.
+    pub forwarded: Forwarded,
+}
+
+/// In which headers trusted proxies say on whose behalf they ask. One or the other: whichever they do not write themselves,
+/// a client could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// In none.
+    #[default]
+    Off,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+    /// `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`.
+    XForwarded,
 }
 
 /// Who is believed; by default nobody.

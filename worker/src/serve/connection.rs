@@ -17,7 +17,7 @@ use super::upload::{self, Bounds};
 use super::wire::{Fill, Wire};
 use crate::app::{Request, Response};
 use crate::inbox::Label;
-use crate::protocol::Trusted;
+use crate::protocol::Proxies;
 use crate::woken::Woken;
 
 /// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
@@ -39,7 +39,7 @@ pub(super) struct Rules {
     pub(super) half_closed_is_gone: bool,
     pub(super) budget: Budget,
     /// Whose word counts for the client's address.
-    pub(super) trusted: Trusted,
+    pub(super) proxies: Proxies,
 }
 
 pub(super) struct Connection {
@@ -281,7 +281,7 @@ impl Connection {
     }
 
     fn read_preface(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
-        if !rules.trusted.covers(self.peer.map(|peer| peer.ip())) {
+        if !rules.proxies.trusted.covers(self.peer.map(|peer| peer.ip())) {
             return Some(Wish::TurnAway("it is not from one of trusted_proxies"));
         }
         let read = preface::read(&self.wire.inbound());

@@ -7,6 +7,7 @@ use super::wire::Wire;
 use super::{Held, Server, Stage};
 use crate::app::{App, Context, Own, Request, Response};
 use crate::body::Body;
+use crate::client::Client;
 use crate::log::{RequestId, speak_of};
 use crate::panics::{Panicked, contain};
 use crate::protocol::Why;
@@ -31,8 +32,10 @@ impl<A: App> Server<A> {
         let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let cell = self.scoreboard.cell(self.worker.slot);
         let (peer, served) = (connection.peer, self.served);
+        let client = Client::of(request.headers(), peer, &self.rules.proxies);
         let own = Own {
             peer,
+            client,
             served,
             id: id.clone(),
             extensions: Extensions::new(),

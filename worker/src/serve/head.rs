@@ -334,7 +334,7 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// RFC 3986, 3.2.2 and 3.2.3: a host and, if it has one, a port; the empty host is one too.
-fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else {

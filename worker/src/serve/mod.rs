@@ -40,6 +40,7 @@ use self::connection::Rules;
 use self::crowd::Crowd;
 use self::disk::Disk;
 use self::exchange::Engines;
+pub(crate) use self::head::is_host;
 use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
@@ -162,8 +163,6 @@ pub(crate) struct Server<A> {
     /// When the next complaint about missing room is due.
     complains_again: u64,
     turned_away: TurnedAway,
-    /// The places of the listeners whose connections begin with a PROXY header.
-    announced: Vec<u32>,
     /// When connections are offered to the siblings again, if the inbox had no room for them.
     gives_again: Option<u64>,
     inlets: Inlets,
@@ -206,7 +205,7 @@ impl<A: App> Server<A> {
             queue_timeout: Some(limits.queue_timeout.saturating_mul(MILLI)).filter(|timeout| *timeout > 0),
             half_closed_is_gone: limits.half_close == HalfClose::Gone,
             budget: Budget::new(post.max_requests),
-            trusted: post.proxies.trusted,
+            proxies: post.proxies,
         };
         // With everything that is ours for good, and no client yet.
         let cleaner = Cleaner::new(&post.cleaning);
@@ -225,7 +224,6 @@ impl<A: App> Server<A> {
             pace: Pace::default(),
             scratch: scratch(),
             inlets: Inlets::new(post.listeners, post.inbox, scoreboard.clone(), tokens),
-            announced: post.proxies.announced,
             scoreboard,
             channel: None,
             terminate: post.terminate,

@@ -25,7 +25,7 @@ impl<A: App> Server<A> {
                 let wire = Wire::new(socket, self.scratch.clone(), &[]);
                 let queued = peer.map(|_| self.time_in_queue(&wire));
                 let came = self.found_since;
-                let from = (peer, self.announced.contains(&listener));
+                let from = (peer, self.rules.proxies.announced.contains(&listener));
                 let key = self.crowd.insert(|serial| Connection::new(wire, from, serial, &self.rules, came, self.now));
                 if let Some(cell) = self.cell() {
                     cell.accepted();

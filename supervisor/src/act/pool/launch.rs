@@ -178,7 +178,11 @@ impl Pool {
             settings: config.settings.clone().into(),
             limits: limits(config),
             cleaning: cleaning(config),
-            proxies: Proxies { trusted: config.trusted_proxies.clone(), announced: self.sockets.announced(config) },
+            proxies: Proxies {
+                trusted: config.trusted_proxies.clone(),
+                announced: self.sockets.announced(config),
+                forwarded: config.forwarded,
+            },
             database: database(config, daemon.connections),
             log_level: daemon.log.level,
             log_form: log::Form::of_standard_error(daemon.log.format),

@@ -26,6 +26,7 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.listen[].backlog", "1024", Live, "the kernel takes a new one for a socket that stays open"),
     key("pool.NAME.listen[].proxy_protocol", "false", NewGeneration, "a worker reads what comes first; while both generations serve, each does as it was told"),
     key("pool.NAME.trusted_proxies", "none: nobody is believed", NewGeneration, "a worker believes, or does not"),
+    key("pool.NAME.forwarded", "off", NewGeneration, "a worker believes, or does not"),
     key("pool.NAME.program", "the sample application", NewGeneration, "it is what a generation is"),
     key("pool.NAME.prepare", "none", Live, "the supervisor runs it, before this very reload's templates"),
 

@@ -239,6 +239,11 @@ fn a_header_is_expected_only_from_somebody_who_is_believed() {
     assert_eq!(announced("unix:/run/x", "trusted_proxies = [\"127.0.0.1\"]"), line("unix"));
     assert_eq!(announced("127.0.0.1:80", "trusted_proxies = [\"127.0.0.1\"]"), "");
     assert_eq!(announced("unix:/run/x", "trusted_proxies = [\"unix\"]"), "");
+    assert_eq!(
+        complaints("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nforwarded = \"forwarded\"\n"),
+        "config.toml:3: pool.web.forwarded: needs trusted_proxies, or nobody would be believed: \
+         write for example trusted_proxies = [\"127.0.0.1\"]"
+    );
     for (wrong, said) in [
         ("\"127.0.0.1\"", "found \"127.0.0.1\", wanted a list: write [\"127.0.0.1\"]"),
         ("true", "found true, wanted a list such as [\"127.0.0.1\", \"10.0.0.0/8\", \"unix\"]"),

@@ -23,6 +23,7 @@ fn every_key_reaches_its_field() {
 [pool.web]
 listen = ["127.0.0.1:80"]
 trusted_proxies = ["192.0.2.7", "unix", "10.0.0.0/8"]
+forwarded = "x-forwarded"
 program = ["/srv/app", "-v"]
 prepare = ["/srv/app", "migrate"]
 scaling = "dynamic"
@@ -74,6 +75,7 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
             networks: vec!["192.0.2.7/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
             unix: true,
         },
+        forwarded: Forwarded::XForwarded,
         program: Some(vec!["/srv/app".into(), "-v".into()]),
         prepare: Some(vec!["/srv/app".into(), "migrate".into()]),
         scaling: Scaling::Dynamic,

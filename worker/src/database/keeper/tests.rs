@@ -1,10 +1,12 @@
 use std::cell::Cell;
 
-use http::Extensions;
+use http::{Extensions, HeaderMap};
 
 use super::*;
 use crate::app::{Own, Worker};
+use crate::client::Client;
 use crate::log::RequestId;
+use crate::protocol::Proxies;
 
 /// A kind of connection that writes down what is done with it, and fails where it is told to.
 #[derive(Default)]
@@ -55,7 +57,8 @@ fn request(handle: impl FnOnce(&mut Context<'_>)) {
     let worker = worker();
     let id = RequestId::Own { since: 0, pid: 1, number: 1 };
     let (extensions, deferred, endings) = (Extensions::new(), Vec::new(), Vec::new());
-    let own = Own { peer: None, served: 0, id, extensions, deferred, endings };
+    let client = Client::of(&HeaderMap::new(), None, &Proxies::default());
+    let own = Own { peer: None, client, served: 0, id, extensions, deferred, endings };
     let mut context = Context { worker: &worker, cell: None, database: None, own };
     handle(&mut context);
     context.own.endings.into_iter().for_each(|ending| ending());
