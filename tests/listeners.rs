@@ -1,5 +1,6 @@
 //! Promised: a pool listens on TCP and Unix sockets, as many as one likes, and a proxy can connect to them.
 
+mod passed;
 mod proxy;
 
 use std::io::Write;

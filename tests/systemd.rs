@@ -2,6 +2,7 @@
 
 mod life;
 mod reload;
+mod sockets;
 mod start;
 
 /// A pool of two workers that run the fixture, with these further lines.

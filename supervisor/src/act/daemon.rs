@@ -31,6 +31,7 @@ use super::clock::Clock;
 use super::control::Control;
 use super::memory::Killings;
 use super::obituaries::Obituaries;
+use super::passed::Passed;
 use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
@@ -53,6 +54,8 @@ pub struct Daemon {
     /// The one that is being tried.
     draft: Option<Draft>,
     pools: Vec<Pool>,
+    /// What systemd has opened for them.
+    passed: Passed,
     /// The newest pool's.
     newest: PoolId,
     /// This program, by its path: of a pool that names none, and of our successor.
@@ -92,6 +95,7 @@ impl Daemon {
         if let Err(error) = sys::inherited::withhold() {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
         }
+        let passed = Passed::take().map_err(StartError)?;
         // Whoever started us may have blocked what we live by.
         SigSet::empty().thread_set_mask().map_err(system("unblock signals"))?;
         set_child_subreaper(true).map_err(system("become the parent of orphans"))?;
@@ -105,7 +109,7 @@ impl Daemon {
         if let Some(control) = &control {
             wait_for(&epoll, control.as_fd(), Token::Control).map_err(system("wait for questions"))?;
         }
-        let pools = open_pools(&config)?;
+        let pools = open_pools(&config, &passed)?;
         let admin = Admin::open(&config.admin)
             .map_err(|(key, what)| StartError(config.origin.complaint(key, what).to_string()))?;
         let plans = pools.iter().map(|pool| plan(pool.id, &pool.config)).collect();
@@ -115,6 +119,7 @@ impl Daemon {
             deciding: Supervisor::new(plans, seed, clock.now()),
             newest: pools.last().map_or(PoolId(0), |pool| pool.id),
             pools,
+            passed,
             control,
             events: admin.iter().map(|_| Event::AdminWanted).collect(),
             admin,
@@ -272,11 +277,11 @@ fn open_control(config: &Config) -> Result<Option<Control>, StartError> {
     Control::open(&path).map(Some).map_err(|what| StartError(format!("the control socket: {what}")))
 }
 
-fn open_pools(config: &Config) -> Result<Vec<Pool>, StartError> {
+fn open_pools(config: &Config, passed: &Passed) -> Result<Vec<Pool>, StartError> {
     let mut pools: Vec<Pool> = Vec::new();
     for (id, pool) in (0..).map(PoolId).zip(&config.pools) {
         let others: Vec<&Sockets> = Vec::new();
-        let opened = Pool::open(id, Edition(1), pool.clone(), &others)
+        let opened = Pool::open(id, Edition(1), pool.clone(), (&others, passed))
             .map_err(|(key, what)| StartError(config.origin.complaint(&key, what).to_string()))?;
         pools.push(opened);
     }

@@ -1,4 +1,4 @@
-//! A listening socket: bound, owned and, if it is a Unix one, removed again.
+//! A listening socket: bound, owned and, if it is a Unix one, removed again; or systemd's, and left as it is.
 //!
 //! A Unix socket that another process still serves is not taken away; one that nobody serves any more is. It is
 //! removed at the end only if what stands at its path is still ours.
@@ -18,6 +18,8 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
 
+use serde::{Deserialize, Serialize};
+
 use super::queue::Queue;
 use crate::config::{Address, Listen};
 
@@ -26,10 +28,18 @@ use crate::config::{Address, Listen};
 pub(super) struct Listener {
     socket: OwnedFd,
     address: Address,
-    /// What stands at a Unix socket's path, as device and inode, since it is ours.
-    file: Option<(u64, u64)>,
+    owner: Owner,
     /// How many of those that had it have given it up.
     given_up: Cell<usize>,
+}
+
+/// Whose a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Owner {
+    /// Ours, and what stands at the path of a Unix one, as device and inode, too.
+    Us { file: Option<(u64, u64)> },
+    /// systemd's: it was open before us and is so after us, and who waits there is the next instance's.
+    Systemd,
 }
 
 impl Listener {
@@ -41,6 +51,8 @@ impl Listener {
         let opened = match &wanted.address {
             Address::Tcp(address) => open_tcp(*address, wanted.backlog),
             Address::Unix(path) => open_unix(path, wanted),
+            // Those are taken from `Passed`.
+            Address::Systemd(_) => Err(Error::other("systemd has opened it")),
         };
         opened.map_err(|error| {
             let is_tcp = matches!(wanted.address, Address::Tcp(_));
@@ -59,9 +71,14 @@ impl Listener {
         })
     }
 
-    /// One that was opened before this program began, and is ours.
-    pub(super) fn inherited(socket: OwnedFd, address: Address, file: Option<(u64, u64)>) -> Listener {
-        Listener { socket, address, file, given_up: Cell::new(0) }
+    /// One that was opened before this program began.
+    pub(super) fn inherited(socket: OwnedFd, address: Address, owner: Owner) -> Listener {
+        Listener { socket, address, owner, given_up: Cell::new(0) }
+    }
+
+    /// A copy of one that systemd has opened at this address.
+    pub(super) fn borrowed(socket: OwnedFd, address: Address) -> Listener {
+        Listener::inherited(socket, address, Owner::Systemd)
     }
 
     /// Another pool gives it up; how many have by now, this one included.
@@ -70,16 +87,16 @@ impl Listener {
         self.given_up.get()
     }
 
-    /// What stands at its path, if it is a Unix socket's: device and inode.
-    pub(super) fn file(&self) -> Option<(u64, u64)> {
-        self.file
+    /// Whose it is.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// Whether clients can find it: a Unix socket's file may have been removed, or replaced by another's.
     pub(super) fn can_be_found(&self) -> bool {
-        match &self.address {
-            Address::Tcp(_) => true,
-            Address::Unix(path) => self.file == identity(path),
+        match (&self.address, self.owner) {
+            (Address::Unix(path), Owner::Us { file }) => file == identity(path),
+            (Address::Tcp(_) | Address::Systemd(_), _) | (_, Owner::Systemd) => true,
         }
     }
 
@@ -89,9 +106,12 @@ impl Listener {
     }
 
     /// Lets no newcomers into the queue, and says how many wait there. A full queue turns newcomers away by not
-    /// answering them; once the socket is closed they are refused.
+    /// answering them; once the socket is closed they are refused. The queue of one that is not ours stays open: who
+    /// comes from now on is the next instance's.
     pub(super) fn stop_listening(&self) -> Result<u32, Errno> {
-        listen(&self.socket, Backlog::new(0)?)?;
+        if self.owner != Owner::Systemd {
+            listen(&self.socket, Backlog::new(0)?)?;
+        }
         Ok(self.queue()?.waiting)
     }
 
@@ -100,8 +120,11 @@ impl Listener {
     /// # Errors
     /// What listen, chown and chmod say, or that there is no such user or group.
     pub(super) fn adjust(&self, wanted: &Listen) -> Result<(), Error> {
+        if self.owner == Owner::Systemd {
+            return Ok(());
+        }
         if let Address::Unix(path) = &self.address
-            && self.file == identity(path)
+            && self.can_be_found()
         {
             own(path, wanted)?;
         }
@@ -115,7 +138,7 @@ impl Listener {
     pub(super) fn queue(&self) -> Result<Queue, Errno> {
         match self.address {
             Address::Tcp(_) => Queue::of_tcp(&self.socket),
-            Address::Unix(_) => Queue::of_unix(&self.socket),
+            Address::Unix(_) | Address::Systemd(_) => Queue::of_unix(&self.socket),
         }
     }
 }
@@ -129,8 +152,8 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address
-            && self.file.is_some()
-            && self.file == identity(path)
+            && let Owner::Us { file: Some(file) } = self.owner
+            && Some(file) == identity(path)
         {
             let _ = std::fs::remove_file(path);
         }
@@ -161,12 +184,7 @@ fn open_tcp(address: SocketAddr, waiting: u32) -> Result<Listener, Error> {
         .map(|bound| bound.port())
         .or(bound.as_sockaddr_in6().map(|bound| bound.port()))
         .unwrap_or(address.port());
-    Ok(Listener {
-        socket,
-        address: Address::Tcp(SocketAddr::new(address.ip(), port)),
-        file: None,
-        given_up: Cell::new(0),
-    })
+    Ok(Listener::inherited(socket, Address::Tcp(SocketAddr::new(address.ip(), port)), Owner::Us { file: None }))
 }
 
 fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
@@ -177,8 +195,7 @@ fn open_unix(path: &Path, wanted: &Listen) -> Result<Listener, Error> {
     let bound = UnixAddr::new(path).and_then(|address| bind(socket.as_raw_fd(), &address));
     umask(usual);
     bound?;
-    let listener =
-        Listener { socket, address: Address::Unix(path.to_owned()), file: identity(path), given_up: Cell::new(0) };
+    let listener = Listener::inherited(socket, Address::Unix(path.to_owned()), Owner::Us { file: identity(path) });
     own(path, wanted)?;
     listen(&listener.socket, backlog(wanted.backlog))?;
     Ok(listener)
@@ -265,7 +282,7 @@ mod tests {
         let anywhere = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         says_who_waits_and_how_many_may(anywhere, |address| match address {
             Address::Tcp(address) => TcpStream::connect(address).unwrap(),
-            Address::Unix(_) => unreachable!(),
+            Address::Unix(_) | Address::Systemd(_) => unreachable!(),
         });
     }
 
@@ -274,7 +291,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         says_who_waits_and_how_many_may(Address::Unix(directory.path().join("socket")), |address| match address {
             Address::Unix(path) => UnixStream::connect(path).unwrap(),
-            Address::Tcp(_) => unreachable!(),
+            Address::Tcp(_) | Address::Systemd(_) => unreachable!(),
         });
     }
 }

@@ -10,6 +10,7 @@ mod memory;
 mod notes;
 mod notify;
 mod obituaries;
+mod passed;
 mod plan;
 mod pool;
 mod queue;

@@ -29,7 +29,7 @@ pub(super) use estate::PoolEstate;
 pub(super) use launch::Surroundings;
 use lobbies::Lobbies;
 use register::Register;
-pub(super) use sockets::Sockets;
+pub(super) use sockets::{Sockets, Sources};
 
 /// A pool's sockets, scoreboard and processes.
 pub(super) struct Pool {
@@ -95,7 +95,7 @@ impl Pool {
         id: PoolId,
         edition: Edition,
         config: config::Pool,
-        others: &[&Sockets],
+        sources: Sources<'_>,
     ) -> Result<Pool, (String, String)> {
         let scoreboard = Shared::create(&format!("ratoon-{}", config.name))
             .map_err(|errno| (config.path(), format!("cannot create the scoreboard: {errno}")))?;
@@ -105,7 +105,7 @@ impl Pool {
         let mut lobbies = Lobbies::default();
         open_lobby(&mut lobbies, edition, &config)?;
         let mut sockets = Sockets::default();
-        sockets.open(&config, edition, others)?;
+        sockets.open(&config, edition, sources)?;
         Ok(Pool {
             id,
             editions: BTreeMap::from([(edition, config.clone())]),
@@ -130,9 +130,9 @@ impl Pool {
         &mut self,
         edition: Edition,
         config: config::Pool,
-        others: &[&Sockets],
+        sources: Sources<'_>,
     ) -> Result<(), (String, String)> {
-        self.sockets.open(&config, edition, others)?;
+        self.sockets.open(&config, edition, sources)?;
         open_lobby(&mut self.lobbies, edition, &config)?;
         self.editions.insert(edition, config);
         Ok(())

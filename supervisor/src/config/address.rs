@@ -23,6 +23,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// An absolute path of at most 107 bytes.
     Unix(PathBuf),
+    /// What systemd has opened under this name, and passes on: one socket or several.
+    Systemd(String),
 }
 
 impl Address {
@@ -37,6 +39,7 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp(address) => address.fmt(f),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -46,9 +49,10 @@ impl FromStr for Address {
 
     /// The address `text` says; the error says what would be right.
     fn from_str(text: &str) -> Result<Address, String> {
-        match text.strip_prefix("unix:") {
-            Some(path) => unix(path).map(|path| Address::Unix(path.to_owned())),
-            None => text.parse().map(Address::Tcp).map_err(|_| misspelt(text)),
+        match text.split_once(':') {
+            Some(("unix", path)) => unix(path).map(|path| Address::Unix(path.to_owned())),
+            Some(("systemd", name)) => systemd(name).map(Address::Systemd),
+            _ => text.parse().map(Address::Tcp).map_err(|_| misspelt(text)),
         }
         .map_err(|wrong| format!("{} {wrong}", quoted(text)))
     }
@@ -71,6 +75,18 @@ fn unix(path: &str) -> Result<&Path, String> {
         ));
     }
     Ok(Path::new(path))
+}
+
+/// A name as FileDescriptorName= of a .socket unit takes it.
+fn systemd(name: &str) -> Result<String, String> {
+    let is_fit = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+    match name.len() {
+        1..=255 if name.bytes().all(is_fit) => Ok(name.to_owned()),
+        _ => {
+            Err("names no socket of systemd: write \"systemd:NAME\", with FileDescriptorName=NAME in the .socket unit"
+                .to_owned())
+        }
+    }
 }
 
 /// What would be right instead of `text`, which is not an IP address with a port.
@@ -137,8 +153,15 @@ mod tests {
 
     #[test]
     fn an_address_is_displayed_as_it_is_read() {
-        for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:8080", "[fe80::1%3]:80", "unix:/run/x.sock", "unix:/run/a b"]
-        {
+        for text in [
+            "127.0.0.1:8080",
+            "0.0.0.0:0",
+            "[::1]:8080",
+            "[fe80::1%3]:80",
+            "unix:/run/x.sock",
+            "unix:/run/a b",
+            "systemd:web",
+        ] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
     }
@@ -173,6 +196,10 @@ mod tests {
             ("unix:x.sock", r#""unix:x.sock" is not an absolute path: write "unix:/run/x.sock""#),
             ("unix:@x", r#""unix:@x" is not an absolute path: write "unix:/run/x""#),
             ("unix:/run/", r#""unix:/run/" names a directory: write for example "unix:/run/web.sock""#),
+            (
+                "systemd:",
+                r#""systemd:" names no socket of systemd: write "systemd:NAME", with FileDescriptorName=NAME in the .socket unit"#,
+            ),
             ("unix:/a\0b", r#""unix:/a\0b" holds a zero byte: remove it"#),
             (&long, &too_long),
         ] {

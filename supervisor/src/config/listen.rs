@@ -49,6 +49,12 @@ impl Listen {
         Listen { address, mode: None, owner: None, group: None, backlog: default_backlog(), proxy_protocol: false }
     }
 
+    /// The keys that are given and are about the file of a unix socket.
+    pub(super) fn keys_of_files(&self) -> impl Iterator<Item = &'static str> {
+        let given = [("mode", self.mode.is_some()), ("owner", self.owner.is_some()), ("group", self.group.is_some())];
+        given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
+
     /// The permission bits of a unix socket: `mode`, or 0660.
     pub fn permissions(&self) -> u32 {
         self.mode.unwrap_or(DEFAULT_MODE)

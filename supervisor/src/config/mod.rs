@@ -156,6 +156,14 @@ impl Config {
                 taken.push((path, address));
             }
         }
+        if let Some(Listen { address: address @ Address::Systemd(_), .. }) = &self.admin.listen {
+            found.push(Mistake::new(
+                "admin.listen",
+                format!(
+                    "\"{address}\" is systemd's, and only a pool can have that: write for example \"127.0.0.1:9180\""
+                ),
+            ));
+        }
         let control = self.control.socket.clone().map(Address::Unix);
         if let Some((path, address)) = taken.iter().find(|(_, address)| control.as_ref() == Some(*address)) {
             found.push(Mistake::new(

@@ -335,19 +335,15 @@ impl Pool {
             ));
         }
         for (index, listen) in self.listen.iter().enumerate() {
-            if let Address::Tcp(address) = listen.address {
-                let given = [
-                    ("mode", listen.mode.is_some()),
-                    ("owner", listen.owner.is_some()),
-                    ("group", listen.group.is_some()),
-                ];
-                for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-                    found.push(Mistake::new(
-                        &format!("{path}.listen[{index}].{key}"),
-                        format!("belongs to unix sockets, and \"{address}\" is none: remove it"),
-                    ));
+            let (address, given) = (&listen.address, listen.keys_of_files());
+            let what = match address {
+                Address::Unix(_) => continue,
+                Address::Tcp(_) => format!("belongs to unix sockets, and \"{address}\" is none: remove it"),
+                Address::Systemd(_) => {
+                    format!("belongs to the .socket unit that opens \"{address}\" (Socket…=): say it there")
                 }
-            }
+            };
+            found.extend(given.map(|key| Mistake::new(&format!("{path}.listen[{index}].{key}"), what.clone())));
         }
         found.extend(self.proxy_contradictions());
         if let (Some(soft), Some(hard)) = (self.max_memory, self.max_memory_hard)

@@ -86,9 +86,9 @@ impl Daemon {
         let (mut own, others): (Vec<&mut Pool>, Vec<&mut Pool>) = self.pools.iter_mut().partition(|pool| pool.id == id);
         let others: Vec<&Sockets> = others.into_iter().map(|pool| &pool.sockets).collect();
         match own.pop() {
-            Some(pool) => pool.draft(edition, config, &others),
+            Some(pool) => pool.draft(edition, config, (&others, &self.passed)),
             None => {
-                let pool = Pool::open(id, edition, config, &others)?;
+                let pool = Pool::open(id, edition, config, (&others, &self.passed))?;
                 self.pools.push(pool);
                 Ok(())
             }

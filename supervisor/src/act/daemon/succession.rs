@@ -14,6 +14,7 @@ use super::{Daemon, Herald, StartError};
 use crate::act::admin::Admin;
 use crate::act::control::Control;
 use crate::act::memory::Killings;
+use crate::act::passed::Passed;
 use crate::act::pool::Pool;
 use crate::act::signals::Signals;
 use crate::act::token::{Token, wait_for};
@@ -85,6 +86,7 @@ impl Daemon {
             started: self.started,
             unclaimed: self.unclaimed.iter().map(|(pid, exit)| (pid.as_raw(), *exit)).collect(),
             pools,
+            passed: self.passed.bequeath(&mut inventory),
             control,
             callers,
             errands: self.errands.iter().map(|(asker, errand)| (*asker, *errand)).collect(),
@@ -124,6 +126,7 @@ impl Daemon {
         let control = control.map_err(|error| lost("control socket", &error))?;
         let admin = content.admin.map(|written| Admin::inherit(written, &heirlooms)).transpose();
         let admin = admin.map_err(|error| lost("admin socket", &error))?;
+        let passed = Passed::inherit(content.passed, &heirlooms).map_err(|error| lost("systemd's sockets", &error))?;
         let take_over = |listener| Control::take_over(listener, content.callers, &heirlooms, content.clock.now());
         let control = control.map(take_over).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
@@ -143,6 +146,7 @@ impl Daemon {
             config,
             draft: None,
             pools,
+            passed,
             newest: content.newest,
             program: content.program,
             rehearsal: None,

@@ -12,6 +12,7 @@ use ratoon_worker::scoreboard::{LISTENERS, Scoreboard};
 use serde::{Deserialize, Serialize};
 
 use crate::act::listener::Listener;
+use crate::act::passed::Passed;
 use crate::act::queue::Queue;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::config::{self, Address, Listen};
@@ -24,6 +25,9 @@ pub(in crate::act) struct Sockets {
     /// Opened for editions that were abandoned, whose processes have them still: nobody else could open them.
     abandoned: Vec<Socket>,
 }
+
+/// Where a socket may come from that is not open here: from another pool, or from systemd.
+pub(in crate::act) type Sources<'a> = (&'a [&'a Sockets], &'a Passed);
 
 /// A socket as it is written down for the supervisor's successor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,46 +58,45 @@ impl Sockets {
         &mut self,
         config: &config::Pool,
         edition: Edition,
-        others: &[&Sockets],
+        sources: Sources<'_>,
     ) -> Result<(), (String, String)> {
         let mut kept: Vec<u32> = Vec::new();
         for (index, wanted) in config.listen.iter().enumerate() {
             // One that nobody can find any more is replaced by one that can be found.
+            let most = most_at(&wanted.address);
             let same = |socket: &&Socket| socket.is_at(&wanted.address) && !kept.contains(&socket.place);
-            if let Some(socket) = self.open.iter().find(same) {
-                kept.push(socket.place);
+            let found: Vec<u32> = self.open.iter().filter(same).take(most).map(|socket| socket.place).collect();
+            if !found.is_empty() {
+                kept.extend(found);
                 continue;
             }
-            let abandoned = self.abandoned.iter().position(|socket| socket.is_at(&wanted.address));
-            if let Some(socket) = abandoned.map(|place| self.abandoned.swap_remove(place)) {
-                kept.push(socket.place);
-                self.open.push(Socket { since: edition, ..socket });
+            let abandoned: Vec<Socket> =
+                self.abandoned.extract_if(.., |socket| socket.is_at(&wanted.address)).take(most).collect();
+            if !abandoned.is_empty() {
+                kept.extend(abandoned.iter().map(|socket| socket.place));
+                self.open.extend(abandoned.into_iter().map(|socket| Socket { since: edition, ..socket }));
                 continue;
             }
-            let opened = match others.iter().find_map(|other| other.listening_on(&wanted.address)) {
-                Some(listener) => Ok(listener),
-                None => Listener::open(wanted).map(Rc::new),
-            };
-            let taken = |place: &u32| self.open.iter().chain(&self.abandoned).any(|socket| socket.place == *place);
-            let place = (0..LISTENERS as u32).find(|place| !taken(place));
-            match (opened, place) {
-                (Ok(listener), Some(place)) => {
-                    kept.push(place);
-                    self.open.push(Socket { place, wanted: wanted.clone(), listener, since: edition });
-                }
-                (Err(what), _) => {
-                    self.abandon(edition);
-                    return Err((format!("{}.listen[{index}]", config.path()), what));
-                }
-                (Ok(_), None) => {
-                    self.abandon(edition);
-                    let what =
-                        format!("a pool has at most {LISTENERS} sockets, those of its last configuration included");
-                    return Err((format!("{}.listen[{index}]", config.path()), what));
-                }
+            let opened = listeners(wanted, sources).and_then(|all| {
+                all.into_iter()
+                    .try_for_each(|listener| self.add(wanted, listener, edition).map(|place| kept.push(place)))
+            });
+            if let Err(what) = opened {
+                self.abandon(edition);
+                return Err((format!("{}.listen[{index}]", config.path()), what));
             }
         }
         Ok(())
+    }
+
+    /// Gives it a place; which.
+    fn add(&mut self, wanted: &Listen, listener: Rc<Listener>, since: Edition) -> Result<u32, String> {
+        let taken = |place: &u32| self.open.iter().chain(&self.abandoned).any(|socket| socket.place == *place);
+        let place = (0..LISTENERS as u32).find(|place| !taken(place)).ok_or_else(|| {
+            format!("a pool has at most {LISTENERS} sockets, those of its last configuration included")
+        })?;
+        self.open.push(Socket { place, wanted: wanted.clone(), listener, since });
+        Ok(place)
     }
 
     /// Those that were opened for this edition are needed no more.
@@ -127,7 +130,10 @@ impl Sockets {
         let mut wanted: Vec<&Address> = config.listen.iter().map(|listen| &listen.address).collect();
         let (kept, closed): (Vec<Socket>, Vec<Socket>) = self.open.drain(..).partition(|socket| {
             let named = wanted.iter().position(|address| socket.is_at(address));
-            named.map(|index| wanted.swap_remove(index)).is_some()
+            if let Some(index) = named.filter(|index| most_at(wanted[*index]) == 1) {
+                wanted.swap_remove(index);
+            }
+            named.is_some()
         });
         self.open = kept;
         for socket in &closed {
@@ -203,10 +209,30 @@ impl Sockets {
         Ok(sockets)
     }
 
-    fn listening_on(&self, address: &Address) -> Option<Rc<Listener>> {
+    fn listening_on(&self, address: &Address) -> Vec<Rc<Listener>> {
         let fixed = !matches!(address, Address::Tcp(address) if address.port() == 0);
-        let found = self.open.iter().find(|socket| fixed && socket.is_at(address));
-        found.map(|socket| socket.listener.clone())
+        let found = self.open.iter().filter(|socket| fixed && socket.is_at(address));
+        found.map(|socket| socket.listener.clone()).collect()
+    }
+}
+
+/// How many sockets one entry of the configuration can mean.
+fn most_at(address: &Address) -> usize {
+    match address {
+        Address::Tcp(_) | Address::Unix(_) => 1,
+        Address::Systemd(_) => LISTENERS,
+    }
+}
+
+/// Those of another pool that has them, those that systemd has passed, or a new one.
+fn listeners(wanted: &Listen, (others, passed): Sources<'_>) -> Result<Vec<Rc<Listener>>, String> {
+    let shared = others.iter().map(|other| other.listening_on(&wanted.address)).find(|found| !found.is_empty());
+    if let Some(shared) = shared {
+        return Ok(shared);
+    }
+    match &wanted.address {
+        Address::Systemd(name) => Ok(passed.open(name)?.into_iter().map(Rc::new).collect()),
+        Address::Tcp(_) | Address::Unix(_) => Ok(vec![Rc::new(Listener::open(wanted)?)]),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::act::admin::AdminEstate;
 use crate::act::clock::Clock;
 use crate::act::control::Callers;
 use crate::act::daemon::errands::Errand;
-use crate::act::listener::Listener;
+use crate::act::listener::{Listener, Owner};
 use crate::act::obituaries::Obituaries;
 use crate::act::pool::PoolEstate;
 use crate::config::{Address, Config, Origin};
@@ -28,7 +28,7 @@ use crate::decide::event::{Asker, Exit, PoolId, Time};
 use crate::sys;
 
 /// The version of everything in here. A supervisor takes over its own only.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub(in crate::act) struct Content {
     pub(in crate::act) started: (Time, u64),
     pub(in crate::act) unclaimed: Vec<(i32, Exit)>,
     pub(in crate::act) pools: Vec<PoolEstate>,
+    /// What systemd has passed, by name.
+    pub(in crate::act) passed: Vec<(String, RawFd)>,
     /// The control socket's, among the listeners.
     pub(in crate::act) control: Option<usize>,
     /// Those who wait for an answer there, and for what.
@@ -70,7 +72,7 @@ pub(in crate::act) struct Content {
 struct ListenerEstate {
     descriptor: RawFd,
     address: Address,
-    file: Option<(u64, u64)>,
+    owner: Owner,
 }
 
 /// What is collected while an estate is written.
@@ -103,7 +105,7 @@ impl<'a> Inventory<'a> {
         let listeners = self.listeners.iter().map(|listener| ListenerEstate {
             descriptor: listener.as_fd().as_raw_fd(),
             address: listener.address().clone(),
-            file: listener.file(),
+            owner: listener.owner(),
         });
         Estate {
             version: VERSION,
@@ -203,7 +205,7 @@ impl Estate {
         let mut descriptors: BTreeSet<RawFd> = self.descriptors.into_iter().collect();
         let listeners = self.listeners.into_iter().map(|each| {
             let socket = take(&mut descriptors, each.descriptor)?;
-            Ok(Rc::new(Listener::inherited(socket, each.address, each.file)))
+            Ok(Rc::new(Listener::inherited(socket, each.address, each.owner)))
         });
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         Ok((self.content, Heirlooms { listeners, descriptors: RefCell::new(descriptors) }))
