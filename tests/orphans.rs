@@ -74,7 +74,7 @@ fn idle_workers_and_the_template_do_not_outlive_a_killed_supervisor_by_a_second(
         ratoon.signal(Signal::SIGKILL);
         ratoon.wait_exit(SOON);
         let since = Instant::now();
-        eventually("all are gone", SOON, || ratoon.family().is_empty().then_some(()));
+        eventually("all are gone", SOON, || ratoon.everybody().is_empty().then_some(()));
         since.elapsed()
     });
 }
@@ -94,7 +94,7 @@ fn a_busy_worker_whose_supervisor_is_killed_answers_and_is_then_gone_within_a_se
         let answer = client.response();
         let since = Instant::now();
         assert_eq!((answer.status, answer.text()), (200, "0 MiB".into()));
-        eventually("it is gone", SOON, || ratoon.family().is_empty().then_some(()));
+        eventually("it is gone", SOON, || ratoon.everybody().is_empty().then_some(()));
         since.elapsed()
     });
 }

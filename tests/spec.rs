@@ -18,6 +18,7 @@ mod last_words;
 mod limits;
 mod listeners;
 mod load;
+mod logging;
 mod metrics;
 mod orphans;
 mod outside;

@@ -101,8 +101,7 @@ fn engage_another(ratoon: &Ratoon, victims: &[Pid]) -> (Client, Pid) {
 fn a_replacement_is_the_supervisors_child_and_comes_from_the_template_that_is_there() {
     let ratoon = Ratoon::serving(TWO);
     let before = ratoon.ready_workers("web", 2);
-    let family =
-        || process::children(ratoon.pid(), "").into_iter().map(|pid| (process::title(pid), pid)).collect::<Vec<_>>();
+    let family = || ratoon.children().into_iter().map(|pid| (process::title(pid), pid)).collect::<Vec<_>>();
     let template = process::children(ratoon.pid(), "ratoon: web template");
     kill(before[0], Signal::SIGKILL).unwrap();
     ratoon.logged("died", &[("pid", before[0].as_raw().into())]);

@@ -10,5 +10,8 @@ fn main() -> ExitCode {
     if let Some(commission) = ratoon::admin::commission() {
         return ratoon::admin::main(&commission);
     }
+    if ratoon::logger::is_one() {
+        return ratoon::logger::main();
+    }
     ratoon::cli::main()
 }

@@ -8,7 +8,6 @@ pub mod client;
 pub mod door;
 pub mod firewall;
 pub mod fixture;
-pub mod front;
 pub mod machine;
 pub mod pgbouncer;
 pub mod postgres;
@@ -39,7 +38,6 @@ pub use admin::ADMIN;
 pub use client::{Client, Response, get};
 pub use door::Door;
 pub use firewall::Firewall;
-pub use front::Front;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Stop};
 pub use relay::{Cut, Relay};
@@ -221,7 +219,7 @@ impl Ratoon {
         let status = self.wait_exit(SOON);
         assert!(status.success(), "{status}");
         eventually("everybody has stopped writing to the log", SOON, || self.reader.is_finished().then_some(()));
-        assert_eq!(self.family(), []);
+        assert_eq!(self.everybody(), []);
     }
 
     /// Whether the supervisor is still there.
@@ -229,9 +227,19 @@ impl Ratoon {
         self.process.try_wait().unwrap().is_none()
     }
 
-    /// The processes of the supervisor's group that are alive.
+    /// The processes of the supervisor's group that are alive, the log process aside, which every supervisor has.
     pub fn family(&self) -> Vec<Pid> {
+        self.everybody().into_iter().filter(|pid| !is_log_process(*pid)).collect()
+    }
+
+    /// The same with the log process.
+    pub fn everybody(&self) -> Vec<Pid> {
         process::group(self.group)
+    }
+
+    /// The supervisor's children that are alive, the log process aside.
+    pub fn children(&self) -> Vec<Pid> {
+        process::children(self.group, "").into_iter().filter(|pid| !is_log_process(*pid)).collect()
     }
 }
 
@@ -240,16 +248,20 @@ impl Drop for Ratoon {
         let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.process.wait();
         let begun = Instant::now();
-        while !self.family().is_empty() && begun.elapsed() < SOON {
+        while !self.everybody().is_empty() && begun.elapsed() < SOON {
             let _ = killpg(self.group, Signal::SIGKILL);
             std::thread::sleep(Duration::from_millis(2));
         }
         if std::thread::panicking() {
             eprintln!("the supervisor's log:\n{}", self.text());
         } else {
-            assert!(self.family().is_empty(), "processes were left behind: {:?}", self.family());
+            assert!(self.everybody().is_empty(), "processes were left behind: {:?}", self.everybody());
         }
     }
+}
+
+fn is_log_process(pid: Pid) -> bool {
+    process::title(pid).starts_with("ratoon: log")
 }
 
 fn configure(directory: &Path, config: &str) -> PathBuf {

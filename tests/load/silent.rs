@@ -55,8 +55,8 @@ fn a_daemon_with_nothing_to_do_does_nothing() {
     for client in &mut idle {
         assert_eq!(client.get("/hello").status, 200);
     }
-    let family = ratoon.family();
-    assert_eq!(family.len(), 4, "supervisor, template and two workers");
+    let family = ratoon.everybody();
+    assert_eq!(family.len(), 5, "supervisor, log process, template and two workers");
     // How often they went to sleep, and how long they ran: who spins never sleeps.
     let wakes = |pid: &_| process::status(*pid, "voluntary_ctxt_switches");
     let activity = || {

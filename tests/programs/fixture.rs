@@ -12,7 +12,7 @@ mod metrics;
 mod stains;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, exit, id};
 use std::thread::{panicking, sleep, spawn};
@@ -320,6 +320,16 @@ impl Fixture {
             "spoil" => argument.split(':').try_for_each(stains::spoil_process)?,
             // Goes to this directory (with ~ for each slash).
             "chdir" => std::env::set_current_dir(argument.replace('~', "/"))?,
+            // Prints a line on one of the two streams, or one of so many bytes on the first; answers with the pid.
+            "print" => {
+                match argument.split_once(':') {
+                    Some(("stdout", line)) => writeln!(stdout(), "{line}")?,
+                    Some((_, line)) => writeln!(stderr(), "{line}")?,
+                    None => {}
+                }
+                return Ok(id().to_string());
+            }
+            "flood" => writeln!(stdout(), "{}", "x".repeat(usize::try_from(number())?))?,
             // The value of a variable of the environment.
             "environment" => return Ok(std::env::var(argument).unwrap_or_else(|_| "unset".into())),
             _ => return Err(Error::msg(format!("the fixture cannot {word:?}"))),

@@ -24,7 +24,7 @@ fn assert_changes_nothing(broken: &str, reason: &str) -> Ratoon {
 
     assert_eq!(ratoon.ready_workers("web", 2), workers);
     eventually("nobody else is left", SOON, || {
-        (process::children(ratoon.pid(), "") == [&template[..], &workers[..]].concat()).then_some(())
+        (ratoon.children() == [&template[..], &workers[..]].concat()).then_some(())
     });
     let answers = get(ratoon.address(), "/ok").text();
     assert!(workers.iter().any(|pid| pid.to_string() == answers), "{answers} is none of {workers:?}");

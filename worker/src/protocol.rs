@@ -32,13 +32,14 @@ pub const MOST_DESCRIPTORS: usize = 253;
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
     /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, both ends of
-    /// the pool's inbox (the one to give, the one to take), the sheet of what the application counts, the parts of the
-    /// lobby if the charter has a database, and the listeners in the order of [`Charter::listeners`].
+    /// the pool's inbox (the one to give, the one to take), the sheet of what the application counts, where log lines go, the
+    /// parts of the lobby if the charter has a database, and the listeners in the order of [`Charter::listeners`].
     Load {
         /// The supervisor's [`VERSION`].
         version: u32,
     },
-    /// To a template: fork a worker. Brings the worker's end of its own channel.
+    /// To a template: fork a worker. Brings the worker's end of its own channel, and its standard output and standard
+    /// error if it is to have its own.
     Fork {
         /// Its place.
         slot: u32,
@@ -66,8 +67,6 @@ pub enum Order {
     /// To a worker: your siblings go on. Finish the requests you have, give them every connection that is between
     /// requests, then leave.
     Retire,
-    /// To a template or a worker: from now on standard error is the file that this brings.
-    Reopen,
     /// To a template or a worker: this listener is given up. A worker serves what the scoreboard's quota says is queued
     /// there before it closes it.
     Close {

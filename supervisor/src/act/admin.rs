@@ -7,7 +7,7 @@
 mod line;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ use super::children;
 use super::listener::Listener;
 use super::upgrade::estate::{Heirlooms, Inventory};
 use crate::admin::{Commission, ROLE};
-use crate::config::{self, Address, Log};
+use crate::config::{self, Address, Level};
 use crate::sys::inherited::pass_on;
 
 /// This very program, also when another stands at its path by now: both sides must mean the same by what they say.
@@ -73,11 +73,12 @@ impl Admin {
         self.listener.address()
     }
 
-    /// Executes the process.
+    /// Executes the process, whose standard error is where log lines of this form go.
     ///
     /// # Errors
     /// What could not be done, in a sentence.
-    pub(super) fn start(&mut self, log: Log, epoll: &Epoll) -> Result<(), String> {
+    pub(super) fn start(&mut self, level: Level, log: (Form, OwnedFd), epoll: &Epoll) -> Result<(), String> {
+        let (form, lines) = log;
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
         let (ours, theirs) = UnixStream::pair().map_err(cannot("make a socket pair"))?;
         let door = self.listener.as_fd().try_clone_to_owned().map_err(cannot("pass on its socket"))?;
@@ -85,14 +86,14 @@ impl Admin {
             door: door.as_raw_fd(),
             line: theirs.as_raw_fd(),
             supervisor: std::process::id(),
-            level: log.level,
-            form: Form::of_standard_error(log.format),
+            level,
+            form,
         };
         let commission = serde_json::to_string(&commission).map_err(|error| error.to_string())?;
         let line = Line::new(ours, epoll).map_err(cannot("listen to it"))?;
         let mut command = Command::new(OURSELVES);
         command.arg0("ratoon: admin").env_clear().env(ROLE, commission).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(lines);
         if let Some((user, group)) = self.account {
             // With no other groups: std leaves them all behind when it changes the user.
             command.uid(user).gid(group);

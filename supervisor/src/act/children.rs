@@ -22,18 +22,30 @@ pub(super) fn kill(pid: Pid) {
     }
 }
 
-/// What the workers spawned and left is asked to go with them.
-pub(super) fn dismiss_strangers() {
-    for pid in present() {
+/// Waits, for a moment, for the end of a child that leaves, and kills it if it does not.
+pub(super) fn end(pid: Pid) {
+    let begun = Instant::now();
+    await_death(|| {
+        wait::reap(pid);
+        if begun.elapsed() > UNBURIED / 2 {
+            kill(pid);
+        }
+        (!wait::is_ours(pid)).then_some(())
+    });
+}
+
+/// What the workers spawned and left is asked to go with them; `ours` is not a stranger.
+pub(super) fn dismiss_strangers(ours: Option<Pid>) {
+    for pid in present().into_iter().filter(|pid| Some(*pid) != ours) {
         let _ = signal::kill(pid, Signal::SIGTERM);
     }
 }
 
 /// What the workers spawned and left is killed, and so is a worker that was being forked when its template was: it
 /// may come to light only now.
-pub(super) fn kill_strangers() {
+pub(super) fn kill_strangers(ours: Option<Pid>) {
     await_death(|| {
-        let strangers = present();
+        let strangers: Vec<Pid> = present().into_iter().filter(|pid| Some(*pid) != ours).collect();
         if strangers.is_empty() {
             return Some(());
         }

@@ -5,6 +5,7 @@ pub(super) mod errands;
 mod gauge;
 mod herald;
 mod inform;
+mod logging;
 mod oversee;
 mod perform;
 mod succession;
@@ -21,7 +22,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
-use ratoon_worker::{clock, log};
+use ratoon_worker::clock;
 
 use self::configuration::Draft;
 use self::errands::Errands;
@@ -29,6 +30,7 @@ use self::herald::Herald;
 use super::admin::Admin;
 use super::clock::Clock;
 use super::control::Control;
+use super::logs::Logs;
 use super::memory::Killings;
 use super::obituaries::Obituaries;
 use super::passed::Passed;
@@ -61,8 +63,7 @@ pub struct Daemon {
     /// This program, by its path: of a pool that names none, and of our successor.
     program: PathBuf,
     rehearsal: Option<Rehearsal>,
-    /// What standard error is, if it is a file.
-    log_file: Option<PathBuf>,
+    logs: Logs,
     clock: Clock,
     killings: Killings,
     signals: Signals,
@@ -89,7 +90,7 @@ impl Daemon {
     ///
     /// # Errors
     /// The one sentence for the person who started us.
-    pub fn open(config: Config) -> Result<Daemon, StartError> {
+    pub fn open(config: Config, logs: Logs) -> Result<Daemon, StartError> {
         let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
         let program = own_path().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
         if let Err(error) = sys::inherited::withhold() {
@@ -130,7 +131,7 @@ impl Daemon {
             draft: None,
             program,
             rehearsal: None,
-            log_file: log::file::find(),
+            logs,
             clock,
             killings: Killings::begin(),
             signals,
@@ -154,12 +155,14 @@ impl Daemon {
         if self.deciding.phase() == Phase::Starting {
             self.announce_start();
         }
+        self.look_after_the_log();
         let begin = self.deciding.begin(self.clock.now());
         self.perform(begin);
         self.decide();
         let mut found = [EpollEvent::empty(); 64];
         loop {
             if let Some(verdict) = self.left {
+                self.logs.conclude();
                 return Ok(verdict);
             }
             let patience = self.patience();
@@ -178,6 +181,7 @@ impl Daemon {
                 self.attend_admin();
             }
             self.pools.iter_mut().for_each(Pool::flush);
+            self.look_after_the_log();
             self.find_overdue();
             if self.deciding.wake_at().is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.events.push_back(Event::Ticked);
@@ -215,10 +219,11 @@ impl Daemon {
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());
         let possible = possible.map(|pool| now.after(pool.config.request_timeout));
         let control = self.control.as_ref().and_then(Control::wake_at);
-        let unsent = self.pools.iter().any(Pool::has_unsent).then(|| now.after(UNTOLD));
-        let admin = self.attends_admin_at();
-        let until =
-            known.chain(possible).chain(self.deciding.wake_at()).chain(control).chain(admin).chain(unsent).min();
+        let unsent = self.logs.has_unsent() || self.pools.iter().any(Pool::has_unsent);
+        let unsent = unsent.then(|| now.after(UNTOLD));
+        let sides = self.attends_admin_at().into_iter().chain(self.logs.wake_at());
+        let own = self.deciding.wake_at().into_iter().chain(control).chain(sides);
+        let until = known.chain(possible).chain(own).chain(unsent).min();
         until.map(|until| self.clock.until(until)).into_iter().chain(self.herald.patience()).min()
     }
 

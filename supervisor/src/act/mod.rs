@@ -6,6 +6,7 @@ mod clock;
 mod control;
 mod daemon;
 mod listener;
+mod logs;
 mod memory;
 mod notes;
 mod notify;
@@ -20,3 +21,4 @@ mod unsent;
 pub mod upgrade;
 
 pub use daemon::{Daemon, StartError};
+pub use logs::{Logs, MOST_SOURCES};

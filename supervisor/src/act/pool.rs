@@ -21,12 +21,13 @@ use ratoon_worker::protocol::Order;
 use ratoon_worker::scoreboard::{Cell, Scoreboard};
 use ratoon_worker::sys::shared::Shared;
 
+use super::logs::Captured;
 use super::unsent::Unsent;
 use crate::config;
 use crate::control::status::Metric;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 pub(super) use estate::PoolEstate;
-pub(super) use launch::Surroundings;
+pub(super) use launch::{LogWay, Surroundings};
 use lobbies::Lobbies;
 use register::Register;
 pub(super) use sockets::{Sockets, Sources};
@@ -51,7 +52,7 @@ pub(super) struct Pool {
     /// By life.
     pub(super) workers: BTreeMap<u64, Worker>,
     /// The commands that run, by the edition they prepare.
-    preparations: BTreeMap<Edition, Pid>,
+    preparations: BTreeMap<Edition, (Pid, Option<Captured>)>,
     /// Requests begun when the pool was last counted.
     pub(super) requests: u64,
 }
@@ -69,6 +70,8 @@ pub(super) struct Template {
     /// Where each series begins that it has declared; `None` once it has loaded, and has been told.
     pub(super) places: Option<Vec<u16>>,
     pub(super) unsent: Unsent,
+    /// What it prints.
+    pub(super) captured: Option<Captured>,
 }
 
 /// A worker process, or the order to fork one.
@@ -77,6 +80,7 @@ pub(super) struct Worker {
     /// The template that forked it, or was told to.
     pub(super) template: u64,
     pub(super) edition: Edition,
+    pub(super) generation: Generation,
     /// When it was ordered, as the cells' clock has it.
     pub(super) ordered: u64,
     /// `None` once it has hung up, or talked nonsense.
@@ -84,6 +88,8 @@ pub(super) struct Worker {
     /// `None` until the template has announced it, and again once it is reaped.
     pub(super) process: Option<Pid>,
     pub(super) unsent: Unsent,
+    /// What it prints.
+    pub(super) captured: Option<Captured>,
 }
 
 impl Pool {
@@ -228,6 +234,24 @@ impl Pool {
     /// What the application counts.
     pub(super) fn metrics(&self) -> Vec<Metric> {
         self.register.read(self.scoreboard.slots())
+    }
+
+    /// Whose output there may be: templates, workers, and the commands that prepare an edition.
+    pub(super) fn lives_of_templates(&self) -> impl Iterator<Item = u64> {
+        self.templates.keys().copied()
+    }
+
+    pub(super) fn lives_of_workers(&self) -> impl Iterator<Item = u64> {
+        self.workers.keys().copied()
+    }
+
+    pub(super) fn editions_prepared(&self) -> impl Iterator<Item = Edition> {
+        self.preparations.keys().copied()
+    }
+
+    /// The command that prepares an edition, and what it prints.
+    pub(super) fn preparation(&self, edition: Edition) -> Option<(Pid, Option<&Captured>)> {
+        self.preparations.get(&edition).map(|(pid, captured)| (*pid, captured.as_ref()))
     }
 
     /// Where those come in who find no worker: clients, and the connections of workers that have gone.

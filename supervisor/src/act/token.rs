@@ -19,6 +19,8 @@ pub(super) enum Token {
     Control,
     /// The line to the admin process.
     Admin,
+    /// The log process.
+    Log,
 }
 
 const KIND: u32 = 60;
@@ -31,6 +33,7 @@ impl Token {
             Token::Listener(pool) => 2 << KIND | u64::from(pool.0),
             Token::Control => 3 << KIND,
             Token::Admin => 4 << KIND,
+            Token::Log => 5 << KIND,
         }
     }
 
@@ -41,6 +44,7 @@ impl Token {
             2 => Token::Listener(PoolId(low as u32)),
             3 => Token::Control,
             4 => Token::Admin,
+            5 => Token::Log,
             _ => Token::Signal,
         }
     }

@@ -8,19 +8,26 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ratoon_worker::channel::Channel;
 use ratoon_worker::protocol::Order;
+use serde::Serialize;
 
 /// See the module's header.
-#[derive(Debug, Default)]
-pub(super) struct Unsent {
-    orders: VecDeque<(Order, Vec<OwnedFd>)>,
+#[derive(Debug)]
+pub(super) struct Unsent<O = Order> {
+    orders: VecDeque<(O, Vec<OwnedFd>)>,
 }
 
-impl Unsent {
+impl<O> Default for Unsent<O> {
+    fn default() -> Unsent<O> {
+        Unsent { orders: VecDeque::new() }
+    }
+}
+
+impl<O: Serialize + Clone + PartialEq> Unsent<O> {
     /// Sends it, or keeps it until there is room.
     ///
     /// # Errors
     /// What sendmsg says of a process that is gone, or dup of descriptors there is no room for.
-    pub(super) fn send(&mut self, channel: &Channel, order: &Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(super) fn send(&mut self, channel: &Channel, order: &O, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.flush(channel);
         if self.orders.is_empty() {
             match channel.send(order, descriptors) {
@@ -51,12 +58,12 @@ impl Unsent {
     }
 
     /// Those that need no descriptor, to be written down.
-    pub(super) fn plain(&self) -> Vec<Order> {
+    pub(super) fn plain(&self) -> Vec<O> {
         self.orders.iter().filter(|(_, beside)| beside.is_empty()).map(|(order, _)| order.clone()).collect()
     }
 
     /// Written down by a predecessor.
-    pub(super) fn inherited(orders: Vec<Order>) -> Unsent {
+    pub(super) fn inherited(orders: Vec<O>) -> Unsent<O> {
         Unsent { orders: orders.into_iter().map(|order| (order, Vec::new())).collect() }
     }
 }
@@ -72,7 +79,7 @@ mod tests {
     fn what_a_full_channel_does_not_take_is_sent_in_order_once_there_is_room() {
         let (ours, theirs) = Channel::pair().unwrap();
         while ours.send(&Order::Drain, &[]).is_ok() {}
-        let mut unsent = Unsent::default();
+        let mut unsent: Unsent = Unsent::default();
         for listener in [1, 2, 1] {
             unsent.send(&ours, &Order::Close { listener }, &[]).unwrap();
         }

@@ -136,6 +136,7 @@ mod tests {
             state: Phase::Serving,
             reload_stage: None,
             last_reload: None,
+            log_lines_lost: 0,
             pools: Vec::new(),
         }))
     }

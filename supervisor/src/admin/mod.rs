@@ -61,7 +61,7 @@ pub fn main(commission: &str) -> ExitCode {
 
 fn serve(commission: &str) -> ratoon_worker::Result<i32> {
     let commission: Commission = serde_json::from_str(commission)?;
-    ratoon_worker::log::install(commission.level, commission.form);
+    ratoon_worker::log::install(commission.level, commission.form, ratoon_worker::log::Sink::standard_error());
     confine::confine(commission.supervisor)?;
     let (door, line) = (inherited::adopt(commission.door)?, inherited::adopt(commission.line)?);
     inherited::withhold()?;

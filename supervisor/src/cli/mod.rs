@@ -19,8 +19,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::act::{Daemon, StartError, upgrade};
-use crate::config::{self, Config, Control, Errors, Log};
+use ratoon_worker::log;
+
+use crate::act::{self, Daemon, StartError, upgrade};
+use crate::config::{self, Config, Control, Errors};
 use crate::control::{Ask, place};
 use crate::decide::event::{Size, Verdict};
 
@@ -133,9 +135,16 @@ pub fn main() -> ExitCode {
     match line.command.unwrap_or(Command::Run) {
         Command::Run => match upgrade::inherited() {
             Some(Err(reason)) => complain(&reason),
-            Some(Ok(estate)) => run(estate.config().log, || Daemon::resume(estate)),
-            None => match read(line.config) {
-                Ok(config) => run(config.log, || Daemon::open(config)),
+            Some(Ok(estate)) => {
+                log::install(estate.config().log.level, estate.log_form(), estate.log_sink());
+                run(Daemon::resume(estate))
+            }
+            None => match read(line.config).map(|config| (act::Logs::open(&config.log), config)) {
+                Ok((Ok(logs), config)) => {
+                    log::install(config.log.level, logs.form(), logs.sink());
+                    run(Daemon::open(config, logs))
+                }
+                Ok((Err(what), config)) => complain(&config.origin.complaint("log.file", what)),
                 Err(errors) => complain(&errors),
             },
         },
@@ -182,9 +191,8 @@ fn read(path: Option<PathBuf>) -> Result<Config, Errors> {
     Ok(config)
 }
 
-fn run(log: Log, open: impl FnOnce() -> Result<Daemon, StartError>) -> ExitCode {
-    ratoon_worker::log::install(log.level, ratoon_worker::log::Form::of_standard_error(log.format));
-    match open() {
+fn run(opened: Result<Daemon, StartError>) -> ExitCode {
+    match opened {
         Err(error) => complain(&error),
         Ok(daemon) => match daemon.run() {
             Ok(Verdict::Asked) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ mod form;
 mod listen;
 mod log;
 mod origin;
+mod path;
 mod percent;
 mod pool;
 mod program;

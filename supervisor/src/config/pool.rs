@@ -3,12 +3,11 @@
 //! Owns the keys of a pool with their defaults and ranges, and what makes a pool impossible in itself. Never looks at
 //! another pool, and never at the world but to count the CPUs for the default of `workers`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ratoon_worker::protocol::{Forwarded, Panics, Reset, Trusted};
 use ratoon_worker::scoreboard::LISTENERS;
-use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -19,6 +18,7 @@ use super::duration::{Patience, Span, Timeout};
 use super::error::quoted;
 use super::form::{Form, Given};
 use super::listen::{self, Listen};
+use super::path;
 use super::percent::{Percent, Share};
 use super::program;
 use super::rlimits::Rlimits;
@@ -183,7 +183,7 @@ pub struct Pool {
     #[serde(with = "Amount")]
     pub body_memory: u64,
     /// Where the files for bodies are made, absolute; default `/var/tmp`, which is a disk where `/tmp` may be memory.
-    #[serde(deserialize_with = "directory")]
+    #[serde(deserialize_with = "path::to_a_directory")]
     pub body_dir: PathBuf,
     /// All bodies in files together, in bytes, over all workers of the pool; default 1 GiB.
     #[serde(with = "Amount")]
@@ -191,6 +191,8 @@ pub struct Pool {
     /// Connections one worker holds open, 1 to 100000; default 4096.
     #[serde(with = "Count::<1, 100_000>")]
     pub max_connections: u32,
+    /// Whether what template, workers and `prepare` print becomes lines of the log; default yes.
+    pub capture: bool,
     /// Niceness of the template and its workers, -20 (first served) to 19; default that of the supervisor.
     #[serde(with = "Given::<Offset<-20, 19>>")]
     pub nice: Option<i32>,
@@ -252,6 +254,7 @@ impl Default for Pool {
             body_dir: PathBuf::from("/var/tmp"),
             body_disk: 1 << 30,
             max_connections: 4096,
+            capture: true,
             nice: None,
             oom_score_adj: None,
             rlimits: Rlimits::default(),
@@ -365,18 +368,6 @@ impl Pool {
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     name.len() <= LONGEST_NAME && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(allowed)
-}
-
-/// A directory by its absolute path.
-fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if !Path::new(&text).is_absolute() || text.contains('\0') {
-        return Err(D::Error::custom(format!(
-            "{} is not an absolute path: write for example \"/var/tmp\"",
-            quoted(&text)
-        )));
-    }
-    Ok(PathBuf::from(text))
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub struct Status {
     pub reload_stage: Option<Stage>,
     /// The last reload, if there was one.
     pub last_reload: Option<Reload>,
+    /// Lines of the log, and of what was printed, that nobody took: those of all pools, the supervisor and the log process.
+    #[serde(default)]
+    pub log_lines_lost: u64,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Pool>,
 }
@@ -117,6 +120,9 @@ pub struct Pool {
     pub total_processes: u32,
     /// How often more workers were wanted than there may be.
     pub max_children_reached: u64,
+    /// Lines that its workers wrote or printed and nobody took.
+    #[serde(default)]
+    pub log_lines_lost: u64,
     /// Where it listens, in the order of the configuration.
     pub listeners: Vec<Listener>,
     /// How many of its workers have died, by cause.

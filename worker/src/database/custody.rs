@@ -65,11 +65,11 @@ impl Database {
         let until = self.deadline.at_most(self.rules.connect_timeout.saturating_mul(MILLISECOND));
         let hold = match self.hold.take() {
             None => self.obtain(until)?,
-            Some(hold) if hold.is_in_use && !hold.client.is_closed() => hold,
             Some(mut hold) => {
+                let session = &mut hold.client.session;
                 let stale = match hold.is_in_use {
-                    true => Some(Stale::Closed),
-                    false => self.staleness(&mut hold.client.session, until),
+                    true => hold.client.is_closed().then_some(Stale::Closed),
+                    false => self.staleness(session, until),
                 };
                 match stale {
                     None => hold,
@@ -81,12 +81,7 @@ impl Database {
                 }
             }
         };
-        let hold = self.hold.insert(hold);
-        if !hold.is_in_use {
-            hold.is_in_use = true;
-            hold.client.session.begin_request();
-        }
-        Ok(&mut hold.client)
+        Ok(&mut self.hold.insert(Hold { is_in_use: true, ..hold }).client)
     }
 
     /// Runs `attempt`, and once more on a fresh connection if it failed since the one it had was dead and nothing had
@@ -116,7 +111,6 @@ impl Database {
         }
         let stale = match &session.driver.health {
             Health::Sound if !session.owes_no_more_than_an_end() => Stale::Broken,
-            Health::Sound if session.has_nothing_to_undo(&self.login.reset) => return self.let_go_if_wanted(),
             Health::Sound => {
                 let is_wanted = self.desk.is_wanted();
                 if is_wanted && !session.is_plain {

@@ -24,8 +24,6 @@ pub(crate) struct Frames {
     worked: bool,
     /// How often that became final.
     settled: u64,
-    /// How often something was sent that the server executes.
-    commands: u64,
 }
 
 /// The state of the transaction, as the last ReadyForQuery had it.
@@ -43,19 +41,14 @@ pub(crate) enum Transaction {
 impl Frames {
     /// These bytes go to the server, behind its startup.
     pub(crate) fn sends(&mut self, bytes: &[u8]) {
-        let Frames { sent, owed, copying, bound, commands, .. } = self;
-        sent.follow(bytes, |kind, _| {
-            if matches!(kind, b'Q' | b'E' | b'F') {
-                *commands += 1;
-            }
-            match kind {
-                b'Q' | b'S' | b'F' => *owed = owed.saturating_add(1),
-                b'P' | b'B' => *bound = false,
-                // The Sync that came with the COPY is ignored, since it is read as one of the lines: unless the COPY has failed
-                // before, and then one more answer comes than is owed.
-                b'c' | b'f' if *copying => (*owed, *copying) = (0, false),
-                _ => {}
-            }
+        let Frames { sent, owed, copying, bound, .. } = self;
+        sent.follow(bytes, |kind, _| match kind {
+            b'Q' | b'S' | b'F' => *owed = owed.saturating_add(1),
+            b'P' | b'B' => *bound = false,
+            // The Sync that came with the COPY is ignored, since it is read as one of the lines: unless the COPY has failed
+            // before, and then one more answer comes than is owed.
+            b'c' | b'f' if *copying => (*owed, *copying) = (0, false),
+            _ => {}
         });
     }
 
@@ -113,11 +106,6 @@ impl Frames {
     /// Whether a statement has been completed, and the server has not said yet in what that leaves the transaction.
     pub(crate) fn have_worked(&self) -> bool {
         self.worked
-    }
-
-    /// How often something was sent that the server executes: a statement that was prepared, or SQL.
-    pub(crate) fn commands(&self) -> u64 {
-        self.commands
     }
 
     /// How often work became final: a statement of its own, or a transaction's end.
@@ -287,17 +275,6 @@ mod tests {
         frames.receives(&[frame(b'C', b"BEGIN\0"), frame(b'C', b"INSERT 0 1\0"), frame(b'C', b"COMMIT\0")].concat());
         assert!(frames.have_worked());
         assert_eq!(frames.settled(), 0);
-    }
-
-    #[test]
-    fn what_is_executed_is_counted_and_what_is_prepared_is_not() {
-        let mut frames = Frames::default();
-        frames.sends(&[frame(b'P', b"s0\0select 1\0\0\0"), frame(b'D', b"Ss0\0"), frame(b'S', b"")].concat());
-        assert_eq!(frames.commands(), 0);
-        frames.sends(&[frame(b'B', b"\0"), frame(b'E', b"\0"), frame(b'S', b"")].concat());
-        frames.sends(&frame(b'Q', b"select 1\0"));
-        frames.sends(&frame(b'F', b"\0\0\0\0"));
-        assert_eq!(frames.commands(), 3);
     }
 
     #[test]

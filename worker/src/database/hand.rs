@@ -11,10 +11,8 @@ use super::copy::{CopyInWriter, CopyOutReader};
 use super::driver::Driver;
 use super::error::Error;
 use super::frames::Transaction;
-use super::harmless::{Question, Verdict};
 use super::rows::RowIter;
 use super::statements::{Learned, Prepared, Statement, ToStatement};
-use crate::clock;
 
 type EngineError = tokio_postgres::Error;
 /// What a statement's parameters are given as.
@@ -28,28 +26,6 @@ pub(crate) struct Book {
     pub(super) session: u64,
     /// Whether statements may have names at all.
     pub(super) by_name: bool,
-    /// How many statements the request has executed that leave nothing behind.
-    pub(super) harmless: u64,
-    /// One of which it is not known whether it does.
-    pub(super) in_question: Option<Question>,
-}
-
-impl Book {
-    /// Another request begins.
-    pub(super) fn begin_request(&mut self) {
-        (self.harmless, self.in_question) = (0, None);
-    }
-
-    /// Whether a statement leaves nothing behind, as far as is known; if not enough is, it is noted.
-    fn is_harmless(&mut self, key: &str, text: &str, statement: &tokio_postgres::Statement) -> bool {
-        match self.learned.borrow().verdicts.of(key, clock::now()) {
-            Verdict::Harmless => return true,
-            Verdict::Harmful => {}
-            Verdict::Unknown if self.in_question.is_some() => {}
-            Verdict::Unknown => self.in_question = Some(Question::new(key, text, statement)),
-        }
-        false
-    }
 }
 
 /// A session, lent to one call.
@@ -63,8 +39,6 @@ pub(super) struct Hand<'a> {
 enum Plan {
     /// By its name.
     Named(tokio_postgres::Statement),
-    /// The same, and it leaves nothing behind.
-    Harmless(tokio_postgres::Statement),
     /// By its text, its parameters being of these types.
     Typed(Rc<[Type]>),
 }
@@ -76,14 +50,14 @@ fn typed<'p>(params: Params<'p>, types: &[Type]) -> Vec<(&'p (dyn ToSql + Sync),
 impl<'a> Hand<'a> {
     pub(super) fn query<Q: ToStatement + ?Sized>(&mut self, query: &Q, params: Params<'_>) -> Result<Vec<Row>, Error> {
         self.work(query, params.len(), async |engine, plan| match plan {
-            Plan::Named(statement) | Plan::Harmless(statement) => engine.query(statement, params).await,
+            Plan::Named(statement) => engine.query(statement, params).await,
             Plan::Typed(types) => engine.query_typed(query.text(), &typed(params, types)).await,
         })
     }
 
     pub(super) fn query_one<Q: ToStatement + ?Sized>(&mut self, query: &Q, params: Params<'_>) -> Result<Row, Error> {
         self.work(query, params.len(), async |engine, plan| match plan {
-            Plan::Named(statement) | Plan::Harmless(statement) => engine.query_one(statement, params).await,
+            Plan::Named(statement) => engine.query_one(statement, params).await,
             Plan::Typed(types) => engine.query_typed_one(query.text(), &typed(params, types)).await,
         })
     }
@@ -94,14 +68,14 @@ impl<'a> Hand<'a> {
         params: Params<'_>,
     ) -> Result<Option<Row>, Error> {
         self.work(query, params.len(), async |engine, plan| match plan {
-            Plan::Named(statement) | Plan::Harmless(statement) => engine.query_opt(statement, params).await,
+            Plan::Named(statement) => engine.query_opt(statement, params).await,
             Plan::Typed(types) => engine.query_typed_opt(query.text(), &typed(params, types)).await,
         })
     }
 
     pub(super) fn execute<Q: ToStatement + ?Sized>(&mut self, query: &Q, params: Params<'_>) -> Result<u64, Error> {
         self.work(query, params.len(), async |engine, plan| match plan {
-            Plan::Named(statement) | Plan::Harmless(statement) => engine.execute(statement, params).await,
+            Plan::Named(statement) => engine.execute(statement, params).await,
             Plan::Typed(types) => engine.execute_typed(query.text(), &typed(params, types)).await,
         })
     }
@@ -115,7 +89,7 @@ impl<'a> Hand<'a> {
         let params: Vec<P> = params.into_iter().collect();
         let each = || params.iter().map(BorrowToSql::borrow_to_sql);
         let stream = self.work(query, params.len(), async |engine, plan| match plan {
-            Plan::Named(statement) | Plan::Harmless(statement) => engine.query_raw(statement, each()).await,
+            Plan::Named(statement) => engine.query_raw(statement, each()).await,
             Plan::Typed(types) => engine.query_typed_raw(query.text(), each().zip(types.iter().cloned())).await,
         })?;
         Ok(RowIter::new(self.driver, stream))
@@ -162,12 +136,6 @@ impl<'a> Hand<'a> {
         let was_open = self.driver.line.look(|frames| frames.transaction()) != Transaction::None;
         let plan = self.plan(query, params)?;
         match self.driver.run(work(self.engine, &plan)) {
-            Ok(done) => {
-                if matches!(plan, Plan::Harmless(_)) {
-                    self.book.harmless += 1;
-                }
-                Ok(done)
-            }
             Err(error) if is_out_of_date(&error, &plan) && !self.driver.line.look(|frames| frames.have_bound()) => {
                 self.book.prepared.forget(Some(&key(query)));
                 self.book.learned.borrow_mut().forget(query.text());
@@ -185,11 +153,7 @@ impl<'a> Hand<'a> {
         let key = key(query);
         if self.book.by_name {
             if let Some(statement) = self.book.prepared.get(&key) {
-                let statement = statement.clone();
-                return Ok(match self.book.is_harmless(&key, query.text(), &statement) {
-                    true => Plan::Harmless(statement),
-                    false => Plan::Named(statement),
-                });
+                return Ok(Plan::Named(statement.clone()));
             }
             if self.book.prepared.knows(&key) {
                 return self.statement(query).map(Plan::Named);
@@ -267,9 +231,7 @@ fn key_of<'t>(text: &'t str, given: &[Type]) -> std::borrow::Cow<'t, str> {
 fn is_out_of_date(error: &Error, plan: &Plan) -> bool {
     let Some(code) = error.code() else { return false };
     match plan {
-        Plan::Named(_) | Plan::Harmless(_) => {
-            *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::INVALID_SQL_STATEMENT_NAME
-        }
+        Plan::Named(_) => *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::INVALID_SQL_STATEMENT_NAME,
         Plan::Typed(_) => [
             SqlState::DATATYPE_MISMATCH,
             SqlState::UNDEFINED_FUNCTION,

@@ -5,8 +5,6 @@ use std::rc::Rc;
 use futures_util::future::{try_join, try_join3};
 use tokio_postgres::{Client as Engine, Statement};
 
-use super::harmless::{self, Question};
-
 use crate::protocol::{Database, SessionReset};
 
 /// All that a request can have left, but advisory locks, and statements that it prepared under names of its own.
@@ -32,8 +30,6 @@ pub(crate) struct Answer {
     pub(super) forgets_names: bool,
     /// [`LEFT`], prepared: it is asked after every request.
     pub(super) left: Option<Statement>,
-    /// Whether the statement in question leaves nothing behind.
-    pub(super) is_harmless: bool,
 }
 
 /// What is known of a session that is to be reset.
@@ -45,8 +41,6 @@ pub(super) struct Before {
     pub(super) is_given_away: bool,
     /// [`LEFT`], if it is prepared.
     pub(super) left: Option<Statement>,
-    /// What the server is to be asked on this occasion.
-    pub(super) question: Option<String>,
 }
 
 impl Reset {
@@ -59,24 +53,19 @@ impl Reset {
         self.by_name
     }
 
-    /// Whether it can be left out where nothing is to be undone.
-    pub(super) fn may_be_left_out(&self) -> bool {
-        self.kind == SessionReset::Session && self.by_name
-    }
-
     /// The work. All that has no need of an answer is on its way at its first poll.
     pub(super) fn begin(&self, before: Before) -> impl Future<Output = Result<Answer, Failure>> + use<> {
-        let Before { engine, may_be_open, is_given_away, left, question } = before;
+        let Before { engine, may_be_open, is_given_away, left } = before;
         let (kind, by_name, init) = (self.kind, self.by_name, self.init_sql.clone());
         async move {
             let rollback = may_be_open.then_some("ROLLBACK");
-            let mut answer = match kind {
+            let answer = match kind {
                 SessionReset::Session if is_given_away || !by_name => {
                     // In one message: each costs both sides a turn.
                     let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
                     try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;
                     // Dropped, it would have something to say to the server.
-                    Answer { forgets_names: true, left, is_harmless: false }
+                    Answer { forgets_names: true, left }
                 }
                 SessionReset::Session => {
                     let ask = async {
@@ -92,16 +81,16 @@ impl Reset {
                     if found {
                         engine.batch_execute("DEALLOCATE ALL").await?;
                     }
-                    Answer { forgets_names: found, left: (!found).then_some(left), is_harmless: false }
+                    Answer { forgets_names: found, left: (!found).then_some(left) }
                 }
                 SessionReset::DiscardAll => {
                     try_join(run(&engine, rollback), run(&engine, Some("DISCARD ALL"))).await?;
-                    Answer { forgets_names: true, ..Answer::default() }
+                    Answer { forgets_names: true, left: None }
                 }
                 SessionReset::Off => {
                     let names = is_given_away.then_some("DEALLOCATE ALL");
                     try_join(run(&engine, rollback), run(&engine, names)).await?;
-                    Answer { forgets_names: names.is_some(), ..Answer::default() }
+                    Answer { forgets_names: names.is_some(), left: None }
                 }
             };
             if kind != SessionReset::Off
@@ -109,28 +98,7 @@ impl Reset {
             {
                 engine.batch_execute(init).await?;
             }
-            if let Some(question) = question {
-                answer.is_harmless = ask(&engine, &question).await?;
-            }
             Ok(answer)
-        }
-    }
-}
-
-/// Whether the server says so. That it objects to the question is no failure of the reset, if that leaves nothing behind.
-async fn ask(engine: &Engine, question: &str) -> Result<bool, Failure> {
-    match engine.simple_query(question).await {
-        Ok(answer) => Ok(harmless::is_harmless(&answer)),
-        Err(error) if error.as_db_error().is_none() => Err(error),
-        Err(_) => {
-            let [rollback, deallocate] = Question::UNDO;
-            engine.batch_execute(rollback).await?;
-            match engine.batch_execute(deallocate).await {
-                Err(error) if error.as_db_error().is_none() => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            // An error is told before the end of its answer is here; then another answer is behind it.
-            engine.check_connection().await.map(|()| false)
         }
     }
 }

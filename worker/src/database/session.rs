@@ -13,9 +13,7 @@ use super::cancel::cancel;
 use super::drive::{Late, over};
 use super::driver::{Deadline, Driver, Health, said};
 use super::error::Error;
-use super::frames::Frames;
 use super::hand::{Book, Hand};
-use super::harmless::Question;
 use super::line::Line;
 use super::reach::AttemptError;
 use super::reset::{Answer, Before, Reset};
@@ -31,10 +29,6 @@ pub(crate) struct Session {
     pub(super) book: Book,
     /// The reset that has been sent and not been answered.
     resetting: Option<Pin<Box<Resetting>>>,
-    /// The statement that the server is asked about meanwhile, and since when.
-    in_question: Option<(Question, u64)>,
-    /// How many commands had been sent when the request in hand got it.
-    began_at: u64,
     /// What every reset asks, prepared.
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
@@ -109,16 +103,12 @@ impl Session {
             learned: Rc::clone(terms.learned),
             session: clock::now(),
             by_name: terms.reset.by_name(),
-            harmless: 0,
-            in_question: None,
         };
         Ok(Session {
             engine: Rc::new(engine),
             driver: Driver::new(connection, line, ways, terms.deadline.clone()),
             book,
             resetting: None,
-            in_question: None,
-            began_at: 0,
             left: None,
             is_plain,
             expires: u64::MAX,
@@ -138,34 +128,14 @@ impl Session {
         Hand { engine: &self.engine, driver: &mut self.driver, book: &mut self.book }
     }
 
-    /// A request is about to use it, as clean as it is.
-    pub(super) fn begin_request(&mut self) {
-        self.book.begin_request();
-        self.began_at = self.driver.line.look(Frames::commands);
-    }
-
-    /// Whether all that the request has sent are statements that leave nothing behind.
-    pub(super) fn has_nothing_to_undo(&self, reset: &Reset) -> bool {
-        let sent = self.driver.line.look(Frames::commands) - self.began_at;
-        reset.may_be_left_out() && sent == self.book.harmless && self.is_at_rest()
-    }
-
     /// Sends what undoes the request's doings, and does not wait for the answer. What goes to another worker is given away
     /// without what is prepared.
     pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
         // What has not been answered may still change it.
         let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
         let left = self.left.take();
-        let in_question = self.book.in_question.take().filter(|_| reset.may_be_left_out() && !is_given_away);
-        let question = in_question.as_ref().and_then(|question| question.sql(self.driver.server_version()));
-        self.in_question = in_question.map(|question| (question, clock::now()));
-        let mut work = Box::pin(reset.begin(Before {
-            engine: Rc::clone(&self.engine),
-            may_be_open,
-            is_given_away,
-            left,
-            question,
-        }));
+        let mut work =
+            Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
         self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
@@ -178,9 +148,6 @@ impl Session {
         // It has had time to arrive.
         self.driver.look();
         let answer = self.driver.run_until(until, work)?;
-        if let Some((question, asked)) = self.in_question.take() {
-            self.book.learned.borrow_mut().verdicts.put(&question.key, answer.is_harmless, asked);
-        }
         self.left = answer.left;
         match self.is_at_rest() {
             true => Ok(answer.forgets_names),

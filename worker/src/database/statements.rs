@@ -1,16 +1,13 @@
 //! Statements by their text: what a session has prepared, and what a worker has learned of their parameters.
 //!
 //! A name that the server knows is bound to its session, and is never used in another. What a text's parameters are is
-//! worth remembering beyond it: then a statement is one round trip also where nothing is prepared. So is whether it leaves
-//! anything behind.
+//! worth remembering beyond it: then a statement is one round trip also where nothing is prepared.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use tokio_postgres::Column;
 use tokio_postgres::types::Type;
-
-use super::harmless::Verdicts;
 
 /// As many a session has prepared at a time; the first ones to go are those that were not used lately.
 const MOST: usize = 256;
@@ -126,10 +123,9 @@ impl Prepared {
     }
 }
 
-/// What a worker has learned: the types of the parameters of a text, and what the server says of it.
+/// What a worker has learned: the types of the parameters of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    pub(super) verdicts: Verdicts,
     by_text: HashMap<Box<str>, Rc<[Type]>>,
 }
 

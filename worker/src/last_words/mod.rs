@@ -16,11 +16,11 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use nix::unistd::{getpid, write};
 
-use crate::clock;
 use crate::scoreboard::{Cell, Scoreboard, State, Why};
 use crate::sys::caught::{self, Caught};
 use crate::sys::shared::Shared;
 use crate::sys::{alternate_stack, trace};
+use crate::{clock, log};
 
 /// The most frames that are walked, in case there is no end to them.
 const DEEPEST: usize = 1_000_000;
@@ -73,6 +73,7 @@ pub(crate) fn prepare() -> Result<(), Errno> {
 /// This process is the worker of `slot`, from now to its end.
 pub(crate) fn introduce(scoreboard: &Rc<Shared<Scoreboard>>, slot: u32) {
     let kept: &'static Rc<Shared<Scoreboard>> = Box::leak(Box::new(scoreboard.clone()));
+    log::count_in(&kept.pool.log_lines_lost);
     if let Some(cell) = kept.cell(slot) {
         let _ = SPEAKER.set(Speaker { cell, life: cell.life(), pid: getpid().as_raw() });
     }

@@ -15,22 +15,27 @@ use super::{REQUEST, SPEAKER, journal};
 /// The keys that say who is meant; they stand before the message.
 const IDENTITY: [&str; 4] = ["pool", "worker", "gen", "pid"];
 
-/// What an event says.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) level: Level,
-    pub(super) identity: Vec<(&'static str, Value)>,
-    pub(super) message: String,
-    pub(super) rest: Vec<(&'static str, Value)>,
+/// What an event says, or a line that somebody else has written.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// How important it is.
+    pub level: Level,
+    /// Who is meant.
+    pub identity: Vec<(&'static str, Value)>,
+    /// In words.
+    pub message: String,
+    /// What more there is to say.
+    pub rest: Vec<(&'static str, Value)>,
 }
 
 impl Said {
-    pub(super) fn new(level: Level) -> Said {
+    /// Nothing yet.
+    pub fn new(level: Level) -> Said {
         Said { level, identity: Vec::new(), message: String::new(), rest: Vec::new() }
     }
 
     /// That so many lines were lost.
-    fn of_losses(lost: u64) -> Said {
+    pub fn of_losses(lost: u64) -> Said {
         let message = "log lines lost: nobody took them".into();
         Said { message, rest: vec![("lost", lost.into())], ..Said::new(Level::WARN) }
     }
@@ -73,18 +78,17 @@ pub(super) struct Scribe {
 }
 
 impl Scribe {
-    pub(super) fn new(form: Form) -> Scribe {
+    pub(super) fn new(form: Form, sink: Sink) -> Scribe {
         if form == Form::Journal {
             journal::renew();
         }
-        Scribe { form, sink: Sink::standard_error() }
+        Scribe { form, sink }
     }
 
     /// What the journal does not take goes to standard error, which is the journal's, too, and waits there for one that is
     /// being restarted.
     fn pass_on(&self, said: &Said) -> bool {
-        (self.form == Form::Journal && journal::send(&journal::fields(said)))
-            || self.sink.write_line(self.form.line(said).as_bytes())
+        (self.form == Form::Journal && journal::takes(said)) || self.sink.write_line(self.form.line(said).as_bytes())
     }
 }
 

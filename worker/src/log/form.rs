@@ -41,8 +41,16 @@ impl Form {
         }
     }
 
+    /// The form of what goes into a file.
+    pub fn of_file(format: Format) -> Form {
+        match format {
+            Format::Auto | Format::Json => Form::Json,
+            Format::Text => Form::Text { colour: false, time: true },
+        }
+    }
+
     /// The line, with its end.
-    pub(super) fn line(self, said: &Said) -> String {
+    pub fn line(self, said: &Said) -> String {
         let mut line = String::new();
         // A String takes everything.
         let _ = match self {

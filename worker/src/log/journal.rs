@@ -33,17 +33,17 @@ pub(super) fn is_standard_error() -> bool {
 }
 
 /// A socket of this process's own, if it has one at all: what lies in a shared one's queue would be everybody's limit.
-pub(super) fn renew() {
+pub fn renew() {
     let made = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
     if let Ok(mut present) = SOCKET.write() {
         *present = made.ok();
     }
 }
 
-/// Whether the journal has taken the fields.
-pub(super) fn send(fields: &[u8]) -> bool {
+/// Whether the journal has taken it.
+pub fn takes(said: &Said) -> bool {
     let Ok(socket) = SOCKET.read() else { return false };
-    socket.as_ref().is_some_and(|socket| send_to(PLACE, socket, fields).is_ok())
+    socket.as_ref().is_some_and(|socket| send_to(PLACE, socket, &fields(said)).is_ok())
 }
 
 fn send_to(place: &str, socket: &OwnedFd, fields: &[u8]) -> Result<(), Errno> {
@@ -58,7 +58,7 @@ fn send_to(place: &str, socket: &OwnedFd, fields: &[u8]) -> Result<(), Errno> {
 }
 
 /// What is said, as fields: those of `journalctl`'s own first, MESSAGE as a person reads it, and every key in upper case.
-pub(super) fn fields(said: &Said) -> Vec<u8> {
+fn fields(said: &Said) -> Vec<u8> {
     let priority = match said.level {
         Level::ERROR => "3",
         Level::WARN => "4",

@@ -4,9 +4,8 @@
 //! line that cannot be taken at once is dropped and counted.
 
 mod event;
-pub mod file;
 mod form;
-mod journal;
+pub mod journal;
 mod request_id;
 mod sink;
 
@@ -17,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::event::Scribe;
+pub use event::Said;
 pub use form::{Form, escaped};
 pub(crate) use request_id::RequestId;
-pub use sink::lost;
+pub(crate) use sink::count_in;
+pub use sink::{Sink, lost};
 
 /// How log lines look, as it is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,18 +52,17 @@ pub enum Level {
     Trace,
 }
 
-/// Installs the subscriber for this process and those forked from it, writing to standard error; leaves one that is
-/// already there alone.
-pub fn install(level: Level, form: Form) {
-    let _ = tracing::subscriber::set_global_default(subscriber(level, form));
+/// Installs the subscriber for this process and those forked from it; leaves one that is already there alone.
+pub fn install(level: Level, form: Form, sink: Sink) {
+    let _ = tracing::subscriber::set_global_default(subscriber(level, form, sink));
 }
 
 /// Runs `load` with the subscriber, without standing in the way of one that `load` installs for good.
-pub(crate) fn while_loading<T>(level: Level, form: Form, load: impl FnOnce() -> T) -> T {
-    tracing::subscriber::with_default(subscriber(level, form), load)
+pub(crate) fn while_loading<T>(level: Level, form: Form, sink: Sink, load: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(subscriber(level, form, sink), load)
 }
 
-fn subscriber(level: Level, form: Form) -> impl tracing::Subscriber + Send + Sync {
+fn subscriber(level: Level, form: Form, sink: Sink) -> impl tracing::Subscriber + Send + Sync {
     let level = match level {
         Level::Error => tracing::Level::ERROR,
         Level::Warn => tracing::Level::WARN,
@@ -71,7 +71,7 @@ fn subscriber(level: Level, form: Form) -> impl tracing::Subscriber + Send + Syn
         Level::Trace => tracing::Level::TRACE,
     };
     let filter = tracing_subscriber::filter::LevelFilter::from_level(level);
-    tracing_subscriber::registry().with(Scribe::new(form)).with(filter)
+    tracing_subscriber::registry().with(Scribe::new(form, sink)).with(filter)
 }
 
 /// Who speaks in this process: stands first in every line.

@@ -1,16 +1,18 @@
-//! Where log lines go: standard error, without ever waiting for whoever reads it.
+//! Where log lines go, without ever waiting for whoever reads them.
 //!
-//! A pipe or a terminal is opened anew, so that our non-blocking flag is ours alone; where that is not allowed, it is
-//! asked whether there is room before each piece. A socket is asked not to wait with each line. What is not taken at
-//! once is dropped, counted, and reported before the next line that goes through. A regular file is written as it is:
-//! it cannot be made not to wait.
+//! What is non-blocking already is written as it is. A pipe or a terminal is opened anew, so that our non-blocking flag
+//! is ours alone; where that is not allowed, it is asked whether there is room before each piece. A socket is asked not to
+//! wait with each line. What is not taken at once is dropped, counted, and reported before the next line that goes through.
+//! A regular file cannot be made not to wait: it is written only by a program started by hand, and by the log process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{O_NOCTTY, O_NONBLOCK, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -19,21 +21,29 @@ use nix::sys::socket::{MsgFlags, send};
 static LOST: AtomicU64 = AtomicU64::new(0);
 static LOST_EVER: AtomicU64 = AtomicU64::new(0);
 
-pub(super) struct Sink {
+/// Where the lines that this process loses are counted for others to see.
+static COUNTED: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+/// See the module's header.
+#[derive(Debug, Clone)]
+pub struct Sink(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     way: Way,
     /// Whether the last line went out in part, so that the next must begin with a line end.
     cut: AtomicBool,
 }
 
+#[derive(Debug)]
 enum Way {
-    /// Standard error as it is.
-    Inherited,
-    /// Standard error is a pipe or a terminal that may not be opened anew.
-    Asked,
-    /// Standard error is a socket.
-    Socket,
-    /// Standard error, opened anew.
-    Reopened(File),
+    /// It does not wait, or cannot be made not to.
+    Plain(File),
+    /// A pipe or a terminal that may not be opened anew.
+    Asked(File),
+    Socket(OwnedFd),
+    /// What cannot even be duplicated takes nothing.
+    Nowhere,
 }
 
 /// How many lines of this process nobody has taken, ever.
@@ -50,42 +60,72 @@ pub(super) fn count(report: impl FnOnce(u64) -> bool, write: impl FnOnce() -> bo
         _ => (false, false),
     };
     let more = u64::from(!written);
-    LOST_EVER.fetch_add(more, Ordering::Relaxed);
+    lose(more);
     LOST.fetch_add(more + if reported { 0 } else { unreported }, Ordering::Relaxed);
 }
 
+/// So many lines of this process are lost.
+fn lose(lines: u64) {
+    if lines > 0 {
+        LOST_EVER.fetch_add(lines, Ordering::Relaxed);
+        if let Some(place) = COUNTED.get() {
+            place.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+}
+
+/// From now on what this process loses is counted there, too.
+pub(crate) fn count_in(place: &'static AtomicU64) {
+    let _ = COUNTED.set(place);
+}
+
 impl Sink {
-    pub(super) fn standard_error() -> Sink {
-        Sink { way: Way::find(), cut: AtomicBool::new(false) }
+    /// This process's standard error, as it is now.
+    pub fn standard_error() -> Sink {
+        io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Sink::by(Way::Nowhere), Sink::to)
+    }
+
+    /// Whatever this is.
+    pub fn to(descriptor: OwnedFd) -> Sink {
+        Sink::by(Way::find(File::from(descriptor)))
+    }
+
+    fn by(way: Way) -> Sink {
+        Sink(Arc::new(Inner { way, cut: AtomicBool::new(false) }))
+    }
+
+    /// As much of it as is taken now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if that is nothing; what else write says.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0.way {
+            Way::Plain(file) => (&*file).write(bytes),
+            Way::Asked(file) => {
+                let mut room = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut room, PollTimeout::ZERO)? == 0 {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                // So much a pipe with room takes without waiting.
+                (&*file).write(&bytes[..bytes.len().min(PIPE_BUF)])
+            }
+            Way::Socket(socket) => {
+                Ok(send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
+            }
+            Way::Nowhere => Err(ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// Whether the whole line was taken.
-    pub(super) fn write_line(&self, line: &[u8]) -> bool {
-        if self.cut.swap(false, Ordering::Relaxed) && !self.put_all(b"\n") {
-            self.cut.store(true, Ordering::Relaxed);
+    pub fn write_line(&self, line: &[u8]) -> bool {
+        let cut = &self.0.cut;
+        if cut.swap(false, Ordering::Relaxed) && !self.put_all(b"\n") {
+            cut.store(true, Ordering::Relaxed);
             return false;
         }
         self.put_all(line)
     }
 
-    fn put(&self, line: &[u8]) -> io::Result<usize> {
-        match &self.way {
-            Way::Inherited => io::stderr().write(line),
-            Way::Asked => {
-                let stderr = io::stderr();
-                let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut room, PollTimeout::ZERO)? == 0 {
-                    return Err(ErrorKind::WouldBlock.into());
-                }
-                // So much a pipe with room takes without waiting.
-                io::stderr().write(&line[..line.len().min(PIPE_BUF)])
-            }
-            Way::Socket => Ok(send(io::stderr().as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?),
-            Way::Reopened(file) => (&*file).write(line),
-        }
-    }
-
-    /// The whole line; false if not all of it was taken.
     fn put_all(&self, line: &[u8]) -> bool {
         let mut rest = line;
         while !rest.is_empty() {
@@ -93,7 +133,7 @@ impl Sink {
                 Ok(written) if written > 0 => rest = &rest[written.min(rest.len())..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => {
-                    self.cut.store(rest.len() < line.len(), Ordering::Relaxed);
+                    self.0.cut.store(rest.len() < line.len(), Ordering::Relaxed);
                     return false;
                 }
             }
@@ -103,18 +143,21 @@ impl Sink {
 }
 
 impl Way {
-    fn find() -> Way {
-        let Ok(metadata) = std::fs::metadata("/proc/self/fd/2") else {
-            return Way::Inherited;
+    fn find(file: File) -> Way {
+        let Ok(metadata) = file.metadata() else {
+            return Way::Nowhere;
         };
         let kind = metadata.file_type();
         if kind.is_socket() {
-            return Way::Socket;
+            return Way::Socket(file.into());
         }
-        if !kind.is_fifo() && !kind.is_char_device() {
-            return Way::Inherited;
+        let flags = fcntl(&file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+        let never_waits = flags.is_ok_and(|flags| flags.contains(OFlag::O_NONBLOCK));
+        if never_waits || (!kind.is_fifo() && !kind.is_char_device()) {
+            return Way::Plain(file);
         }
-        let anew = OpenOptions::new().append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open("/proc/self/fd/2");
-        anew.map_or(Way::Asked, Way::Reopened)
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let anew = OpenOptions::new().append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(itself);
+        anew.map_or(Way::Asked(file), Way::Plain)
     }
 }

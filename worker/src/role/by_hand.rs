@@ -34,10 +34,12 @@ fn begin<A: App>() -> Result<Server<A>> {
     let declarations = settings.as_ref().map(|settings| settings.metrics().clone()).unwrap_or_default();
     let address = std::env::var("RATOON_LISTEN").unwrap_or_else(|_| ADDRESS.into());
     let (level, form) = (log::Level::default(), log::Form::of_standard_error(log::Format::default()));
+    let sink = log::Sink::standard_error();
     log_panics();
-    let app = log::while_loading(level, form, || settings.and_then(|settings| contained("load", || A::load(settings))));
+    let load = || settings.and_then(|settings| contained("load", || A::load(settings)));
+    let app = log::while_loading(level, form, sink.clone(), load);
     // The application's own subscriber, if it installed one, has been there first.
-    log::install(level, form);
+    log::install(level, form, sink);
     let app = app?;
     if let Err(threads) = SingleThreaded::prove() {
         tracing::warn!(

@@ -102,16 +102,17 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     worker::log_panics();
     let settings = Settings::new(charter.settings.clone());
     let declarations = settings.metrics().clone();
-    let app =
-        log::while_loading(charter.log_level, charter.log_form, || worker::contained("load", || A::load(settings)))?;
-    log::install(charter.log_level, charter.log_form);
+    let (level, form, sink) = (charter.log_level, charter.log_form, log::Sink::to(shared.log));
+    let load = || worker::contained("load", || A::load(settings));
+    let app = log::while_loading(level, form, sink.clone(), load)?;
+    log::install(level, form, sink);
     prove_single()?;
     let declared = declarations.close();
     for metric in &declared {
         channel.send(&Report::Declares { metric: metric.clone() }, &[])?;
     }
     channel.send(&Report::Loaded, &[])?;
-    let SharedByAll { scoreboard, inbox, sheet, lobby, listeners } = shared;
+    let SharedByAll { scoreboard, inbox, sheet, lobby, listeners, .. } = shared;
     let listeners = charter.listeners.iter().copied().zip(listeners).collect();
     let metrics = declared.into_iter().map(|metric| (metric, 0)).collect();
     Ok(Loaded { app, charter, scoreboard, inbox, sheet, metrics, lobby, listeners })
@@ -122,6 +123,7 @@ struct SharedByAll {
     scoreboard: Shared<Scoreboard>,
     inbox: Inbox,
     sheet: Shared<Sheet>,
+    log: OwnedFd,
     lobby: Option<Lobby>,
     listeners: Vec<OwnedFd>,
 }
@@ -133,11 +135,12 @@ fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
     let scoreboard = Shared::open(next()?)?;
     let inbox = Inbox::from_ends(next()?, next()?);
     let sheet = Shared::open(next()?)?;
+    let log = next()?;
     let lobby = match charter.database {
         Some(_) => Some(Lobby::from_parts([next()?, next()?, next()?, next()?])?),
         None => None,
     };
-    Ok((charter, SharedByAll { scoreboard, inbox, sheet, lobby, listeners: descriptors.collect() }))
+    Ok((charter, SharedByAll { scoreboard, inbox, sheet, log, lobby, listeners: descriptors.collect() }))
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.
@@ -173,14 +176,16 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
             return Ok(());
         };
         match channel.receive() {
-            Received::Message(Order::Fork { slot, life, max_requests }, mut descriptors) => {
-                let Some(line) = descriptors.pop() else {
+            Received::Message(Order::Fork { slot, life, max_requests }, descriptors) => {
+                let mut descriptors = descriptors.into_iter();
+                let Some(line) = descriptors.next() else {
                     return Err(Error::msg("Fork came without the worker's channel"));
                 };
+                let streams = descriptors.next().zip(descriptors.next());
                 let proof = prove_single()?;
                 flush();
-                let report = match fork_worker(&proof, template, Seat { slot, life, max_requests }, Channel::from(line))
-                {
+                let seat = Seat { slot, life, max_requests, streams };
+                let report = match fork_worker(&proof, template, seat, Channel::from(line)) {
                     Ok(pid) => Report::Forked { slot, life, pid },
                     Err(errno) => Report::NotForked { slot, life, reason: format!("cannot fork: {errno}") },
                 };
@@ -211,7 +216,6 @@ fn serve<A: App>(template: &mut Template<A>) -> Result<()> {
                     tracing::error!(worker = slot, %error, ?words, "nobody could be forked to name addresses");
                 }
             }
-            Received::Message(Order::Reopen, descriptors) => log::file::adopt(descriptors),
             Received::End => return Ok(()),
             other => {
                 return Err(Error::msg(format!("a template takes orders to fork and to name, and this was {other:?}")));
@@ -229,14 +233,14 @@ fn fork_worker<A: App>(
 ) -> std::result::Result<i32, Errno> {
     let (answer, question) = pipe2(OFlag::O_CLOEXEC)?;
     let (mut answer, mut question) = (Some(answer), Some(question));
-    let mut line = Some(line);
+    let (mut line, mut seat) = (Some(line), Some(seat));
     let middle = child(proof, || {
         answer = None;
         let worker = child(proof, || {
             // 1. What is the template's is not ours: its channel would never seem closed, its pipe neither.
             question = None;
-            match (template.take(), line.take()) {
-                (Some((loaded, channel)), Some(line)) => {
+            match (template.take(), line.take(), seat.take()) {
+                (Some((loaded, channel)), Some(line), Some(seat)) => {
                     drop(channel);
                     worker::live(loaded, seat, line)
                 }

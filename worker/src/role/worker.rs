@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
+use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::app::{App, Worker};
 use crate::channel::Channel;
@@ -46,13 +47,15 @@ pub(super) struct Seat {
     pub(super) life: u64,
     /// How many requests it may serve; `None`: any number.
     pub(super) max_requests: Option<u64>,
+    /// Its standard output and standard error, if they are not the template's.
+    pub(super) streams: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// The first steps after the fork, each with its reason, then the life of a worker to its end. The first, closing
 /// what is the template's, has been done where the template's things are.
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
-    let Seat { slot, life, max_requests } = seat;
+    let Seat { slot, life, max_requests, streams } = seat;
     let Charter { pool, generation, limits, cleaning, proxies, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard, nor take a connection.
     loaded.scoreboard.withhold_from_children();
@@ -67,6 +70,12 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
         title::set(&proof, &format!("ratoon: {pool} worker {slot}"));
     }
     log::speak_as(speaker(&pool, slot, generation, pid));
+    // What it prints is its own, and not the template's.
+    if let Some((output, error)) = streams
+        && let Err(error) = dup2_stdout(output).and_then(|()| dup2_stderr(error))
+    {
+        tracing::error!(%error, "what this worker prints will be taken for its template's");
+    }
     let metrics = Metrics::new(loaded.sheet, slot, loaded.metrics);
     let worker = Worker { pool, slot, generation, pid, metrics };
     // 4. TERM, alone of all signals, is heard, and wakes the loop; whatever the application does goes on.

@@ -13,6 +13,8 @@ pub const LISTENERS: usize = 64;
 pub struct PoolCell {
     slots: AtomicU64,
     pub(super) database_counted: AtomicU32,
+    /// Lines that workers could not write.
+    pub(crate) log_lines_lost: AtomicU64,
     /// Per listener, how many connections its queue may still yield to draining workers.
     quota: [AtomicU64; LISTENERS],
 }
@@ -26,6 +28,11 @@ impl Scoreboard {
     /// How many slots, from the first, can have a worker.
     pub fn slots(&self) -> usize {
         self.pool.slots.load(SeqCst).min(SLOTS as u64) as usize
+    }
+
+    /// How many lines of its log the workers could not write, ever.
+    pub fn log_lines_lost(&self) -> u64 {
+        self.pool.log_lines_lost.load(SeqCst)
     }
 
     /// Takes one connection from what the queue of `listener` may still yield; false if nothing is left.

@@ -9,8 +9,8 @@ use super::inlets::Door;
 use super::{Server, Stage};
 use crate::app::App;
 use crate::channel::{Channel, Received};
+use crate::last_words;
 use crate::protocol::{Order, Report, Why};
-use crate::{last_words, log};
 
 /// How long a draining worker keeps idle connections, in nanoseconds: a request may be on its way over one of them.
 pub(super) const LAST_CHANCE: u64 = 200_000_000;
@@ -23,7 +23,6 @@ impl<A: App> Server<A> {
                 Received::Message(Order::Drain, _) => self.leave(Door::Quota),
                 Received::Message(Order::Retire, _) => self.retire(),
                 Received::Message(Order::Close { listener }, _) => self.inlets.close(listener),
-                Received::Message(Order::Reopen, descriptors) => log::file::adopt(descriptors),
                 Received::Message(order, _) => {
                     tracing::error!(?order, "this order is not for a worker")
                 }

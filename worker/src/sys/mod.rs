@@ -13,7 +13,7 @@ pub(crate) mod environment;
 pub(crate) mod fork;
 pub(crate) mod mask;
 pub mod shared;
-pub(crate) mod signal;
+pub mod signal;
 pub(crate) mod silence;
 pub(crate) mod title;
 pub(crate) mod trace;

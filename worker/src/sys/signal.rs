@@ -7,7 +7,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 ///
 /// # Errors
 /// `EINVAL` for one that cannot be ignored; those before it are.
-pub(crate) fn ignore(signals: &[Signal]) -> Result<(), Errno> {
+pub fn ignore(signals: &[Signal]) -> Result<(), Errno> {
     let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     for signal in signals {
         // SAFETY: SIG_IGN runs no code of ours.

@@ -89,6 +89,7 @@ fn long() -> Answer {
         state,
         reload_stage: None,
         last_reload,
+        log_lines_lost: 0,
         pools,
     }))
 }

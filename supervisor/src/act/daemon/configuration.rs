@@ -6,7 +6,7 @@
 use super::{Daemon, Pool};
 use crate::act::plan::plan;
 use crate::act::pool::Sockets;
-use crate::act::pool::Surroundings;
+use crate::act::pool::{LogWay, Surroundings};
 use crate::config::{self, Config};
 use crate::decide::event::{Edition, Event, PoolId, Proposal, Scope};
 
@@ -143,7 +143,8 @@ impl Daemon {
         // Of the configuration in force, and of one on trial.
         let all = draft.map(|draft| &draft.config).into_iter().chain([&self.config]);
         Surroundings {
-            log: config.log,
+            level: config.log.level,
+            log: LogWay { form: self.logs.form(), lines: self.logs.descriptor(), printed: self.logs.printed() },
             sample: self.program.clone(),
             secrets: all.flat_map(config::Config::secret_variables).map(str::to_owned).collect(),
             connections: config.database_connections(),

@@ -94,6 +94,9 @@ impl Daemon {
                 Stage::Settling { .. } => status::Stage::Settling,
             }),
             last_reload: last,
+            log_lines_lost: self.pools.iter().map(|pool| self.lost_by(pool)).sum::<u64>()
+                + self.logs.lost(None)
+                + ratoon_worker::log::lost(),
             pools: self.pools.iter().map(|pool| self.pool_status(pool, now)).collect(),
         }
     }

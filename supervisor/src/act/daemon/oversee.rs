@@ -9,7 +9,10 @@ impl Daemon {
     /// Executes the process that serves the status page.
     pub(super) fn start_admin(&mut self) {
         let started = match &mut self.admin {
-            Some(admin) => admin.start(self.config.log, &self.epoll),
+            Some(admin) => match self.logs.descriptor() {
+                Ok(lines) => admin.start(self.config.log.level, (self.logs.form(), lines), &self.epoll),
+                Err(error) => Err(format!("cannot pass on the log: {error}")),
+            },
             None => Err("there is no socket for it".into()),
         };
         if let Err(reason) = started {

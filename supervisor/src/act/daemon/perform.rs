@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ratoon_worker::log;
 use ratoon_worker::protocol::Order;
 
 use super::Daemon;
@@ -27,10 +26,13 @@ impl Daemon {
         match action {
             Action::ReadConfiguration(edition, scope) => self.read_configuration(edition, &scope),
             Action::Prepare(id, edition) => {
-                if let Some(pool) = self.pool(id)
-                    && let Err(reason) = pool.prepare(edition)
-                {
-                    self.events.push_back(Event::Prepared(id, edition, Err(reason)));
+                let surroundings = self.surroundings_of(edition);
+                let Some(pool) = self.pool(id) else {
+                    return;
+                };
+                match pool.prepare(edition, &surroundings) {
+                    Ok(()) => self.listen_to_preparation(id, edition),
+                    Err(reason) => self.events.push_back(Event::Prepared(id, edition, Err(reason))),
                 }
             }
             Action::AbandonPreparation(id, edition) => {
@@ -45,8 +47,8 @@ impl Daemon {
             Action::Report(askers, id, step) => self.report(&askers, id, step),
             Action::Close(id) => self.pools.retain(|pool| pool.id != id),
             Action::ReopenLog => {
-                let answer = self.reopen_log().map_or_else(Answer::Failed, Answer::Done);
-                self.conclude_errands(Errand::ReopenLogs, &answer);
+                self.logs.reopen();
+                self.conclude_reopening();
             }
             Action::Rehearse => self.rehearse(),
             Action::AbandonRehearsal => {
@@ -65,6 +67,7 @@ impl Daemon {
                 } else if let Err(error) = self.wait_for_template(who) {
                     tracing::error!(pool = %self.name(who.pool), %error, "cannot wait for the template");
                 }
+                self.listen_to_template(who);
             }
             Action::DismissTemplate(who) => {
                 if let Some(template) = self.template(who) {
@@ -128,8 +131,8 @@ impl Daemon {
                     admin.end();
                 }
                 match stop {
-                    Stop::Graceful => children::dismiss_strangers(),
-                    Stop::Now => children::kill_strangers(),
+                    Stop::Graceful => children::dismiss_strangers(self.logs.pid()),
+                    Stop::Now => children::kill_strangers(self.logs.pid()),
                 }
                 self.conclude_errands(Errand::Stop, &Answer::Done("stopped".into()));
                 self.left = Some(verdict);
@@ -143,28 +146,6 @@ impl Daemon {
         notes::write(note, |id| self.name(id), self.last_request(note));
         self.report_progress(note);
         self.announce(note);
-    }
-
-    /// Opens the log anew; what was done, or why not, in a sentence.
-    fn reopen_log(&mut self) -> Result<String, String> {
-        let Some(path) = &self.log_file else {
-            let nothing = "standard error is no file: there is nothing to open anew";
-            tracing::info!("{nothing}");
-            return Ok(nothing.into());
-        };
-        match log::file::reopen(path) {
-            Ok(file) => {
-                tracing::info!(path = %path.display(), "the log is opened anew");
-                for pool in &mut self.pools {
-                    pool.tell_everybody(&Order::Reopen, &[file.as_fd()]);
-                }
-                Ok(format!("{} is opened anew", path.display()))
-            }
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "cannot open the log anew");
-                Err(format!("cannot open {} anew: {error}", path.display()))
-            }
-        }
     }
 
     fn order(&mut self, who: WorkerRef, order: &Order) {

@@ -13,6 +13,7 @@ use super::errands::Errand;
 use super::{Daemon, Herald, StartError};
 use crate::act::admin::Admin;
 use crate::act::control::Control;
+use crate::act::logs::Logs;
 use crate::act::memory::Killings;
 use crate::act::passed::Passed;
 use crate::act::pool::Pool;
@@ -79,7 +80,7 @@ impl Daemon {
             config: self.config.clone(),
             origin: self.config.origin.clone(),
             program: self.program.clone(),
-            log_file: self.log_file.clone(),
+            logs: self.logs.bequeath(&mut inventory),
             newest: self.newest,
             clock: self.clock.clone(),
             obituaries: self.obituaries.clone(),
@@ -122,6 +123,11 @@ impl Daemon {
             }
             pools.push(pool);
         }
+        let logs =
+            Logs::inherit(content.logs, content.clock.now(), &heirlooms).map_err(|error| lost("the log", &error))?;
+        if let Some(channel) = logs.channel() {
+            wait(channel, Token::Log)?;
+        }
         let control = content.control.map(|place| heirlooms.listener(place)).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;
         let admin = content.admin.map(|written| Admin::inherit(written, &heirlooms)).transpose();
@@ -150,7 +156,7 @@ impl Daemon {
             newest: content.newest,
             program: content.program,
             rehearsal: None,
-            log_file: content.log_file,
+            logs,
             clock: content.clock,
             killings: Killings::begin(),
             signals,

@@ -43,6 +43,10 @@ impl Daemon {
             Token::Listener(pool) => self.events.push_back(Event::Knocked(pool)),
             Token::Control => self.inform(),
             Token::Admin => self.attend_admin(),
+            Token::Log => {
+                self.logs.hear();
+                self.conclude_reopening();
+            }
         }
     }
 
@@ -105,7 +109,7 @@ impl Daemon {
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
         // Whoever the kernel killed, the next to be killed was not it.
         let exit = self.exit_of(exit);
-        if self.end_rehearsal(pid, exit) {
+        if self.end_rehearsal(pid, exit) || self.logs.lose(pid, self.clock.now(), &exit) {
             return;
         }
         if self.admin.as_mut().is_some_and(|admin| admin.buries(pid)) {
@@ -262,11 +266,13 @@ impl Daemon {
                 tracing::error!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot wait for a worker");
             }
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
+            self.listen_to_worker(who);
         } else if let Some(exit) = dead {
             self.events.push_back(Event::WorkerForked(who, event::Pid(pid.as_raw())));
             if let Some(worker) = self.worker(who) {
                 worker.process = Some(pid);
             }
+            self.listen_to_worker(who);
             self.read_worker_up_to(who, LAST_WORDS);
             self.lose_worker(who, exit);
         } else {

@@ -15,6 +15,7 @@ use super::lobbies::{Lobbies, LobbyEstate};
 use super::register::{Register, RegisterEstate};
 use super::sockets::SocketEstate;
 use super::{Pool, Sockets, Template, Worker};
+use crate::act::logs::Captured;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::config::Config;
@@ -48,6 +49,7 @@ struct TemplateEstate {
     introduced: bool,
     places: Option<Vec<u16>>,
     unsent: Vec<Order>,
+    captured: Option<[RawFd; 2]>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,10 +57,12 @@ struct WorkerEstate {
     who: WorkerRef,
     template: u64,
     edition: Edition,
+    generation: Generation,
     ordered: u64,
     channel: Option<RawFd>,
     process: Option<i32>,
     unsent: Vec<Order>,
+    captured: Option<[RawFd; 2]>,
 }
 
 impl Pool {
@@ -73,16 +77,19 @@ impl Pool {
             introduced: template.introduced,
             places: template.places.clone(),
             unsent: template.unsent.plain(),
+            captured: template.captured.as_ref().map(|captured| captured.bequeath(inventory)),
         });
         let templates = templates.collect();
         let workers = self.workers.values().map(|worker| WorkerEstate {
             who: worker.who,
             template: worker.template,
             edition: worker.edition,
+            generation: worker.generation,
             ordered: worker.ordered,
             channel: worker.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             process: worker.process.map(Pid::as_raw),
             unsent: worker.unsent.plain(),
+            captured: worker.captured.as_ref().map(|captured| captured.bequeath(inventory)),
         });
         let workers = workers.collect();
         PoolEstate {
@@ -96,7 +103,7 @@ impl Pool {
             sockets: self.sockets.bequeath(inventory),
             templates,
             workers,
-            preparations: self.preparations.iter().map(|(edition, pid)| (*edition, pid.as_raw())).collect(),
+            preparations: self.preparations.iter().map(|(edition, (pid, _))| (*edition, pid.as_raw())).collect(),
             requests: self.requests,
         }
     }
@@ -109,19 +116,24 @@ impl Pool {
         let channel = |number: Option<RawFd>| -> io::Result<Option<Channel>> {
             number.map(|number| heirlooms.descriptor(number).map(Channel::from)).transpose()
         };
+        let captured = |numbers: Option<[RawFd; 2]>| -> io::Result<Option<Captured>> {
+            numbers.map(|numbers| Captured::inherit(numbers, heirlooms)).transpose()
+        };
         let mut templates = BTreeMap::new();
         for each in estate.templates {
             let (pid, channel) = (Pid::from_raw(each.pid), channel(each.channel)?);
             let TemplateEstate { who, generation, edition, introduced, places, .. } = each;
-            let unsent = Unsent::inherited(each.unsent);
-            templates.insert(who.life, Template { who, generation, edition, pid, channel, introduced, places, unsent });
+            let (unsent, captured) = (Unsent::inherited(each.unsent), captured(each.captured)?);
+            let template = Template { who, generation, edition, pid, channel, introduced, places, unsent, captured };
+            templates.insert(who.life, template);
         }
         let mut workers = BTreeMap::new();
         for each in estate.workers {
             let (channel, process) = (channel(each.channel)?, each.process.map(Pid::from_raw));
-            let WorkerEstate { who, template, edition, ordered, .. } = each;
-            let unsent = Unsent::inherited(each.unsent);
-            workers.insert(who.life, Worker { who, template, edition, ordered, channel, process, unsent });
+            let WorkerEstate { who, template, edition, generation, ordered, .. } = each;
+            let (unsent, captured) = (Unsent::inherited(each.unsent), captured(each.captured)?);
+            let worker = Worker { who, template, edition, generation, ordered, channel, process, unsent, captured };
+            workers.insert(who.life, worker);
         }
         let named = config.pool(&estate.name).cloned();
         let own = named.unwrap_or_else(|| crate::config::Pool { name: estate.name.clone(), ..Default::default() });
@@ -137,7 +149,11 @@ impl Pool {
             sockets: Sockets::inherit(estate.sockets, heirlooms)?,
             templates,
             workers,
-            preparations: estate.preparations.into_iter().map(|(edition, pid)| (edition, Pid::from_raw(pid))).collect(),
+            preparations: estate
+                .preparations
+                .into_iter()
+                .map(|(edition, pid)| (edition, (Pid::from_raw(pid), None)))
+                .collect(),
             requests: estate.requests,
         })
     }

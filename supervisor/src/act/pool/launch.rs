@@ -1,7 +1,8 @@
 //! Executing: a pool's program as a template, the command that prepares it, and the order to fork a worker.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use ratoon_worker::log;
 use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION};
 
 use super::{Pool, Template, Worker};
+use crate::act::logs::{self, Captured};
 use crate::act::notify;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::ESTATE;
@@ -25,13 +27,24 @@ use crate::sys;
 
 /// What a template is told of the daemon that it is part of.
 pub(in crate::act) struct Surroundings {
-    pub(in crate::act) log: config::Log,
+    /// The least important log lines.
+    pub(in crate::act) level: log::Level,
+    pub(in crate::act) log: LogWay,
     /// The program of a pool that names none.
     pub(in crate::act) sample: PathBuf,
     /// The variables that no template is given.
     pub(in crate::act) secrets: Vec<String>,
     /// How many connections to databases all pools may open together.
     pub(in crate::act) connections: u32,
+}
+
+/// Where lines go, and what is printed.
+pub(in crate::act) struct LogWay {
+    pub(in crate::act) form: log::Form,
+    /// Those of the library.
+    pub(in crate::act) lines: io::Result<OwnedFd>,
+    /// What is printed by who is not captured, if that does not simply go where ours does.
+    pub(in crate::act) printed: Option<io::Result<File>>,
 }
 
 impl Pool {
@@ -54,6 +67,7 @@ impl Pool {
         let mut command = Command::new(&executable);
         command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
         keep_to_ourselves(&mut command);
+        let captured = direct(&mut command, config, &daemon.log)?;
         for name in &daemon.secrets {
             command.env_remove(name);
         }
@@ -64,11 +78,12 @@ impl Pool {
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| format!("cannot pass a channel: {errno}"))?;
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", executable.display()))?;
-        drop(theirs);
+        // It holds the other ends of what is captured.
+        drop((theirs, command));
         let pid = Pid::from_raw(process.id() as i32);
         endow(config, pid);
         // What cannot be told now the template waits for in vain, and reads the end of its channel.
-        let told = self.send_load(&ours, &self.charter(config, generation, daemon), edition);
+        let told = self.send_load(&ours, &self.charter(config, generation, daemon), edition, daemon);
         if let Err(error) = &told
             && error.kind() != ErrorKind::BrokenPipe
         {
@@ -86,6 +101,7 @@ impl Pool {
                 introduced: false,
                 places: Some(Vec::new()),
                 unsent: Unsent::default(),
+                captured,
             },
         );
         Ok(())
@@ -110,53 +126,70 @@ impl Pool {
         }
         let forker = template.life;
         let template = self.templates.get(&forker);
+        // As its template's output is.
+        let is_captured = template.is_some_and(|template| template.captured.is_some());
+        let streams =
+            is_captured.then(logs::pipes).transpose().map_err(|errno| format!("cannot make a pipe: {errno}"))?;
+        let (captured, streams) = streams.unzip();
         self.workers.insert(
             who.life,
             Worker {
                 who,
                 template: forker,
                 edition: template.map_or(Edition(0), |template| template.edition),
+                generation: template.map_or(Generation(0), |template| template.generation),
                 ordered,
                 channel: Some(ours),
                 process: None,
                 unsent: Unsent::default(),
+                captured,
             },
         );
         let channel = template.and_then(|template| template.channel.as_ref()).ok_or("there is no template")?;
         let order = Order::Fork { slot: who.slot, life: who.life, max_requests };
-        channel.send(&order, &[theirs.as_fd()]).map_err(|error| format!("the template takes no orders: {error}"))
+        let streams = streams.iter().flatten().map(OwnedFd::as_fd);
+        let beside: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(streams).collect();
+        channel.send(&order, &beside).map_err(|error| format!("the template takes no orders: {error}"))
     }
 
     /// Runs the command that prepares the edition.
     ///
     /// # Errors
     /// What could not be done, in a sentence.
-    pub(in crate::act) fn prepare(&mut self, edition: Edition) -> Result<(), String> {
+    pub(in crate::act) fn prepare(&mut self, edition: Edition, daemon: &Surroundings) -> Result<(), String> {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let program = config.preparation()?.ok_or("there is nothing to run")?;
         let mut command = Command::new(&program);
         command.args(config.prepare.iter().flatten().skip(1)).stdin(Stdio::null()).process_group(0);
         keep_to_ourselves(&mut command);
+        let captured = direct(&mut command, config, &daemon.log)?;
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
-        self.preparations.insert(edition, Pid::from_raw(process.id() as i32));
+        self.preparations.insert(edition, (Pid::from_raw(process.id() as i32), captured));
         Ok(())
     }
 
     /// Kills the command that prepares this edition, with what it started.
     pub(in crate::act) fn abandon_preparation(&mut self, edition: Edition) {
-        if let Some(pid) = self.preparations.get(&edition) {
+        if let Some((pid, _)) = self.preparations.get(&edition) {
             let _ = killpg(*pid, Signal::SIGKILL);
         }
     }
 
     /// Whether this process is the command that prepares an edition, and which: it is over.
     pub(in crate::act) fn end_preparation(&mut self, pid: Pid) -> Option<Edition> {
-        let edition = self.preparations.iter().find(|(_, running)| **running == pid).map(|(edition, _)| *edition)?;
+        let edition =
+            self.preparations.iter().find(|(_, (running, _))| *running == pid).map(|(edition, _)| *edition)?;
         self.preparations.remove(&edition);
         Some(edition)
     }
 
-    fn send_load(&self, channel: &Channel, charter: &Charter, edition: Edition) -> io::Result<()> {
+    fn send_load(
+        &self,
+        channel: &Channel,
+        charter: &Charter,
+        edition: Edition,
+        daemon: &Surroundings,
+    ) -> io::Result<()> {
         let lobby = self.lobbies.of(edition).filter(|_| charter.database.is_some());
         let charter = serde_json::to_vec(charter)?;
         let mut file = file_in_memory("ratoon-charter")?;
@@ -165,6 +198,8 @@ impl Pool {
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.inbox.ends());
         descriptors.push(self.register.file());
+        descriptors
+            .push(daemon.log.lines.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?.as_fd());
         descriptors.extend(lobby.map(Lobby::parts).into_iter().flatten());
         descriptors.extend(self.sockets.all().map(|(_, socket)| socket));
         channel.send(&Order::Load { version: VERSION }, &descriptors)
@@ -184,10 +219,25 @@ impl Pool {
                 forwarded: config.forwarded,
             },
             database: database(config, daemon.connections),
-            log_level: daemon.log.level,
-            log_form: log::Form::of_standard_error(daemon.log.format),
+            log_level: daemon.level,
+            log_form: daemon.log.form,
         }
     }
+}
+
+/// Says where the program prints; what is read of it, if it is captured.
+fn direct(command: &mut Command, config: &config::Pool, log: &LogWay) -> Result<Option<Captured>, String> {
+    if config.capture {
+        let (captured, [output, error]) = logs::pipes().map_err(|errno| format!("cannot make a pipe: {errno}"))?;
+        command.stdout(output).stderr(error);
+        return Ok(Some(captured));
+    }
+    if let Some(printed) = &log.printed {
+        let printed = || printed.as_ref().map_err(ToString::to_string)?.try_clone().map_err(|error| error.to_string());
+        let no = |error: String| format!("cannot open the log for what it prints: {error}");
+        command.stdout(printed().map_err(no)?).stderr(printed().map_err(no)?);
+    }
+    Ok(None)
 }
 
 /// What is said to the supervisor in its environment is nobody else's business.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use ratoon_worker::log::{Form, Sink};
 use ratoon_worker::protocol;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +21,7 @@ use crate::act::clock::Clock;
 use crate::act::control::Callers;
 use crate::act::daemon::errands::Errand;
 use crate::act::listener::{Listener, Owner};
+use crate::act::logs::LogsEstate;
 use crate::act::obituaries::Obituaries;
 use crate::act::pool::PoolEstate;
 use crate::config::{Address, Config, Origin};
@@ -50,7 +52,7 @@ pub(in crate::act) struct Content {
     pub(in crate::act) config: Config,
     pub(in crate::act) origin: Origin,
     pub(in crate::act) program: PathBuf,
-    pub(in crate::act) log_file: Option<PathBuf>,
+    pub(in crate::act) logs: LogsEstate,
     pub(in crate::act) newest: PoolId,
     pub(in crate::act) clock: Clock,
     pub(in crate::act) obituaries: Obituaries,
@@ -193,6 +195,16 @@ impl Estate {
     /// Every descriptor it names.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.descriptors.iter().copied()
+    }
+
+    /// How the predecessor's log lines look.
+    pub fn log_form(&self) -> Form {
+        self.content.logs.form()
+    }
+
+    /// Where they go.
+    pub fn log_sink(&self) -> Sink {
+        self.content.logs.sink()
     }
 
     /// The configuration in force.

@@ -36,6 +36,7 @@ fn pool(processes: Vec<Worker>) -> Pool {
         retiring_processes: 0,
         total_processes: 5,
         max_children_reached: 0,
+        log_lines_lost: 0,
         listeners: vec![Listener { address: "x".into(), listen_queue: Some(0), listen_queue_len: 1024 }],
         deaths: BTreeMap::new(),
         traffic: Traffic::default(),
@@ -54,6 +55,7 @@ fn status(pools: Vec<Pool>) -> Status {
         state: Phase::Serving,
         reload_stage: None,
         last_reload: None,
+        log_lines_lost: 0,
         pools,
     }
 }

@@ -14,6 +14,7 @@ const fn key(path: &'static str, default: &'static str, effect: Effect, why: &'s
 pub const KEYS: &[Key] = &[
     key("log.level", "info", NewGeneration, "templates and workers are told it when they begin; the supervisor's own stays until a restart"),
     key("log.format", "auto", Restart, "one log has one form from its first line to its last"),
+    key("log.file", "standard error", Restart, "one log has one place from its first line to its last"),
     key("control.socket", "control.sock in the RuntimeDirectory of systemd, else none", Restart, "whoever asks must find it where it was when the reload was asked for"),
 
     key("admin.listen", "none", Restart, "its socket is opened at the start and kept, also through an upgrade"),
@@ -71,6 +72,8 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.body_dir", "/var/tmp", NewGeneration, "a worker stores the bodies"),
     key("pool.NAME.body_disk", "1GiB", NewGeneration, "a worker stores the bodies"),
     key("pool.NAME.max_connections", "4096", NewGeneration, "a worker keeps the connections"),
+
+    key("pool.NAME.capture", "true", NewGeneration, "a program prints where it was started to print"),
 
     key("pool.NAME.nice", "the supervisor's", NewGeneration, "a process is given it before its program begins"),
     key("pool.NAME.oom_score_adj", "the supervisor's", NewGeneration, "a process is given it before its program begins"),

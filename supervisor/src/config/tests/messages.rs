@@ -122,7 +122,7 @@ fn a_mistake_above_the_pools_is_named_too() {
             r#"log.level: "loud" is not one of them: write "error", "warn", "info", "debug" or "trace""#,
         ),
         ("log.level = 3", r#"log.level: found 3, wanted "error", "warn", "info", "debug" or "trace""#),
-        (r#"log.colour = true"#, "log.colour: no such key; the keys of this table are level, format"),
+        (r#"log.colour = true"#, "log.colour: no such key; the keys of this table are level, format, file"),
         ("log = 1", "log: found 1, wanted a table"),
         ("workers = 3", "workers: no such key; the keys of this table are log, control, admin, pool"),
         ("[pools.x]", r#"pools: no such key; did you mean "pool"?"#),

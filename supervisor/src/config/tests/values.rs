@@ -47,6 +47,7 @@ half_close = "gone"
 reset = "off"
 reset_check = 0
 panics = "continue"
+capture = false
 nice = -20
 oom_score_adj = 1000
 rlimits = { nofile = 4096, core = "unlimited", as = "2GiB", cpu = "60s" }
@@ -100,6 +101,7 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         reset: Reset::Off,
         reset_check: 0,
         panics: Panics::Continue,
+        capture: false,
         nice: Some(-20),
         oom_score_adj: Some(1000),
         rlimits: Rlimits {
@@ -140,6 +142,7 @@ fn a_listener_is_a_string_or_a_table() {
 [log]
 level = "debug"
 format = "json"
+file = "/srv/log"
 [pool.web]
 listen = [
     "[::1]:8080",
@@ -149,7 +152,7 @@ listen = [
 trusted_proxies = ["unix"]
 "#;
     let config = parse(text, "config.toml").unwrap();
-    assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json });
+    assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json, file: Some("/srv/log".into()) });
     let unix = Listen {
         address: Address::Unix("/run/x.sock".into()),
         mode: Some(0o600),

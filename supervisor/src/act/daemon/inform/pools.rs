@@ -64,6 +64,7 @@ impl Daemon {
             retiring_processes: count(&[Doing::Retiring, Doing::Draining, Doing::Dying]),
             total_processes: alive.len() as u32,
             max_children_reached: self.obituaries.max_children_reached(pool.id),
+            log_lines_lost: self.lost_by(pool),
             listeners: pool
                 .sockets
                 .queues()

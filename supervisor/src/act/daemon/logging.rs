@@ -1,0 +1,108 @@
+//! The log process, looked after: started where it is missed, told of everybody who prints.
+
+use std::os::fd::BorrowedFd;
+
+use nix::unistd::Pid;
+
+use super::Daemon;
+use super::errands::Errand;
+use crate::act::logs::Captured;
+use crate::act::pool::Pool;
+use crate::act::token::{Token, wait_for};
+use crate::control::Answer;
+use crate::decide::event::{Edition, PoolId, TemplateRef, WorkerRef};
+use crate::logger::{Output, Source};
+
+impl Daemon {
+    /// Starts the log process if it is time for that, and does without it until then.
+    pub(super) fn look_after_the_log(&mut self) {
+        let now = self.clock.now();
+        self.logs.flush();
+        if self.logs.is_due(now) {
+            let (logs, pools) = (&mut self.logs, &self.pools);
+            logs.start(now, captured(pools));
+            if let Some(channel) = self.logs.channel()
+                && let Err(error) = wait_for(&self.epoll, channel, Token::Log)
+            {
+                tracing::error!(%error, "cannot wait for the log process");
+            }
+            self.conclude_reopening();
+        } else {
+            let (logs, pools) = (&mut self.logs, &self.pools);
+            logs.drain(now, captured(pools));
+        }
+    }
+
+    /// How many lines that its workers wrote or printed nobody took.
+    pub(super) fn lost_by(&self, pool: &Pool) -> u64 {
+        self.logs.lost(Some(&pool.config.name)) + pool.scoreboard.log_lines_lost()
+    }
+
+    /// Tells those who have asked for the log to be opened anew, if that is done.
+    pub(super) fn conclude_reopening(&mut self) {
+        if let Some(outcome) = self.logs.take_reopened() {
+            let answer = outcome.map_or_else(Answer::Failed, Answer::Done);
+            self.conclude_errands(Errand::ReopenLogs, &answer);
+        }
+    }
+
+    /// What a template prints is read from now on.
+    pub(super) fn listen_to_template(&mut self, who: TemplateRef) {
+        let pool = self.pools.iter().find(|pool| pool.id == who.pool);
+        let sources = pool.and_then(|pool| of_template(pool, who.life));
+        self.logs.listen(sources.into_iter().flatten());
+    }
+
+    /// What a worker prints is read from now on: its process is known.
+    pub(super) fn listen_to_worker(&mut self, who: WorkerRef) {
+        let pool = self.pools.iter().find(|pool| pool.id == who.pool);
+        let sources = pool.and_then(|pool| of_worker(pool, who.life));
+        self.logs.listen(sources.into_iter().flatten());
+    }
+
+    /// What the command that prepares an edition prints is read from now on.
+    pub(super) fn listen_to_preparation(&mut self, id: PoolId, edition: Edition) {
+        let pool = self.pools.iter().find(|pool| pool.id == id);
+        let sources = pool.and_then(|pool| of_preparation(pool, edition));
+        self.logs.listen(sources.into_iter().flatten());
+    }
+}
+
+type Sources<'a> = [(Source, BorrowedFd<'a>); 2];
+
+/// Every stream that is captured.
+fn captured(pools: &[Pool]) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+    let of = |pool| {
+        let templates = Pool::lives_of_templates(pool).filter_map(move |life| of_template(pool, life));
+        let workers = Pool::lives_of_workers(pool).filter_map(move |life| of_worker(pool, life));
+        let preparations = Pool::editions_prepared(pool).filter_map(move |edition| of_preparation(pool, edition));
+        templates.chain(workers).chain(preparations).flatten()
+    };
+    pools.iter().flat_map(of)
+}
+
+fn of_template(pool: &Pool, life: u64) -> Option<Sources<'_>> {
+    let template = pool.templates.get(&life)?;
+    Some(named(pool, template.captured.as_ref()?, None, Some(template.generation.0), template.pid))
+}
+
+fn of_worker(pool: &Pool, life: u64) -> Option<Sources<'_>> {
+    let worker = pool.workers.get(&life)?;
+    Some(named(pool, worker.captured.as_ref()?, Some(worker.who.slot), Some(worker.generation.0), worker.process?))
+}
+
+fn of_preparation(pool: &Pool, edition: Edition) -> Option<Sources<'_>> {
+    let (pid, captured) = pool.preparation(edition)?;
+    Some(named(pool, captured?, None, None, pid))
+}
+
+fn named<'a>(
+    pool: &Pool,
+    captured: &'a Captured,
+    worker: Option<u32>,
+    generation: Option<u32>,
+    pid: Pid,
+) -> Sources<'a> {
+    let (pool, pid) = (pool.config.name.clone(), pid.as_raw());
+    captured.sources(Source { pool, worker, generation, pid, stream: Output::Stdout })
+}

@@ -1,0 +1,370 @@
+//! The log from the supervisor's side: where lines go, and the log process that takes them there.
+//!
+//! Owns the pipes before the log's files, which outlive the log process; starts it, and starts it anew when it has died.
+//! Never writes to a regular file, and never waits for the log process but for a moment at the end.
+
+mod capture;
+mod estate;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, pipe2};
+use ratoon_worker::channel::{Channel, Received};
+use ratoon_worker::log::{Form, Sink};
+
+use super::children;
+use super::unsent::Unsent;
+use crate::config;
+use crate::decide::event::Time;
+use crate::decide::restart::{Backoff, Meaning};
+use crate::logger::{CHANNEL, Order, Report, Source};
+pub(super) use capture::{Captured, pipes};
+pub(super) use estate::LogsEstate;
+
+/// How many streams are named in one message: as many as fit.
+pub const MOST_SOURCES: usize = 48;
+/// While there is no log process, what is printed is dropped this often, so that nobody who prints waits for ever.
+const DRAINING: Duration = Duration::from_millis(500);
+/// How long the last lines may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The room in a pipe before a file, in bytes: what any user may have.
+const ROOM: i32 = 1 << 20;
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Logs {
+    form: Form,
+    /// The daemon's log, if that is a file.
+    log: Option<LogFile>,
+    process: Option<Running>,
+    backoff: Backoff,
+    jitter: fastrand::Rng,
+    /// When it is started anew, and when the streams are drained next, if it does not run.
+    absent: Option<Absent>,
+    /// Lines lost, by pool; `None` for what was not captured.
+    lost: BTreeMap<Option<String>, u64>,
+    /// How often the files were to be opened anew, and how often that was done.
+    rounds: (u64, u64),
+    /// What became of the last time.
+    news: Option<Result<String, String>>,
+}
+
+/// A file and the pipe before it.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    read: OwnedFd,
+    /// Does not wait.
+    write: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: Pid,
+    channel: Option<Channel>,
+    unsent: Unsent<Order>,
+    since: Time,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Absent {
+    starts: Time,
+    drains: Time,
+}
+
+impl LogFile {
+    fn new(path: PathBuf) -> nix::Result<LogFile> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        // With less room more is lost when the disk is slow; that is all.
+        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(ROOM));
+        Ok(LogFile { path, read, write })
+    }
+}
+
+impl Logs {
+    /// Where this configuration's log goes: into its file; or to standard error, which may be a file, too.
+    ///
+    /// # Errors
+    /// In a sentence: a file cannot be written, or there is no room for a pipe.
+    pub fn open(config: &config::Log) -> Result<Logs, String> {
+        let path = config.file.clone().or_else(file_that_is_standard_error);
+        let log = match path {
+            Some(path) => {
+                let tried = OpenOptions::new().append(true).create(true).open(&path);
+                tried.map_err(|error| format!("cannot write to {}: {error}", path.display()))?;
+                Some(LogFile::new(path).map_err(|errno| format!("cannot make a pipe: {errno}"))?)
+            }
+            None => None,
+        };
+        let form = match log {
+            Some(_) => Form::of_file(config.format),
+            None => Form::of_standard_error(config.format),
+        };
+        Ok(Logs::with(form, log))
+    }
+
+    fn with(form: Form, log: Option<LogFile>) -> Logs {
+        Logs {
+            form,
+            log,
+            process: None,
+            backoff: Backoff::default(),
+            jitter: fastrand::Rng::new(),
+            absent: None,
+            lost: BTreeMap::new(),
+            rounds: (0, 0),
+            news: None,
+        }
+    }
+
+    /// How every line looks.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Where the supervisor's own lines go.
+    pub fn sink(&self) -> Sink {
+        let own = self.log.as_ref().map(|log| log.write.try_clone());
+        own.and_then(Result::ok).map_or_else(Sink::standard_error, Sink::to)
+    }
+
+    /// Where those of templates and workers go.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.log {
+            Some(log) => log.write.try_clone(),
+            None => io::stderr().as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Where programs print that are not captured, if that is not simply where we do: an end of the log's pipe that waits.
+    pub(super) fn printed(&self) -> Option<io::Result<File>> {
+        let log = self.log.as_ref()?;
+        Some(OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", log.write.as_raw_fd())))
+    }
+
+    /// Starts the log process, and tells it all that is to be read.
+    pub(super) fn start<'a>(&mut self, now: Time, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
+        self.absent = None;
+        match self.execute() {
+            Ok((pid, channel)) => {
+                self.process = Some(Running { pid, channel: Some(channel), unsent: Unsent::default(), since: now });
+                self.brief();
+                self.listen(captured);
+                // It opens them as they are now.
+                self.reopened(self.rounds.0, None);
+            }
+            Err(error) => {
+                let absent = self.miss(now, Meaning::FailedBoot);
+                tracing::error!(%error, retry = ?self.retry_in(absent, now), "cannot start the log process");
+            }
+        }
+    }
+
+    fn execute(&self) -> io::Result<(Pid, Channel)> {
+        let (ours, theirs) = Channel::pair()?;
+        // What runs here, whatever has taken its place on the disk.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("ratoon: log").env_clear().env(CHANNEL, theirs.as_fd().as_raw_fd().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        // Ours alone and closed before anything else is executed: we have one thread.
+        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let process = command.spawn()?;
+        Ok((Pid::from_raw(process.id() as i32), ours))
+    }
+
+    fn brief(&mut self) {
+        let form = self.form;
+        let log = self.log.as_ref();
+        let to: Vec<BorrowedFd<'_>> = log.map(|log| log.write.as_fd()).into_iter().collect();
+        tell(&mut self.process, &Order::Begin { form }, &to);
+        if let Some(log) = &self.log {
+            tell(&mut self.process, &Order::Write { path: log.path.clone() }, &[log.read.as_fd()]);
+        }
+    }
+
+    /// Has these streams read, too.
+    pub(super) fn listen<'a>(&mut self, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
+        let (sources, pipes): (Vec<Source>, Vec<BorrowedFd<'a>>) = captured.unzip();
+        for (sources, pipes) in sources.chunks(MOST_SOURCES).zip(pipes.chunks(MOST_SOURCES)) {
+            tell(&mut self.process, &Order::Listen { sources: sources.to_vec() }, pipes);
+        }
+    }
+
+    /// The way to the log process, if there is one.
+    pub(super) fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref()?.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Its process, if there is one.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// Whether this process was the log process: then it is started anew, at once or later.
+    pub(super) fn lose(&mut self, pid: Pid, now: Time, exit: &dyn std::fmt::Display) -> bool {
+        let Some(process) = self.process.take_if(|process| process.pid == pid) else {
+            return false;
+        };
+        let absent = self.miss(now, Meaning::Ended(now.since(process.since)));
+        tracing::error!(pid = pid.as_raw(), cause = %exit, retry = ?self.retry_in(absent, now), "the log process died");
+        true
+    }
+
+    fn miss(&mut self, now: Time, meaning: Meaning) -> Absent {
+        let pause = self.backoff.pause(meaning, &mut self.jitter);
+        let absent = Absent { starts: now.after(pause), drains: now.after(DRAINING) };
+        self.absent = Some(absent);
+        absent
+    }
+
+    fn retry_in(&self, absent: Absent, now: Time) -> Duration {
+        absent.starts.since(now)
+    }
+
+    /// When there is something to be done here, if nothing happens before.
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        self.absent.map(|absent| absent.starts.min(absent.drains))
+    }
+
+    /// Whether the log process is to be started now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.process.is_none() && self.absent.is_none_or(|absent| absent.starts <= now)
+    }
+
+    /// Without a log process: drops what has been printed, so that nobody waits for ever who prints. Bounded for each
+    /// stream: whoever floods his waits all the same.
+    pub(super) fn drain<'a>(&mut self, now: Time, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
+        let Some(absent) = self.absent.as_mut().filter(|absent| absent.drains <= now) else {
+            return;
+        };
+        absent.drains = now.after(DRAINING);
+        let mut scratch = vec![0; 64 << 10];
+        for (source, pipe) in captured {
+            if let Ok(count) = nix::unistd::read(pipe, &mut scratch) {
+                let lines = scratch[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
+                *self.lost.entry(Some(source.pool)).or_default() += lines;
+            }
+        }
+    }
+
+    /// Tells the log process what there was no room for before.
+    pub(super) fn flush(&mut self) {
+        if let Some(Running { channel: Some(channel), unsent, .. }) = &mut self.process {
+            unsent.flush(channel);
+        }
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.channel.is_some() && !process.unsent.is_empty())
+    }
+
+    /// Reads what the log process has said.
+    pub(super) fn hear(&mut self) {
+        loop {
+            let Some(channel) = self.process.as_ref().and_then(|process| process.channel.as_ref()) else { return };
+            match channel.try_receive() {
+                Received::Message(Report::Lost { pool, lines }, _) => *self.lost.entry(pool).or_default() += lines,
+                Received::Message(Report::Reopened { round, failed }, _) => self.reopened(round, failed),
+                Received::Nothing => return,
+                Received::Nonsense(what) => tracing::error!(what, "the log process does not make sense"),
+                Received::End => {
+                    if let Some(process) = &mut self.process {
+                        process.channel = None;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How many lines nobody took: of a pool's workers as they printed them, or of everybody else.
+    pub(super) fn lost(&self, pool: Option<&str>) -> u64 {
+        self.lost.get(&pool.map(str::to_owned)).copied().unwrap_or_default()
+    }
+
+    /// Has every file opened anew.
+    pub(super) fn reopen(&mut self) {
+        if self.log.is_none() {
+            let nothing = "standard error is no file: there is nothing to open anew";
+            tracing::info!("{nothing}");
+            self.news = Some(Ok(nothing.into()));
+            return;
+        }
+        self.rounds.0 += 1;
+        let round = self.rounds.0;
+        tell(&mut self.process, &Order::Reopen { round }, &[]);
+    }
+
+    fn reopened(&mut self, round: u64, failed: Option<String>) {
+        if round <= self.rounds.1 {
+            return;
+        }
+        self.rounds.1 = round;
+        let path = self.log.as_ref().map(|log| log.path.display().to_string()).unwrap_or_default();
+        self.news = Some(match failed {
+            Some(error) => {
+                tracing::error!(error, "cannot open the log anew");
+                Err(format!("cannot be opened anew: {error}"))
+            }
+            None => {
+                tracing::info!(path, "the log is opened anew");
+                Ok(format!("{path} is opened anew"))
+            }
+        });
+    }
+
+    /// What became of opening the files anew, if that is over and was not asked for before.
+    pub(super) fn take_reopened(&mut self) -> Option<Result<String, String>> {
+        self.news.take()
+    }
+
+    /// Everybody is buried: what was printed is written, and the log process has left; or the time for that is over.
+    pub(super) fn conclude(&mut self) {
+        tell(&mut self.process, &Order::Leave, &[]);
+        let Some(Running { channel: Some(channel), pid, .. }) = self.process.take() else {
+            return;
+        };
+        let begun = std::time::Instant::now();
+        while let Some(left) = FAREWELL.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            let mut asked = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Err(Errno::EINTR) => {}
+                Ok(ready) if ready > 0 => {
+                    if matches!(channel.try_receive::<Report>(), Received::End) {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+        }
+        // It is gone, or has had its time.
+        children::end(pid);
+    }
+}
+
+fn tell(process: &mut Option<Running>, order: &Order, descriptors: &[BorrowedFd<'_>]) {
+    if let Some(Running { channel: Some(channel), unsent, .. }) = process
+        && let Err(error) = unsent.send(channel, order, descriptors)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::error!(%error, "the log process cannot be told");
+    }
+}
+
+const STANDARD_ERROR: &str = "/proc/self/fd/2";
+
+fn file_that_is_standard_error() -> Option<PathBuf> {
+    let is_file = std::fs::metadata(STANDARD_ERROR).is_ok_and(|file| file.is_file());
+    let path = is_file.then(|| std::fs::read_link(STANDARD_ERROR).ok()).flatten()?;
+    Path::exists(&path).then_some(path)
+}

@@ -1,0 +1,106 @@
+//! The log as it is written down for the supervisor's successor: the log process stays, and knows nothing of it.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use nix::libc::O_NONBLOCK;
+use nix::unistd::Pid;
+use ratoon_worker::channel::Channel;
+use ratoon_worker::log::{Form, Sink};
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::{LogFile, Logs, Running};
+use crate::act::unsent::Unsent;
+use crate::act::upgrade::estate::{Heirlooms, Inventory};
+use crate::decide::event::Time;
+use crate::decide::restart::Meaning;
+
+/// See the module's header.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::act) struct LogsEstate {
+    form: Form,
+    log: Option<FileEstate>,
+    process: Option<(i32, RawFd)>,
+    lost: BTreeMap<String, u64>,
+    lost_by_others: u64,
+    rounds: (u64, u64),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct FileEstate {
+    path: PathBuf,
+    read: RawFd,
+    write: RawFd,
+}
+
+impl LogsEstate {
+    /// How the predecessor's lines look.
+    pub(in crate::act) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Where they go; before anything of the estate is taken.
+    pub(in crate::act) fn sink(&self) -> Sink {
+        let Some(log) = &self.log else {
+            return Sink::standard_error();
+        };
+        let itself = format!("/proc/self/fd/{}", log.write);
+        let anew = OpenOptions::new().append(true).custom_flags(O_NONBLOCK).open(itself);
+        anew.map_or_else(|_| Sink::standard_error(), |file| Sink::to(file.into()))
+    }
+}
+
+impl Logs {
+    /// Writes it down.
+    pub(in crate::act) fn bequeath(&self, inventory: &mut Inventory<'_>) -> LogsEstate {
+        let log = self.log.as_ref().map(|log| FileEstate {
+            path: log.path.clone(),
+            read: inventory.descriptor(&log.read),
+            write: inventory.descriptor(&log.write),
+        });
+        let process = self.process.as_ref().and_then(|process| {
+            process.channel.as_ref().map(|channel| (process.pid.as_raw(), inventory.descriptor(channel)))
+        });
+        let captured = self.lost.iter().filter_map(|(pool, lines)| Some((pool.clone()?, *lines)));
+        LogsEstate {
+            form: self.form,
+            log,
+            process,
+            lost: captured.collect(),
+            lost_by_others: self.lost(None) + ratoon_worker::log::lost(),
+            rounds: self.rounds,
+        }
+    }
+
+    /// Reads it again.
+    ///
+    /// # Errors
+    /// A descriptor is not what it should be.
+    pub(in crate::act) fn inherit(estate: LogsEstate, now: Time, heirlooms: &Heirlooms) -> io::Result<Logs> {
+        let log = match estate.log {
+            Some(log) => Some(LogFile {
+                path: log.path,
+                read: heirlooms.descriptor(log.read)?,
+                write: heirlooms.descriptor(log.write)?,
+            }),
+            None => None,
+        };
+        let mut logs = Logs::with(estate.form, log);
+        logs.lost = estate.lost.into_iter().map(|(pool, lines)| (Some(pool), lines)).collect();
+        logs.lost.insert(None, estate.lost_by_others);
+        logs.rounds = estate.rounds;
+        match estate.process {
+            Some((pid, channel)) => {
+                let channel = Some(Channel::from(heirlooms.descriptor(channel)?));
+                let pid = Pid::from_raw(pid);
+                logs.process = Some(Running { pid, channel, unsent: Unsent::default(), since: now });
+            }
+            None => drop(logs.miss(now, Meaning::NoFault)),
+        }
+        Ok(logs)
+    }
+}

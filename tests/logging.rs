@@ -1,0 +1,5 @@
+//! Promised: "a log destination that is full or slow costs log lines (counted), never requests": what is printed, where it
+//! goes, and who pays when it cannot go there.
+
+mod capture;
+mod files;

@@ -1,0 +1,123 @@
+//! "Files with reopen on USR1": the log's own file, and a disk that is full.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, wrap};
+
+const FILE: &str = "[log]\nfile = \"DIR/log/ratoon.log\"\n";
+
+/// A supervisor whose log is `log/ratoon.log` in its directory, with a pool `web` and one that is not captured, at unix
+/// sockets of these names.
+fn start(change: impl FnOnce(&mut Command)) -> (Ratoon, PathBuf) {
+    let pool = |name: &str, lines: &str| fixture::pool(name, lines).replace("127.0.0.1:0", &format!("unix:DIR/{name}"));
+    let pools = pool("web", "workers = 1") + &pool("raw", "workers = 1\ncapture = false");
+    let ratoon = Ratoon::start_with(&(FILE.to_owned() + CONTROL + &pools), |command| {
+        std::fs::create_dir(command.get_current_dir().unwrap().join("log")).unwrap();
+        change(command);
+    });
+    let file = ratoon.directory().join("log/ratoon.log");
+    (ratoon, file)
+}
+
+fn ask(ratoon: &Ratoon, pool: &str, word: &str) -> u16 {
+    let mut client = Client::connect_unix(&ratoon.directory().join(pool)).unwrap();
+    client.set_patience(SOON);
+    client.get(&format!("/{word}")).status
+}
+
+#[track_caller]
+fn says(file: &Path, words: &[&str]) {
+    eventually(&format!("{} has a line with {words:?}", file.display()), SOON, || {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+    });
+}
+
+#[test]
+fn everything_goes_into_the_file_that_is_named_and_after_usr1_into_the_one_that_has_taken_its_place() {
+    let (mut ratoon, file) = start(|_| {});
+    let old = ratoon.directory().join("log/ratoon.log.1");
+    says(&file, &["serving: every pool has a ready worker"]);
+    for round in 0..3 {
+        let _ = std::fs::remove_file(&old);
+        std::fs::rename(&file, &old).unwrap();
+        ratoon.signal(Signal::SIGUSR1);
+        says(&file, &["the log is opened anew"]);
+        let before = std::fs::read_to_string(&old).unwrap();
+        assert_eq!(ask(&ratoon, "web", &format!("sleep:{round}")), 200);
+        says(&file, &["begins", &format!("sleep:{round}")]);
+        assert_eq!(ask(&ratoon, "web", &format!("print:stdout:captured{round}")), 200);
+        says(&file, &[&format!("captured{round}"), "\"worker\":0", "stdout"]);
+        assert_eq!(ask(&ratoon, "raw", &format!("print:stdout:raw{round}")), 200);
+        says(&file, &[&format!("raw{round}")]);
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), before, "somebody still writes to the old file");
+    }
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.leaves_in_peace();
+    says(&file, &["stopping: what was accepted or queued is served"]);
+    assert_eq!(ratoon.text(), "", "something was said on standard error");
+}
+
+/// Every line printed while the file is moved away again and again is in one of the files, once and whole.
+#[test]
+fn a_rotation_loses_no_line() {
+    let (mut ratoon, file) = start(|_| {});
+    says(&file, &["serving: every pool has a ready worker"]);
+    let rotated = |round: u32| ratoon.directory().join(format!("log/ratoon.log.{round}"));
+    let olds: Vec<PathBuf> = (0..20).map(rotated).collect();
+    for (round, old) in olds.iter().enumerate() {
+        for line in 0..20 {
+            assert_eq!(ask(&ratoon, "web", &format!("print:stdout:line-{round}-{line}-")), 200);
+        }
+        std::fs::rename(&file, old).unwrap();
+        ratoon.signal(Signal::SIGUSR1);
+        says(&file, &["the log is opened anew"]);
+    }
+    ratoon.signal(Signal::SIGTERM);
+    let text = || olds.iter().chain([&file]).map(|file| std::fs::read_to_string(file).unwrap()).collect::<String>();
+    ratoon.leaves_in_peace();
+    let text = text();
+    for line in (0..20).flat_map(|round| (0..20).map(move |line| format!("\"line-{round}-{line}-\""))) {
+        assert_eq!(text.matches(&line).count(), 1, "{line}");
+    }
+    assert!(text.lines().all(|line| line.starts_with('{') && line.ends_with('}')));
+}
+
+/// "A full disk under the log file: serving goes on, lost lines are counted."
+#[test]
+fn a_full_disk_costs_lines_and_no_request_and_what_was_lost_is_said_when_there_is_room_again() {
+    if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can mount a small disk");
+        return;
+    }
+    let (ratoon, _) = start(|command| {
+        let script = "mount -t tmpfs -o size=256k small log && exec \"$@\"";
+        wrap(command, &["unshare", "--mount", "/bin/sh", "-c", script, "sh"]);
+    });
+    // As the supervisor's mount namespace has it.
+    let inside = PathBuf::from(format!("/proc/{}/cwd/log", ratoon.pid()));
+    let file = inside.join("ratoon.log");
+    says(&file, &["serving: every pool has a ready worker"]);
+    std::fs::write(inside.join("ballast"), vec![0; 200 << 10]).unwrap();
+    for _ in 0..50 {
+        assert_eq!(ask(&ratoon, "web", "flood:10000"), 200);
+    }
+    ratoon.logged("cannot write to the file: what it should hold is lost", &[]);
+    let lost = eventually("what was lost is counted", SOON, || {
+        Some(ratoon.status()["log_lines_lost"].as_u64().unwrap()).filter(|lost| *lost > 0)
+    });
+    std::fs::remove_file(inside.join("ballast")).unwrap();
+    eventually("lines are written again", SOON, || {
+        assert_eq!(ask(&ratoon, "web", "print:stdout:again"), 200);
+        std::fs::read_to_string(&file).unwrap().contains("\"again\"").then_some(())
+    });
+    says(&file, &["log lines lost: the file could not be written", "\"lost\":"]);
+    assert!(ratoon.status()["log_lines_lost"].as_u64().unwrap() >= lost);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let whole = text.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count();
+    assert!(whole + 1 >= text.lines().count(), "only the last line that had room may be cut");
+}
