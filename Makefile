@@ -2,7 +2,7 @@
 # Owns nothing: what a word does stands in the script or the cargo call it names.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint doc check bench conformance soak deps
+.PHONY: help run test lint doc check bench conformance soak pictures deps
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ conformance: ## the HTTP corpus against the release build
 
 soak: ## the tests marked #[ignore]: too long for every run
 	cargo test --workspace -- --ignored
+
+pictures: ## draw the pictures in docs/ anew, of a real status page
+	RATOON_PICTURES=docs cargo test --package ratoon --test spec -- --ignored the_pictures_in_the_documentation
 
 deps: ## install the Debian packages the tests need
 	tests/deps.sh

@@ -3,6 +3,8 @@
 mod crash;
 mod crowd;
 mod lifecycle;
+mod page;
+mod pictures;
 mod rights;
 
 use std::net::SocketAddr;

@@ -1,39 +1,32 @@
 //! Promised: "open http://127.0.0.1:8080 in a browser". A real one, without a screen.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::harness::browser::{LONG, chromium};
 use crate::harness::{Ratoon, SOON, eventually, get, process};
 
 const CONFIG: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n";
 
-/// A browser may take long to start where much else is going on.
-const LONG: Duration = Duration::from_secs(120);
-
 /// A browser that loads one page; killed with all its processes when dropped.
-struct Browser {
+struct Visit {
     process: Child,
     profile: TempDir,
 }
 
-impl Browser {
-    fn load(url: &str, arguments: &[&str]) -> Browser {
+impl Visit {
+    fn load(url: &str, arguments: &[&str]) -> Visit {
         let profile = tempfile::tempdir().unwrap();
         let output = std::fs::File::create(profile.path().join("output")).unwrap();
-        let mut command = Command::new("chromium");
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--disable-quic"]);
-        command.args(["--no-proxy-server", "--disable-dev-shm-usage"]);
-        command.arg(format!("--user-data-dir={}", profile.path().join("profile").display()));
-        command.args(arguments).arg(url).env("HOME", profile.path());
+        let mut command = chromium(profile.path());
+        command.args(arguments).arg(url);
         command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
         let process = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
-        Browser { process, profile }
+        Visit { process, profile }
     }
 
     /// What it wrote, once it has gone.
@@ -45,7 +38,7 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Drop for Visit {
     fn drop(&mut self) {
         let group = Pid::from_raw(self.process.id() as i32);
         let _ = killpg(group, Signal::SIGKILL);
@@ -57,7 +50,7 @@ impl Drop for Browser {
 /// The page as the browser has it after loading.
 #[track_caller]
 fn page(url: &str) -> String {
-    Browser::load(url, &["--dump-dom"]).output()
+    Visit::load(url, &["--dump-dom"]).output()
 }
 
 /// Where the link whose text is `text` leads.
@@ -86,7 +79,7 @@ fn a_browser_paints_the_front_page() {
     let ratoon = Ratoon::serving(&CONFIG.replace("workers = 2", "workers = 1"));
     let shot = ratoon.directory().join("page.png");
     let argument = format!("--screenshot={}", shot.display());
-    Browser::load(&format!("http://{}/", ratoon.address()), &[&argument, "--window-size=900,1100"]).output();
+    Visit::load(&format!("http://{}/", ratoon.address()), &[&argument, "--window-size=900,1100"]).output();
     assert!(is_picture(&shot, 900, 1100));
     assert_ne!(get(ratoon.address(), "/whoami").json()["served"], 0, "the picture is of something else");
 }

@@ -135,6 +135,12 @@ fn the_document_names_every_pool_worker_and_death() {
     ] {
         assert_eq!(web[field], value, "{field}");
     }
+    let death = &web["last_deaths"][0];
+    assert_eq!((&death["slot"], &death["cause"]), (&1.into(), &"killed from outside".into()));
+    assert_eq!((&death["pid"], &death["generation"]), (&workers[1].as_raw().into(), &1.into()));
+    assert_eq!(web["last_deaths"].as_array().unwrap().len(), 1);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    assert!(now.abs_diff(status["time_ms"].as_u64().unwrap()) < 60_000, "{status}");
     let listener = &web["listeners"][0];
     assert_eq!(listener["address"], ratoon.address().to_string());
     assert_eq!((&listener["listen_queue"], &listener["listen_queue_len"]), (&0.into(), &1024.into()));

@@ -3,6 +3,7 @@
 //! Owns every process it starts: each supervisor leads a process group of its own, which is killed with the test.
 
 pub mod admin;
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod door;
@@ -35,6 +36,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use admin::ADMIN;
+pub use browser::Browser;
 pub use client::{Client, Response, get};
 pub use door::Door;
 pub use firewall::Firewall;

@@ -130,6 +130,7 @@ mod tests {
     fn status(pid: u32) -> Answer {
         Answer::Status(Box::new(Status {
             version: "1".into(),
+            time_ms: 0,
             pid,
             start_time: 0,
             start_since_ms: 0,

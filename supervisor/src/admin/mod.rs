@@ -6,9 +6,13 @@
 
 mod asker;
 mod confine;
+mod history;
 mod metrics;
+mod page;
 mod readiness;
 mod site;
+#[cfg(test)]
+mod specimen;
 
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;

@@ -8,10 +8,12 @@ use ratoon_worker::http::{Method, StatusCode};
 use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settings};
 
 use super::asker::Asker;
-use super::{metrics, readiness};
+use super::history::History;
+use super::{metrics, page, readiness};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Where it is to be read only, and only by whoever asked.
 const MANNERS: [(HeaderName, &str); 4] = [
@@ -24,41 +26,46 @@ const MANNERS: [(HeaderName, &str); 4] = [
 /// The status page and all beside it.
 pub(super) struct Site {
     asker: Asker,
+    history: History,
 }
 
 impl Site {
     pub(super) fn new(asker: Asker) -> Site {
-        Site { asker }
+        Site { asker, history: History::default() }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<Response> {
+    fn respond(&mut self, request: &Request) -> Result<Response> {
         let path = request.uri().path();
         if !matches!(path, "/" | "/status.json" | "/metrics" | "/healthz" | "/readyz") {
             let routes = "no such page: there are /, /status.json, /metrics, /healthz and /readyz\n";
-            return Ok(page(StatusCode::NOT_FOUND, TEXT, routes.to_owned()));
+            return Ok(answer(StatusCode::NOT_FOUND, TEXT, routes.to_owned()));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned());
+            let mut refusal = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned());
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(refusal);
         }
         let status = match self.asker.ask() {
             Ok(status) => status,
-            Err(silence) => return Ok(page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{silence}\n"))),
+            Err(silence) if path == "/" => {
+                return sight(StatusCode::SERVICE_UNAVAILABLE, page::silent(&silence.to_string()));
+            }
+            Err(silence) => return Ok(answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{silence}\n"))),
         };
+        self.history.learn(&status);
         Ok(match path {
-            "/healthz" => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
+            "/healthz" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
             "/readyz" => match readiness::obstacle(&status, pool_named(request).as_deref()) {
-                Ok(None) => page(StatusCode::OK, TEXT, "ready\n".to_owned()),
-                Ok(Some(why)) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
-                Err(unknown) => page(StatusCode::NOT_FOUND, TEXT, format!("{unknown}\n")),
+                Ok(None) => answer(StatusCode::OK, TEXT, "ready\n".to_owned()),
+                Ok(Some(why)) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+                Err(unknown) => answer(StatusCode::NOT_FOUND, TEXT, format!("{unknown}\n")),
             },
             "/metrics" => {
                 let (kind, text) = metrics::exposition(&status, request.headers());
-                page(StatusCode::OK, kind, text)
+                answer(StatusCode::OK, kind, text)
             }
-            "/status.json" => page(StatusCode::OK, JSON, serde_json::to_string(&*status)? + "\n"),
-            _ => page(StatusCode::OK, TEXT, serde_json::to_string_pretty(&*status)? + "\n"),
+            "/status.json" => answer(StatusCode::OK, JSON, serde_json::to_string(&*status)? + "\n"),
+            _ => sight(StatusCode::OK, page::of(&status, &self.history))?,
         })
     }
 }
@@ -69,7 +76,7 @@ impl App for Site {
     }
 
     fn handle(&mut self, request: Request, _: &mut Context) -> Result<Response> {
-        self.answer(&request)
+        self.respond(&request)
     }
 }
 
@@ -79,7 +86,14 @@ fn pool_named(request: &Request) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix("pool=")).map(str::to_owned)
 }
 
-fn page(status: StatusCode, kind: &'static str, text: String) -> Response {
+/// A page for people.
+fn sight(status: StatusCode, page: String) -> Result<Response> {
+    let mut response = answer(status, HTML, page);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_str(&page::policy())?);
+    Ok(response)
+}
+
+fn answer(status: StatusCode, kind: &'static str, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();

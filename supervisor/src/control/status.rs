@@ -19,6 +19,8 @@ pub use self::traffic::{Times, Traffic};
 pub struct Status {
     /// The version of the supervisor that runs.
     pub version: String,
+    /// The moment that all of this is of, in milliseconds since 1970.
+    pub time_ms: u64,
     /// Its pid.
     pub pid: u32,
     /// When it started, in seconds since 1970.
@@ -127,6 +129,10 @@ pub struct Pool {
     pub listeners: Vec<Listener>,
     /// How many of its workers have died, by cause.
     pub deaths: BTreeMap<String, u64>,
+    /// The last of these that nobody wanted, the newest first; at most eight.
+    pub last_deaths: Vec<Death>,
+    /// How long a request may run, as the configuration in force has it.
+    pub request_timeout_ms: u64,
     /// What its workers have done for clients.
     pub traffic: Traffic,
     /// What its workers do with their database, if it has one.
@@ -148,6 +154,27 @@ pub enum Health {
         /// When, from now; unknown if an attempt is under way.
         retry_in_ms: Option<u64>,
     },
+}
+
+/// A worker's death that nobody wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Its place in the pool.
+    pub slot: u32,
+    /// Its process, if it ever had one.
+    pub pid: Option<i32>,
+    /// The generation it belonged to.
+    pub generation: u32,
+    /// Why it died.
+    pub cause: String,
+    /// How long ago that is.
+    pub died_since_ms: u64,
+    /// How long it had lived.
+    pub lived_ms: u64,
+    /// How long its last request had run, if one did.
+    pub request_duration_ms: Option<u64>,
+    /// The first bytes of that request's line.
+    pub request_line: Option<String>,
 }
 
 /// A listener.

@@ -83,6 +83,7 @@ fn long() -> Answer {
     let (state, last_reload, pools) = (Phase::Serving, None, Vec::new());
     Answer::Status(Box::new(Status {
         version,
+        time_ms: 0,
         pid,
         start_time,
         start_since_ms,

@@ -2,7 +2,7 @@
 
 mod pools;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Daemon;
 use crate::act::control::ClientId;
@@ -78,6 +78,7 @@ impl Daemon {
         });
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
+            time_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
             pid: std::process::id(),
             start_time: self.started.1,
             start_since_ms: millis(now.since(self.started.0)),

@@ -142,8 +142,9 @@ impl Daemon {
 
     /// Writes it down, and tells those who wait for something how far it is.
     fn note(&mut self, note: &Note) {
-        self.obituaries.record(note);
-        notes::write(note, |id| self.name(id), self.last_request(note));
+        let request = self.last_request(note);
+        self.obituaries.record(note, request.clone(), self.clock.now());
+        notes::write(note, |id| self.name(id), request);
         self.report_progress(note);
         self.announce(note);
     }

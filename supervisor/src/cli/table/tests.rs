@@ -39,6 +39,8 @@ fn pool(processes: Vec<Worker>) -> Pool {
         log_lines_lost: 0,
         listeners: vec![Listener { address: "x".into(), listen_queue: Some(0), listen_queue_len: 1024 }],
         deaths: BTreeMap::new(),
+        last_deaths: Vec::new(),
+        request_timeout_ms: 30_000,
         traffic: Traffic::default(),
         metrics: Vec::new(),
         database: None,
@@ -49,6 +51,7 @@ fn pool(processes: Vec<Worker>) -> Pool {
 fn status(pools: Vec<Pool>) -> Status {
     Status {
         version: "0.1.0".into(),
+        time_ms: 0,
         pid: 4700,
         start_time: 1_700_000_000,
         start_since_ms: 7_500_000,

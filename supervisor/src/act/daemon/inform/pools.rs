@@ -6,6 +6,7 @@ use ratoon_worker::scoreboard::{self, CLASSES, Stale, Times};
 
 use super::millis;
 use crate::act::daemon::Daemon;
+use crate::act::obituaries::Death;
 use crate::act::pool::Pool;
 use crate::config::Scaling;
 use crate::control::status::{self, Doing, Health, Listener, Worker};
@@ -75,6 +76,8 @@ impl Daemon {
                 })
                 .collect(),
             deaths: self.obituaries.of(pool.id),
+            last_deaths: self.obituaries.unwanted(pool.id).map(|death| death_status(death, now)).collect(),
+            request_timeout_ms: millis(pool.config.request_timeout),
             traffic: traffic(pool),
             database: pool.config.database.as_ref().map(|_| database_status(pool)),
             metrics: pool.metrics(),
@@ -107,6 +110,20 @@ impl Daemon {
             memory_bytes: None,
             last_death: self.obituaries.last(pool.id, slot).map(str::to_owned),
         }
+    }
+}
+
+fn death_status(death: &Death, now: Time) -> status::Death {
+    let request = death.request.clone();
+    status::Death {
+        slot: death.slot,
+        pid: death.pid,
+        generation: death.generation,
+        cause: death.cause.clone(),
+        died_since_ms: millis(now.since(death.at)),
+        lived_ms: millis(death.lived),
+        request_duration_ms: request.as_ref().map(|(_, running)| millis(*running)),
+        request_line: request.map(|(line, _)| line),
     }
 }
 
