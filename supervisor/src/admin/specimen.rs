@@ -23,6 +23,7 @@ pub(super) fn status() -> Status {
         start_since_ms: 7_500_000,
         state: Phase::Serving,
         reload_stage: None,
+        log_lines_lost: 0,
         last_reload: Some(Reload {
             outcome: Outcome::Failed,
             reason: "pool web: <boot> failed".into(),
@@ -62,6 +63,7 @@ fn pool() -> Pool {
             request_line: Some("GET /<b>dead</b> HTTP/1.1".into()),
         }],
         request_timeout_ms: 30_000,
+        log_lines_lost: 0,
         traffic: Traffic { requests: 1234, ..Traffic::default() },
         metrics: Vec::new(),
         database: Some(Database {
