@@ -13,6 +13,7 @@ mod database;
 mod examples;
 mod fuzz;
 mod handover;
+mod hostile;
 mod http;
 mod last_words;
 mod limits;

@@ -7,13 +7,18 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::libc::linger;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, setsockopt,
+    socketpair, sockopt,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{LONGEST, MOST_DESCRIPTORS};
+
+/// No more is repeated of what was not understood, in bytes.
+const LONGEST_COMPLAINT: usize = 200;
 
 /// One end of a channel.
 #[derive(Debug)]
@@ -63,6 +68,30 @@ impl Channel {
         self.receive_with(MsgFlags::MSG_DONTWAIT)
     }
 
+    /// Nobody sends descriptors to this end any more, as far as the kernel can see to that: the last copy of a
+    /// descriptor is closed by whoever throws it away, and to close what a stranger has prepared may take for ever.
+    pub fn refuse_descriptors(&self) {
+        // An older kernel does not know how; then `try_hear` does what can be done.
+        let _ = crate::sys::rights::refuse(&self.socket);
+    }
+
+    /// What is there now, without waiting, of somebody who has no reason to send descriptors: one that does makes no sense.
+    /// They are thrown away, and no connection among them is waited for, however long its sender has made it linger.
+    pub fn try_hear<M: DeserializeOwned>(&self) -> Received<M> {
+        let mut text = [0; LONGEST];
+        let raw = receive(&self.socket, &mut text, MsgFlags::MSG_DONTWAIT);
+        if let Ok(Raw { descriptors, .. }) = &raw
+            && !descriptors.is_empty()
+        {
+            let at_once = linger { l_onoff: 0, l_linger: 0 };
+            for descriptor in descriptors {
+                let _ = setsockopt(descriptor, sockopt::Linger, &at_once);
+            }
+            return Received::Nonsense("it sends descriptors, for which nobody has asked".into());
+        }
+        received(raw, &text)
+    }
+
     /// What comes next, waiting for it.
     pub fn receive<M: DeserializeOwned>(&self) -> Received<M> {
         self.receive_with(MsgFlags::empty())
@@ -70,21 +99,32 @@ impl Channel {
 
     fn receive_with<M: DeserializeOwned>(&self, flags: MsgFlags) -> Received<M> {
         let mut text = [0; LONGEST];
-        let Raw { length, whole, descriptors } = match receive(&self.socket, &mut text, flags) {
-            Ok(raw) => raw,
-            Err(Errno::EAGAIN) => return Received::Nothing,
-            Err(Errno::ECONNRESET | Errno::EPIPE) => return Received::End,
-            Err(errno) => return Received::Nonsense(format!("cannot receive: {errno}")),
-        };
-        if length == 0 && descriptors.is_empty() {
-            return Received::End;
-        }
-        if !whole {
-            return Received::Nonsense("a message longer than the protocol allows".into());
-        }
-        match serde_json::from_slice(&text[..length]) {
-            Ok(message) => Received::Message(message, descriptors),
-            Err(error) => Received::Nonsense(format!("not a message of the protocol: {error}")),
+        let raw = receive(&self.socket, &mut text, flags);
+        received(raw, &text)
+    }
+}
+
+/// What the kernel's answer means.
+fn received<M: DeserializeOwned>(raw: Result<Raw, Errno>, text: &[u8]) -> Received<M> {
+    let Raw { length, whole, descriptors } = match raw {
+        Ok(raw) => raw,
+        Err(Errno::EAGAIN) => return Received::Nothing,
+        Err(Errno::ECONNRESET | Errno::EPIPE) => return Received::End,
+        Err(errno) => return Received::Nonsense(format!("cannot receive: {errno}")),
+    };
+    if length == 0 && descriptors.is_empty() {
+        return Received::End;
+    }
+    if !whole {
+        return Received::Nonsense("a message longer than the protocol allows".into());
+    }
+    match serde_json::from_slice(&text[..length]) {
+        Ok(message) => Received::Message(message, descriptors),
+        Err(error) => {
+            // serde repeats what it did not expect, which may be all of it.
+            let mut error = error.to_string();
+            error.truncate(error.floor_char_boundary(LONGEST_COMPLAINT));
+            Received::Nonsense(format!("not a message of the protocol: {error}"))
         }
     }
 }
@@ -127,5 +167,86 @@ impl From<OwnedFd> for Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::protocol::{Order, Report, Why};
+
+    fn send_raw(channel: &Channel, bytes: &[u8], descriptors: &[RawFd]) -> nix::Result<usize> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let beside = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+        sendmsg::<()>(channel.socket.as_raw_fd(), &[IoSlice::new(bytes)], beside, MsgFlags::MSG_DONTWAIT, None)
+    }
+
+    /// Whatever comes is a message, nonsense, or the end; never a panic, and no complaint is long.
+    #[test]
+    fn no_bytes_are_more_than_nonsense() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut rng = fastrand::Rng::with_seed(5);
+        let honest: Vec<Vec<u8>> = [
+            serde_json::to_vec(&Report::Forked { slot: 3, life: 77, pid: 4711 }).unwrap(),
+            serde_json::to_vec(&Report::Leaving { why: Why::Panic }).unwrap(),
+            serde_json::to_vec(&Report::Refused { reason: "no database".into() }).unwrap(),
+        ]
+        .into();
+        for round in 0..20_000 {
+            let mut bytes = rng.choice(&honest).unwrap().clone();
+            match round % 4 {
+                0 => bytes = (0..rng.usize(1..600)).map(|_| rng.u8(..)).collect(),
+                1 => bytes.truncate(rng.usize(1..bytes.len())),
+                2 => (0..rng.usize(1..4)).for_each(|_| {
+                    let place = rng.usize(..bytes.len());
+                    bytes[place] = rng.u8(..);
+                }),
+                _ => bytes = [&b"[".repeat(rng.usize(1..4000)), &bytes[..]].concat(),
+            }
+            send_raw(&theirs, &bytes, &[]).unwrap();
+            match ours.try_hear::<Report>() {
+                Received::Message(_, descriptors) => assert!(descriptors.is_empty()),
+                Received::Nonsense(what) => assert!(what.len() < 300, "{what}"),
+                other => panic!("{bytes:?} are {other:?}"),
+            }
+        }
+        send_raw(&theirs, format!("{{\"report\":\"{}\"}}", "x".repeat(8000)).as_bytes(), &[]).unwrap();
+        assert!(matches!(ours.try_hear::<Report>(), Received::Nonsense(what) if what.len() < 300));
+    }
+
+    /// "A worker cannot make the supervisor wait": closing the last copy of such a connection takes as long as its sender
+    /// likes, if nothing is done about it.
+    #[test]
+    fn a_connection_that_was_made_to_linger_is_thrown_away_at_once() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let lingering = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_peer, _) = listener.accept().unwrap();
+        lingering.set_nonblocking(true).unwrap();
+        while std::io::Write::write(&mut &lingering, &[0; 65536]).is_ok() {}
+        setsockopt(&lingering, sockopt::Linger, &linger { l_onoff: 1, l_linger: 60 }).unwrap();
+        send_raw(&theirs, b"{}", &[lingering.as_raw_fd()]).unwrap();
+        drop(lingering);
+        let begun = Instant::now();
+        assert!(matches!(ours.try_hear::<Report>(), Received::Nonsense(_)));
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waited for {:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn an_end_that_refuses_descriptors_is_sent_none_and_sends_them_itself() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.refuse_descriptors();
+        match send_raw(&theirs, b"{}", &[0]) {
+            Err(Errno::EPERM) => {}
+            // A kernel before 6.16.
+            Ok(_) => assert!(matches!(ours.try_hear::<Report>(), Received::Nonsense(_))),
+            other => panic!("{other:?}"),
+        }
+        ours.send(&Order::Drain, &[std::io::stdin().as_fd()]).unwrap();
+        assert!(matches!(theirs.try_receive::<Order>(), Received::Message(Order::Drain, beside) if beside.len() == 1));
     }
 }

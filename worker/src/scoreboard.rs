@@ -11,6 +11,8 @@ mod database;
 mod histogram;
 mod line;
 mod pool;
+#[cfg(test)]
+mod scribbled;
 mod state;
 mod traffic;
 mod words;

@@ -131,6 +131,11 @@ impl Admin {
         }
     }
 
+    /// Whether this is its process.
+    pub(super) fn is(&self, pid: Pid) -> bool {
+        self.process.as_ref().is_some_and(|process| process.pid == pid)
+    }
+
     /// Whether this was its process: then it is over.
     pub(super) fn buries(&mut self, pid: Pid) -> bool {
         self.process.take_if(|process| process.pid == pid).is_some()

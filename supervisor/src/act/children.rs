@@ -22,6 +22,13 @@ pub(super) fn kill(pid: Pid) {
     }
 }
 
+/// As whom a process runs, dead or alive; `None` if there is none.
+pub(super) fn user(pid: Pid) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
 /// Waits, for a moment, for the end of a child that leaves, and kills it if it does not.
 pub(super) fn end(pid: Pid) {
     let begun = Instant::now();

@@ -80,6 +80,8 @@ pub struct Daemon {
     events: VecDeque<Event>,
     /// Children that were reaped before the message that would have named them was read.
     unclaimed: HashMap<Pid, Exit>,
+    /// Whether there are more dead than are buried in one turn.
+    has_unburied: bool,
     /// Whether this process is to become another program once everything that was heard is decided.
     becomes_another: bool,
     left: Option<Verdict>,
@@ -138,6 +140,7 @@ impl Daemon {
             epoll,
             herald: Herald::new(),
             unclaimed: HashMap::new(),
+            has_unburied: false,
             becomes_another: false,
             left: None,
         };
@@ -180,6 +183,9 @@ impl Daemon {
             if self.attends_admin_at().is_some_and(|wanted| wanted <= self.clock.now()) {
                 self.attend_admin();
             }
+            if self.has_unburied {
+                self.bury();
+            }
             self.pools.iter_mut().for_each(Pool::flush);
             self.look_after_the_log();
             self.find_overdue();
@@ -214,6 +220,9 @@ impl Daemon {
     /// How long nothing need be done unless something happens. A worker that is idle now can be overdue no earlier
     /// than its whole timeout from now, so there is no tick.
     fn patience(&self) -> Option<Duration> {
+        if self.has_unburied {
+            return Some(Duration::ZERO);
+        }
         let now = self.clock.now();
         let known = self.pressed().map(|(_, _, due)| due);
         let possible = self.pools.iter().filter(|pool| !pool.workers.is_empty());

@@ -4,6 +4,7 @@
 //! `launch`, the sockets and which edition needs them in `sockets`, where connections to the database are leased in
 //! `lobbies`.
 
+mod allowance;
 mod estate;
 mod launch;
 mod lobbies;
@@ -26,6 +27,7 @@ use super::unsent::Unsent;
 use crate::config;
 use crate::control::status::Metric;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+pub(super) use allowance::Allowance;
 pub(super) use estate::PoolEstate;
 pub(super) use launch::{LogWay, Surroundings};
 use lobbies::Lobbies;
@@ -67,6 +69,7 @@ pub(super) struct Template {
     pub(super) channel: Option<Channel>,
     /// Whether it has named its version: then it is linked with the worker library.
     pub(super) introduced: bool,
+    pub(super) allowance: Allowance,
     /// Where each series begins that it has declared; `None` once it has loaded, and has been told.
     pub(super) places: Option<Vec<u16>>,
     pub(super) unsent: Unsent,
@@ -87,6 +90,9 @@ pub(super) struct Worker {
     pub(super) channel: Option<Channel>,
     /// `None` until the template has announced it, and again once it is reaped.
     pub(super) process: Option<Pid>,
+    pub(super) allowance: Allowance,
+    /// Whether it was asked where it is stuck, and has not said so.
+    pub(super) asked: bool,
     pub(super) unsent: Unsent,
     /// What it prints.
     pub(super) captured: Option<Captured>,

@@ -24,8 +24,17 @@ pub(super) struct Worker {
     pub(super) expires: Option<Time>,
     /// Why it is to be replaced, if it is: it serves until its replacement is ready.
     pub(super) due: Option<Cause>,
-    /// The deadline for which it was last told to say where it is stuck.
-    pub(super) interrupted: Option<Time>,
+    /// When it was last told to say where it is stuck.
+    pub(super) interrupted: Option<Interruption>,
+}
+
+/// A worker was told to say where it is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Interruption {
+    /// The deadline that had passed.
+    pub(super) deadline: Time,
+    /// When.
+    pub(super) at: Time,
 }
 
 /// The workers of one pool.

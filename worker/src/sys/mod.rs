@@ -12,6 +12,7 @@ pub(crate) mod dispositions;
 pub(crate) mod environment;
 pub(crate) mod fork;
 pub(crate) mod mask;
+pub(crate) mod rights;
 pub mod shared;
 pub mod signal;
 pub(crate) mod silence;

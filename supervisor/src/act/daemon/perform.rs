@@ -95,7 +95,12 @@ impl Daemon {
             Action::OrderDrain(who) => self.order(who, &Order::Drain),
             Action::OrderRetire(who) => self.order(who, &Order::Retire),
             Action::Interrupt(who) => {
-                if let Some(pid) = self.worker(who).and_then(|worker| worker.process)
+                let asked = self.worker(who).and_then(|worker| {
+                    worker.allowance.ask();
+                    worker.asked = true;
+                    worker.process
+                });
+                if let Some(pid) = asked
                     && let Err(error) = sys::overdue::tell(pid)
                 {
                     tracing::warn!(pool = %self.name(who.pool), worker = who.slot, %error, "cannot ask a worker where it is stuck");

@@ -169,6 +169,7 @@ impl Daemon {
             started: content.started,
             events,
             unclaimed,
+            has_unburied: false,
             becomes_another: false,
             left: None,
         };

@@ -22,6 +22,11 @@ const PATIENCE: usize = 16;
 /// How many messages of a dead process are read; an honest one leaves fewer.
 const LAST_WORDS: usize = 1024;
 
+/// How many of the dead are buried before everybody else has had a turn.
+const BURIALS: usize = 256;
+/// How many of the dead are remembered that may be workers whose names are still to come: those of one burst.
+const MOST_UNCLAIMED: usize = 4096;
+
 /// What a reload is asked for by that nobody waits for.
 const BY_SIGNAL: Asker = Asker(0);
 
@@ -88,7 +93,11 @@ impl Daemon {
         for who in templates {
             self.read_template(who, PATIENCE);
         }
-        while let Some((pid, exit)) = wait::next_dead() {
+        for _ in 0..BURIALS {
+            let Some((pid, exit)) = wait::next_dead() else {
+                self.has_unburied = false;
+                return;
+            };
             match self.owner(pid) {
                 Some(Owner::Template(who)) => {
                     self.read_template(who, LAST_WORDS);
@@ -102,6 +111,8 @@ impl Daemon {
             }
             wait::reap(pid);
         }
+        // The next turn goes on: a worker that makes orphans faster than they are buried holds up nobody.
+        self.has_unburied = true;
     }
 
     /// The admin process, or a command that prepares an edition, or what a worker left behind, or, if a fork has been ordered, perhaps the
@@ -126,7 +137,9 @@ impl Daemon {
         self.pools.iter().for_each(Pool::bury_strangers);
         let awaited = |pool: &Pool| pool.workers.values().any(|worker| worker.process.is_none());
         if self.pools.iter().any(awaited) {
-            self.unclaimed.insert(pid, exit);
+            if self.unclaimed.len() < MOST_UNCLAIMED {
+                self.unclaimed.insert(pid, exit);
+            }
         } else {
             self.unclaimed.clear();
         }
@@ -174,7 +187,11 @@ impl Daemon {
             let Some(channel) = &template.channel else {
                 return;
             };
-            match channel.try_receive() {
+            let received = channel.try_hear();
+            if matches!(received, Received::Message(..)) && !template.allowance.spend() {
+                return self.give_up_template(who, "it says more than it was asked");
+            }
+            match received {
                 Received::Message(Report::Hello { version }, _) => {
                     template.introduced = true;
                     if version != VERSION {
@@ -202,29 +219,24 @@ impl Daemon {
                     self.events.push_back(Event::TemplateRefused(who, reason));
                 }
                 Received::Message(Report::Forked { slot, life, pid }, _) => {
-                    self.meet(WorkerRef { pool: who.pool, slot, life }, Pid::from_raw(pid));
+                    let worker = WorkerRef { pool: who.pool, slot, life };
+                    let by = template.pid;
+                    if let Err(what) = self.meet(worker, Pid::from_raw(pid), by) {
+                        return self.give_up_template(who, what);
+                    }
                 }
                 Received::Message(Report::NotForked { slot, life, reason }, _) => {
                     self.events.push_back(Event::WorkerNotForked(WorkerRef { pool: who.pool, slot, life }, reason));
                 }
-                Received::Message(
-                    report @ (Report::Ready | Report::Overran | Report::Leaving { .. } | Report::Draining),
-                    _,
-                ) => {
-                    tracing::warn!(pool = %self.name(who.pool), ?report, "this report is not a template's");
+                Received::Message(Report::Ready | Report::Overran | Report::Leaving { .. } | Report::Draining, _) => {
+                    return self.give_up_template(who, "it reports what only a worker can");
                 }
                 Received::Nothing => return,
                 Received::End => {
                     template.channel = None;
                     return;
                 }
-                Received::Nonsense(what) => {
-                    tracing::warn!(pool = %self.name(who.pool), what, "the template does not make sense: hanging up");
-                    if let Some(template) = self.template(who) {
-                        template.channel = None;
-                    }
-                    return;
-                }
+                Received::Nonsense(what) => return self.give_up_template(who, &what),
             }
         }
     }
@@ -237,13 +249,21 @@ impl Daemon {
         }
     }
 
-    /// A worker exists, says its template. It is believed if the pid is our child's and nobody else's.
-    fn meet(&mut self, who: WorkerRef, pid: Pid) {
-        if self.owner(pid).is_some() {
-            tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is another's");
-            return;
+    /// A worker exists, says its template, which is this process. It is believed if the pid is that of a child of ours, of
+    /// the same user, that is nobody else's.
+    ///
+    /// # Errors
+    /// It is a lie, and which.
+    fn meet(&mut self, who: WorkerRef, pid: Pid, template: Pid) -> Result<(), &'static str> {
+        if self.owner(pid).is_some() || self.is_at_work_for_us(pid) {
+            return Err("it claims a process that is another's");
         }
         let ours = wait::is_ours(pid);
+        // One of root's may have become somebody else by now.
+        let user = children::user(template);
+        if ours && user.as_deref() != Some("0") && children::user(pid) != user {
+            return Err("it claims a process of another user");
+        }
         let dead = self.unclaimed.remove(&pid);
         let Some(worker) = self.pools.iter_mut().find(|pool| pool.id == who.pool).and_then(|pool| pool.worker(who))
         else {
@@ -251,10 +271,10 @@ impl Daemon {
                 tracing::debug!(pool = %self.name(who.pool), pid = pid.as_raw(), "forked, and no longer wanted");
                 children::kill(pid);
             }
-            return;
+            return Ok(());
         };
         if worker.process.is_some() {
-            return;
+            return Ok(());
         }
         if ours {
             worker.process = Some(pid);
@@ -276,8 +296,17 @@ impl Daemon {
             self.read_worker_up_to(who, LAST_WORDS);
             self.lose_worker(who, exit);
         } else {
-            tracing::warn!(pool = %self.name(who.pool), pid = pid.as_raw(), "a template claims a process that is not our child");
+            return Err("it claims a process that is no child of ours");
         }
+        Ok(())
+    }
+
+    /// Whether this process is one that we have started ourselves: no template can have forked it.
+    fn is_at_work_for_us(&self, pid: Pid) -> bool {
+        let prepares = self.pools.iter().any(|pool| pool.is_prepared_by(pid));
+        let checks = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.is(pid));
+        let logs = self.logs.pid() == Some(pid);
+        prepares || checks || logs || self.admin.as_ref().is_some_and(|admin| admin.is(pid))
     }
 
     /// Reads what a worker has said.
@@ -293,8 +322,14 @@ impl Daemon {
             let Some(channel) = &worker.channel else {
                 return;
             };
-            match channel.try_receive() {
+            let received = channel.try_hear();
+            if matches!(received, Received::Message(..)) && !worker.allowance.spend() {
+                return self.hang_up(who, "it says more than it was asked");
+            }
+            match received {
                 Received::Message(Report::Ready, _) => self.events.push_back(Event::WorkerReady(who)),
+                // One that was not asked has nothing to say that is worth a process of its template's.
+                Received::Message(Report::Overran, _) if !std::mem::take(&mut worker.asked) => {}
                 Received::Message(Report::Overran, _) => {
                     if let Some(pool) = self.pool(who.pool) {
                         pool.name_last_words(who);
@@ -316,22 +351,39 @@ impl Daemon {
                 Received::Message(Report::Refused { reason }, _) => {
                     self.events.push_back(Event::WorkerRefused(who, reason));
                 }
-                Received::Message(report, _) => {
-                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, ?report, "this report is not a worker's");
-                }
+                Received::Message(
+                    Report::Hello { .. }
+                    | Report::Declares { .. }
+                    | Report::Loaded
+                    | Report::Forked { .. }
+                    | Report::NotForked { .. },
+                    _,
+                ) => return self.hang_up(who, "it reports what only a template can"),
                 Received::Nothing => return,
                 Received::End => {
                     worker.channel = None;
                     return;
                 }
-                Received::Nonsense(what) => {
-                    tracing::warn!(pool = %self.name(who.pool), worker = who.slot, what, "a worker does not make sense: hanging up");
-                    if let Some(worker) = self.worker(who) {
-                        worker.channel = None;
-                    }
-                    return;
-                }
+                Received::Nonsense(what) => return self.hang_up(who, &what),
             }
+        }
+    }
+
+    /// A worker does not make sense: nothing more is heard of it. An honest one that has gone astray reads the end of its
+    /// channel, and leaves.
+    fn hang_up(&mut self, who: WorkerRef, what: &str) {
+        tracing::warn!(pool = %self.name(who.pool), worker = who.slot, what, "a worker does not make sense: hanging up");
+        if let Some(worker) = self.worker(who) {
+            worker.channel = None;
+        }
+    }
+
+    /// A template does not make sense: another is loaded in its place. It serves nobody, so nobody misses it.
+    fn give_up_template(&mut self, who: TemplateRef, what: &str) {
+        tracing::warn!(pool = %self.name(who.pool), what, "the template does not make sense: it is killed");
+        if let Some(template) = self.template(who) {
+            template.channel = None;
+            children::kill(template.pid);
         }
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::lobbies::{Lobbies, LobbyEstate};
 use super::register::{Register, RegisterEstate};
 use super::sockets::SocketEstate;
-use super::{Pool, Sockets, Template, Worker};
+use super::{Allowance, Pool, Sockets, Template, Worker};
 use crate::act::logs::Captured;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
@@ -61,6 +61,7 @@ struct WorkerEstate {
     ordered: u64,
     channel: Option<RawFd>,
     process: Option<i32>,
+    asked: bool,
     unsent: Vec<Order>,
     captured: Option<[RawFd; 2]>,
 }
@@ -88,6 +89,7 @@ impl Pool {
             ordered: worker.ordered,
             channel: worker.channel.as_ref().map(|channel| inventory.descriptor(channel)),
             process: worker.process.map(Pid::as_raw),
+            asked: worker.asked,
             unsent: worker.unsent.plain(),
             captured: worker.captured.as_ref().map(|captured| captured.bequeath(inventory)),
         });
@@ -124,15 +126,30 @@ impl Pool {
             let (pid, channel) = (Pid::from_raw(each.pid), channel(each.channel)?);
             let TemplateEstate { who, generation, edition, introduced, places, .. } = each;
             let (unsent, captured) = (Unsent::inherited(each.unsent), captured(each.captured)?);
-            let template = Template { who, generation, edition, pid, channel, introduced, places, unsent, captured };
+            let allowance = Allowance::of_a_template();
+            let template =
+                Template { who, generation, edition, pid, channel, introduced, allowance, places, unsent, captured };
             templates.insert(who.life, template);
         }
         let mut workers = BTreeMap::new();
         for each in estate.workers {
             let (channel, process) = (channel(each.channel)?, each.process.map(Pid::from_raw));
-            let WorkerEstate { who, template, edition, generation, ordered, .. } = each;
+            let WorkerEstate { who, template, edition, generation, ordered, asked, .. } = each;
             let (unsent, captured) = (Unsent::inherited(each.unsent), captured(each.captured)?);
-            let worker = Worker { who, template, edition, generation, ordered, channel, process, unsent, captured };
+            let allowance = Allowance::of_a_worker();
+            let worker = Worker {
+                who,
+                template,
+                edition,
+                generation,
+                ordered,
+                channel,
+                process,
+                allowance,
+                asked,
+                unsent,
+                captured,
+            };
             workers.insert(who.life, worker);
         }
         let named = config.pool(&estate.name).cloned();

@@ -16,7 +16,7 @@ use ratoon_worker::lease::Lobby;
 use ratoon_worker::log;
 use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION};
 
-use super::{Pool, Template, Worker};
+use super::{Allowance, Pool, Template, Worker};
 use crate::act::logs::{self, Captured};
 use crate::act::notify;
 use crate::act::unsent::Unsent;
@@ -61,6 +61,7 @@ impl Pool {
     ) -> Result<(), String> {
         let config = self.editions.get(&edition).unwrap_or(&self.config);
         let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        ours.refuse_descriptors();
         let executable = config.executable()?.unwrap_or_else(|| daemon.sample.clone());
         let arguments = config.program.as_deref().unwrap_or_default();
         let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
@@ -99,6 +100,7 @@ impl Pool {
                 pid,
                 channel,
                 introduced: false,
+                allowance: Allowance::of_a_template(),
                 places: Some(Vec::new()),
                 unsent: Unsent::default(),
                 captured,
@@ -119,12 +121,16 @@ impl Pool {
         max_requests: Option<u64>,
     ) -> Result<(), String> {
         let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
+        ours.refuse_descriptors();
         let slots = self.scoreboard.slots().max(who.slot as usize + 1);
         self.scoreboard.set_slots(slots as u32);
         if let Some(cell) = self.scoreboard.cell(who.slot) {
             cell.assign(who.life, deadline);
         }
         let forker = template.life;
+        if let Some(template) = self.templates.get_mut(&forker) {
+            template.allowance.ask();
+        }
         let template = self.templates.get(&forker);
         // As its template's output is.
         let is_captured = template.is_some_and(|template| template.captured.is_some());
@@ -141,6 +147,8 @@ impl Pool {
                 ordered,
                 channel: Some(ours),
                 process: None,
+                allowance: Allowance::of_a_worker(),
+                asked: false,
                 unsent: Unsent::default(),
                 captured,
             },
@@ -173,6 +181,11 @@ impl Pool {
         if let Some((pid, _)) = self.preparations.get(&edition) {
             let _ = killpg(*pid, Signal::SIGKILL);
         }
+    }
+
+    /// Whether this process is a command that prepares an edition.
+    pub(in crate::act) fn is_prepared_by(&self, pid: Pid) -> bool {
+        self.preparations.values().any(|(running, _)| *running == pid)
     }
 
     /// Whether this process is the command that prepares an edition, and which: it is over.

@@ -13,6 +13,7 @@ use crate::decide::cause::{Cause, Limit};
 use crate::decide::event::{Action, Edition, Time, WorkerRef};
 use crate::decide::lifecycle::{Input, State};
 use crate::decide::note::Note;
+use crate::decide::roster::Interruption;
 use crate::decide::scale::{Census, Outcome, QUIET_TICK};
 use crate::decide::template;
 
@@ -60,8 +61,14 @@ impl Pool {
             }
             State::Starting { .. } | State::Refused { .. } => Some(deadline),
             State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } | State::Draining { .. } => {
-                let is_new = worker.interrupted != Some(deadline) && !grace.is_zero();
-                Some(if is_new { soft } else { deadline.after(grace) })
+                let kill = deadline.after(grace);
+                let Some(last) = &worker.interrupted else {
+                    return Some(if grace.is_zero() { kill } else { soft });
+                };
+                // Of two requests the second is never asked sooner than that: whoever makes up deadlines is not asked
+                // without end.
+                let is_new = last.deadline != deadline && !grace.is_zero();
+                Some(if is_new { soft.max(last.at.after(PATIENCE.min(grace / 2))).min(kill) } else { kill })
             }
             State::Doomed { .. } => None,
         }
@@ -81,7 +88,7 @@ impl Pool {
             State::Ordered { .. } | State::Starting { .. } | State::Refused { .. } | State::Doomed { .. } => false,
         };
         if in_request && turn.now < deadline.after(grace) {
-            worker.interrupted = Some(deadline);
+            worker.interrupted = Some(Interruption { deadline, at: turn.now });
             turn.note(Note::Interrupting(who));
             turn.push(Action::Interrupt(who));
         } else {

@@ -1,0 +1,224 @@
+//! An application that is up to no good: does to its supervisor, when a request or its settings say so, whatever a worker or
+//! a template can, through every socket it finds itself with and into all the memory it shares.
+//!
+//! `/garbage:MIB` and `/words:MIB` send so much; `/scribble:MS`, `/press:MS` write into the scoreboard for so long;
+//! `/orphans:COUNT` leaves behind so many children of nobody; `/linger` sends connections that take an hour to close;
+//! `/print:MIB` writes as much to standard output and standard error. `settings = { load = "words:1" }` has the template do it.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{IoSlice, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, sendmsg, setsockopt, sockopt};
+use ratoon_worker::{App, Context, Error, Request, Response, Result, Settings};
+
+struct Hostile;
+
+fn main() -> ExitCode {
+    ratoon_worker::main::<Hostile>()
+}
+
+impl App for Hostile {
+    fn load(settings: Settings) -> Result<Self> {
+        let wishes: serde_json::Value = settings.parse()?;
+        match wishes["load"].as_str() {
+            Some(word) => act(word).map(|_| Hostile),
+            None => Ok(Hostile),
+        }
+    }
+
+    fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response> {
+        match request.uri().path().trim_start_matches('/') {
+            "ok" => Ok(Response::new(context.worker().pid().to_string().into())),
+            word => act(word).map(|done| Response::new(done.into())),
+        }
+    }
+}
+
+fn act(word: &str) -> Result<String> {
+    let (verb, number) = word.split_once(':').unwrap_or((word, "0"));
+    let number: u64 = number.parse()?;
+    match verb {
+        "garbage" => Ok(flood(number << 20, |random, message| {
+            message.resize(random.below(8192) as usize + 1, 0);
+            message.iter_mut().for_each(|byte| *byte = random.next() as u8);
+        })),
+        "words" => Ok(flood(number << 20, |random, message| {
+            message.clear();
+            message.extend_from_slice(lie(random).as_bytes());
+        })),
+        "scribble" => scribble(Duration::from_millis(number)),
+        "press" => press(Duration::from_millis(number)),
+        "orphans" => {
+            let script = format!("i=0; while [ $i -lt {number} ]; do (true &); i=$((i+1)); done");
+            Ok(Command::new("sh").args(["-c", &script]).status()?.to_string())
+        }
+        "linger" => linger(),
+        "print" => {
+            let piece = [b'x'; 1 << 16];
+            for _ in 0..number << 4 {
+                std::io::stdout().write_all(&piece)?;
+                std::io::stderr().write_all(&piece)?;
+            }
+            Ok("printed".into())
+        }
+        _ => Err(Error::msg(format!("this is beyond the hostile: {word:?}"))),
+    }
+}
+
+/// A message that parses, about anybody.
+fn lie(random: &mut Random) -> String {
+    let (slot, life) = (random.below(6), random.below(40));
+    let pid =
+        [1, 0, -1, std::process::id() as i64, std::os::unix::process::parent_id() as i64, random.below(1 << 22) as i64]
+            [random.below(6) as usize];
+    match random.below(9) {
+        0 => r#"{"report":"ready"}"#.into(),
+        1 => r#"{"report":"overran"}"#.into(),
+        2 => r#"{"report":"leaving","why":"panic"}"#.into(),
+        3 => r#"{"report":"draining"}"#.into(),
+        4 => format!(r#"{{"report":"refused","reason":"{}"}}"#, "x".repeat(1000)),
+        5 => format!(r#"{{"report":"forked","slot":{slot},"life":{life},"pid":{pid}}}"#),
+        6 => format!(r#"{{"report":"not_forked","slot":{slot},"life":{life},"reason":"no"}}"#),
+        7 => r#"{"report":"loaded"}"#.into(),
+        _ => format!(r#"{{"report":"hello","version":{}}}"#, random.below(9)),
+    }
+}
+
+/// Offers so many bytes to every socket on which messages are sent, whether or not they are taken.
+fn flood(bytes: u64, mut make: impl FnMut(&mut Random, &mut Vec<u8>)) -> String {
+    let (mut random, mut message, mut offered, mut taken) = (Random(7), Vec::new(), 0, 0);
+    let sockets = sockets();
+    while offered < bytes {
+        make(&mut random, &mut message);
+        for socket in &sockets {
+            offered += message.len() as u64;
+            taken += u64::from(send(*socket, &message, &[]).is_ok());
+        }
+    }
+    format!("{taken} messages were taken by {} sockets", sockets.len())
+}
+
+/// Every word of the scoreboard, again and again.
+fn scribble(time: Duration) -> Result<String> {
+    let (memory, boards) = (memory()?, boards()?);
+    let (begun, mut random, mut rounds) = (Instant::now(), Random(11), 0);
+    while begun.elapsed() < time {
+        for (from, to) in &boards {
+            for page in (*from..*to).step_by(4096) {
+                let words: Vec<u8> = (0..512).flat_map(|_| random.next().to_ne_bytes()).collect();
+                memory.write_all_at(&words, page)?;
+            }
+        }
+        rounds += 1;
+    }
+    Ok(format!("{} pieces of memory, {rounds} times", boards.len()))
+}
+
+/// A deadline that is always just over, and never the same: late enough to be asked where it is stuck, and not to be
+/// killed. It answers, too, a thousand times.
+fn press(time: Duration) -> Result<String> {
+    let memory = memory()?;
+    let mut deadlines = Vec::new();
+    for (from, to) in boards()? {
+        let mut board = vec![0; usize::try_from(to - from)?];
+        memory.read_exact_at(&mut board, from)?;
+        // This request has a hundred seconds, and nothing else in there is a moment to come.
+        let words = board.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")));
+        let to_come = monotonic()..monotonic() + 100_000_000_000;
+        deadlines.extend((from..).step_by(8).zip(words).filter(|(_, word)| to_come.contains(word)).map(|(at, _)| at));
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        for deadline in &deadlines {
+            memory.write_all_at(&(monotonic() - 300_000_000).to_ne_bytes(), *deadline)?;
+        }
+        for socket in sockets() {
+            let _ = send(socket, br#"{"report":"overran"}"#, &[]);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(format!("{} deadlines", deadlines.len()))
+}
+
+/// What the kernel reads and writes for a debugger it reads and writes for us.
+fn memory() -> Result<File> {
+    Ok(OpenOptions::new().read(true).write(true).open("/proc/self/mem")?)
+}
+
+/// Where the memory is that all workers share.
+fn boards() -> Result<Vec<(u64, u64)>> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let is_board = |line: &&str| line.contains("rw-s") && line.contains("/memfd:ratoon-");
+    let spans = maps.lines().filter(is_board).filter_map(|line| line.split_whitespace().next()?.split_once('-'));
+    spans.map(|(from, to)| Ok((u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?))).collect()
+}
+
+/// Connections that nobody reads from, with something to send and an hour to do it in: whoever has the last copy and
+/// closes it waits.
+fn linger() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut taken = 0;
+    for socket in sockets() {
+        let connection = TcpStream::connect(listener.local_addr()?)?;
+        std::mem::forget(listener.accept()?);
+        connection.set_nonblocking(true)?;
+        while (&connection).write(&[0; 1 << 16]).is_ok() {}
+        setsockopt(&connection, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 3600 })?;
+        // Without this copy the close is whoever's that it was sent to; where it was not, it would be ours.
+        match send(socket, b"{}", &[connection.as_raw_fd()]) {
+            Ok(_) => taken += 1,
+            Err(_) => setsockopt(&connection, sockopt::Linger, &libc::linger { l_onoff: 0, l_linger: 0 })?,
+        }
+    }
+    Ok(format!("{taken} were taken"))
+}
+
+/// The sockets on which messages are sent.
+fn sockets() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    numbers.filter(|number| kind(*number) == Some(SockType::SeqPacket)).collect()
+}
+
+#[allow(unsafe_code)]
+fn kind(number: RawFd) -> Option<SockType> {
+    // SAFETY: it was open a moment ago, and the one thread there is has closed nothing since but the directory, which is
+    // no socket: then this says so.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    getsockopt(&socket, sockopt::SockType).ok()
+}
+
+fn send(socket: RawFd, message: &[u8], descriptors: &[RawFd]) -> nix::Result<usize> {
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let beside = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket, &[IoSlice::new(message)], beside, flags, None)
+}
+
+fn monotonic() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("there is a clock");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+/// Good enough for evil (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
