@@ -3,4 +3,6 @@
 
 mod application;
 mod calls;
+mod exposition;
+mod monotonic;
 mod traffic;

@@ -124,6 +124,11 @@ fn counting_costs_no_system_call() {
     };
     // A word that counts nothing, and is not logged either.
     let silent = calls(&mut client, "/ok");
-    assert!(silent.values().sum::<usize>() >= 40, "{silent:?}");
-    assert_eq!(calls(&mut client, "/everything"), silent);
+    let counting = calls(&mut client, "/everything");
+    // The end of the last request may come after the look at it.
+    assert!(silent["sendto"] == 20 && counting["sendto"] == 20, "{silent:?}, {counting:?}");
+    assert_eq!(counting.keys().collect::<Vec<_>>(), silent.keys().collect::<Vec<_>>());
+    for (call, times) in &silent {
+        assert!(counting[call].abs_diff(*times) <= 1, "{call}: {silent:?}, {counting:?}");
+    }
 }

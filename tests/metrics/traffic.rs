@@ -79,10 +79,9 @@ fn what_a_connection_has_waited_in_the_queue_is_measured() {
     second.send(b"GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!((first.response().status, second.response().status), (200, 200));
     let seen = counts(&ratoon, "two accepted", |traffic| sum(&traffic["queue_time"]) == 2);
-    // The first came to an idle worker; the second while a handler slept, a little after its beginning.
+    // The second came while a handler slept, a little after its beginning.
     let waited = Duration::from_nanos(seen["queue_time"]["sum_ns"].as_u64().unwrap());
     assert!(waited > Duration::from_millis(50), "{waited:?}");
-    assert_eq!(seen["queue_time"]["buckets"][0], 1, "{seen}");
 }
 
 /// "One is lost, no longer in hand": a kill leaves nothing running on, and what ran is counted once.

@@ -37,6 +37,7 @@ use super::passed::Passed;
 use super::plan::plan;
 use super::pool::{Pool, Sockets, Template, Worker};
 use super::signals::Signals;
+use super::tallies::Tallies;
 use super::token::{Token, wait_for};
 use super::upgrade::{Rehearsal, own_path};
 use crate::config::Config;
@@ -73,6 +74,7 @@ pub struct Daemon {
     /// The process that serves the status page, if there is to be one.
     admin: Option<Admin>,
     obituaries: Obituaries,
+    tallies: Tallies,
     /// Who waits for the outcome of what they asked for.
     errands: Errands,
     /// When we started: by our own clock, and in seconds since 1970.
@@ -127,6 +129,7 @@ impl Daemon {
             events: admin.iter().map(|_| Event::AdminWanted).collect(),
             admin,
             obituaries: Obituaries::default(),
+            tallies: Tallies::default(),
             errands: Errands::new(),
             started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             config,

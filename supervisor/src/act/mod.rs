@@ -16,6 +16,7 @@ mod plan;
 mod pool;
 mod queue;
 mod signals;
+mod tallies;
 mod token;
 mod unsent;
 pub mod upgrade;

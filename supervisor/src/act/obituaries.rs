@@ -70,6 +70,11 @@ impl Obituaries {
         }
     }
 
+    /// The pool is no more.
+    pub(super) fn forget(&mut self, pool: PoolId) {
+        self.0.remove(&pool);
+    }
+
     /// How many workers of a pool have died, by cause.
     pub(super) fn of(&self, pool: PoolId) -> BTreeMap<String, u64> {
         self.0.get(&pool).map(|pool| pool.deaths.clone()).unwrap_or_default()
@@ -92,7 +97,7 @@ impl Obituaries {
 }
 
 /// The cause without what is different every time.
-fn kind(cause: &Cause) -> String {
+pub(super) fn kind(cause: &Cause) -> String {
     match cause {
         Cause::BootFailed(_) => "boot failed".into(),
         Cause::NotStarted(_) => "not started".into(),

@@ -125,7 +125,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::control::status::Phase;
+    use crate::control::status::{Phase, Reloads};
 
     fn status(pid: u32) -> Answer {
         Answer::Status(Box::new(Status {
@@ -138,6 +138,9 @@ mod tests {
             reload_stage: None,
             last_reload: None,
             log_lines_lost: 0,
+            reloads: Reloads::default(),
+            upgrades: 0,
+            admin_deaths: 0,
             pools: Vec::new(),
         }))
     }

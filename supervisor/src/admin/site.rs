@@ -9,6 +9,7 @@ use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settin
 
 use super::asker::Asker;
 use super::history::History;
+use super::metrics::Memory;
 use super::{metrics, page, readiness};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -27,11 +28,12 @@ const MANNERS: [(HeaderName, &str); 4] = [
 pub(super) struct Site {
     asker: Asker,
     history: History,
+    memory: Memory,
 }
 
 impl Site {
     pub(super) fn new(asker: Asker) -> Site {
-        Site { asker, history: History::default() }
+        Site { asker, history: History::default(), memory: Memory::default() }
     }
 
     fn respond(&mut self, request: &Request) -> Result<Response> {
@@ -61,7 +63,7 @@ impl Site {
                 Err(unknown) => answer(StatusCode::NOT_FOUND, TEXT, format!("{unknown}\n")),
             },
             "/metrics" => {
-                let (kind, text) = metrics::exposition(&status, request.headers());
+                let (kind, text) = metrics::exposition(&status, request.headers(), &mut self.memory);
                 answer(StatusCode::OK, kind, text)
             }
             "/status.json" => answer(StatusCode::OK, JSON, serde_json::to_string(&*status)? + "\n"),

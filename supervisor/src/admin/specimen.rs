@@ -1,7 +1,9 @@
 //! A document for tests: one pool with a worker in every state.
 
 use crate::control::Status;
-use crate::control::status::{Database, Death, Doing, Health, Listener, Outcome, Phase, Pool, Reload, Traffic, Worker};
+use crate::control::status::{
+    Database, Death, Doing, Health, Listener, Outcome, Phase, Pool, Reload, Reloads, Starts, Traffic, Worker,
+};
 
 const STATES: [Doing; 8] = [
     Doing::Idle,
@@ -29,6 +31,9 @@ pub(super) fn status() -> Status {
             reason: "pool web: <boot> failed".into(),
             ended_since_ms: 60_000,
         }),
+        reloads: Reloads::default(),
+        upgrades: 0,
+        admin_deaths: 0,
         pools: vec![pool()],
     }
 }
@@ -51,6 +56,7 @@ fn pool() -> Pool {
         total_processes: 7,
         max_children_reached: 1,
         listeners: vec![Listener { address: "127.0.0.1:8080".into(), listen_queue: Some(5), listen_queue_len: 1024 }],
+        starts: Starts::default(),
         deaths: [("killed from outside".into(), 2), ("recycled by requests".into(), 40)].into(),
         last_deaths: vec![Death {
             slot: 1,

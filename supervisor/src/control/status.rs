@@ -5,6 +5,7 @@
 //! does not know.
 
 mod metric;
+mod starts;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::metric::{Metric, Series, Value};
+pub use self::starts::{Reloads, Starts};
 pub use self::traffic::{Times, Traffic};
 
 /// The daemon.
@@ -36,6 +38,15 @@ pub struct Status {
     /// Lines of the log, and of what was printed, that nobody took: those of all pools, the supervisor and the log process.
     #[serde(default)]
     pub log_lines_lost: u64,
+    /// How many there were.
+    #[serde(default)]
+    pub reloads: Reloads,
+    /// How often a program has taken over from the one before.
+    #[serde(default)]
+    pub upgrades: u64,
+    /// How often the admin process has died.
+    #[serde(default)]
+    pub admin_deaths: u64,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Pool>,
 }
@@ -133,11 +144,16 @@ pub struct Pool {
     pub last_deaths: Vec<Death>,
     /// How long a request may run, as the configuration in force has it.
     pub request_timeout_ms: u64,
+    /// What was started for it, and how that went.
+    #[serde(default)]
+    pub starts: Starts,
     /// What its workers have done for clients.
+    #[serde(default)]
     pub traffic: Traffic,
     /// What its workers do with their database, if it has one.
     pub database: Option<Database>,
     /// What its application counts by itself.
+    #[serde(default)]
     pub metrics: Vec<Metric>,
     /// Its slots: one entry for each that has a worker, should have one, or has had one.
     pub processes: Vec<Worker>,

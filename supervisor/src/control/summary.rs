@@ -69,10 +69,10 @@ mod tests {
     fn pool(name: &str, more: Value) -> Value {
         let mut pool = json!({
             "pool": name, "process_manager": "static", "health": { "state": "sound" }, "generations": [3],
-            "wanted_processes": 8, "idle_processes": 4, "active_processes": 4, "starting_processes": 0,
+            "wanted_processes": 8, "max_processes": 8, "scaled_by": 0, "idle_processes": 4, "active_processes": 4, "starting_processes": 0,
             "retiring_processes": 0, "total_processes": 8, "max_children_reached": 0, "stopping": false,
             "listeners": [{ "address": "127.0.0.1:80", "listen_queue": 2, "listen_queue_len": 9 }],
-            "deaths": {}, "database": null, "processes": [],
+            "deaths": {}, "last_deaths": [], "request_timeout_ms": 30_000, "database": null, "processes": [],
         });
         pool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         pool
@@ -80,7 +80,7 @@ mod tests {
 
     fn line(state: &str, pools: Value, last_reload: Value) -> String {
         let status = json!({
-            "version": "1", "pid": 1, "start_time": 1, "start_since_ms": 1, "state": state, "last_reload": last_reload,
+            "version": "1", "time_ms": 1, "pid": 1, "start_time": 1, "start_since_ms": 1, "state": state, "last_reload": last_reload,
             "pools": pools,
         });
         of(&serde_json::from_value(status).unwrap())

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 
 use super::*;
 use crate::control::Status;
-use crate::control::status::Phase;
+use crate::control::status::{Phase, Reloads};
 
 struct Bench {
     control: Control,
@@ -91,6 +91,9 @@ fn long() -> Answer {
         reload_stage: None,
         last_reload,
         log_lines_lost: 0,
+        reloads: Reloads::default(),
+        upgrades: 0,
+        admin_deaths: 0,
         pools,
     }))
 }

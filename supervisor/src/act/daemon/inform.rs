@@ -98,6 +98,9 @@ impl Daemon {
             log_lines_lost: self.pools.iter().map(|pool| self.lost_by(pool)).sum::<u64>()
                 + self.logs.lost(None)
                 + ratoon_worker::log::lost(),
+            reloads: self.tallies.reloads(),
+            upgrades: self.tallies.upgrades(),
+            admin_deaths: self.tallies.admin_deaths(),
             pools: self.pools.iter().map(|pool| self.pool_status(pool, now)).collect(),
         }
     }

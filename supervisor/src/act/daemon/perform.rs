@@ -23,6 +23,7 @@ impl Daemon {
     }
 
     fn act(&mut self, action: Action) {
+        self.tallies.record(&action);
         match action {
             Action::ReadConfiguration(edition, scope) => self.read_configuration(edition, &scope),
             Action::Prepare(id, edition) => {
@@ -45,7 +46,10 @@ impl Daemon {
             Action::Conclude(edition) => self.conclude(edition),
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
             Action::Report(askers, id, step) => self.report(&askers, id, step),
-            Action::Close(id) => self.pools.retain(|pool| pool.id != id),
+            Action::Close(id) => {
+                self.pools.retain(|pool| pool.id != id);
+                self.obituaries.forget(id);
+            }
             Action::ReopenLog => {
                 self.logs.reopen();
                 self.conclude_reopening();

@@ -84,6 +84,7 @@ impl Daemon {
             newest: self.newest,
             clock: self.clock.clone(),
             obituaries: self.obituaries.clone(),
+            tallies: self.tallies.clone(),
             started: self.started,
             unclaimed: self.unclaimed.iter().map(|(pid, exit)| (pid.as_raw(), *exit)).collect(),
             pools,
@@ -146,6 +147,8 @@ impl Daemon {
         let events = std::iter::once(Event::Upgraded).chain(pools.iter().map(|pool| Event::Knocked(pool.id))).collect();
         let unclaimed: HashMap<Pid, Exit> =
             content.unclaimed.into_iter().map(|(pid, exit)| (Pid::from_raw(pid), exit)).collect();
+        let mut tallies = content.tallies;
+        tallies.upgraded();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "upgraded: this program has taken over");
         let mut daemon = Daemon {
             deciding,
@@ -165,6 +168,7 @@ impl Daemon {
             control,
             admin,
             obituaries: content.obituaries,
+            tallies,
             errands: content.errands.into_iter().collect(),
             started: content.started,
             events,

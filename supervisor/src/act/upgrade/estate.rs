@@ -24,13 +24,14 @@ use crate::act::listener::{Listener, Owner};
 use crate::act::logs::LogsEstate;
 use crate::act::obituaries::Obituaries;
 use crate::act::pool::PoolEstate;
+use crate::act::tallies::Tallies;
 use crate::config::{Address, Config, Origin};
 use crate::decide::Supervisor;
 use crate::decide::event::{Asker, Exit, PoolId, Time};
 use crate::sys;
 
 /// The version of everything in here. A supervisor takes over its own only.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +57,7 @@ pub(in crate::act) struct Content {
     pub(in crate::act) newest: PoolId,
     pub(in crate::act) clock: Clock,
     pub(in crate::act) obituaries: Obituaries,
+    pub(in crate::act) tallies: Tallies,
     pub(in crate::act) started: (Time, u64),
     pub(in crate::act) unclaimed: Vec<(i32, Exit)>,
     pub(in crate::act) pools: Vec<PoolEstate>,

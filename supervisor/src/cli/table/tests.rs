@@ -1,7 +1,7 @@
 //! The layout, line by line.
 
 use super::*;
-use crate::control::status::{Listener, Reload, Traffic};
+use crate::control::status::{Listener, Reload, Reloads, Starts, Traffic};
 
 fn idle(slot: u32) -> Worker {
     Worker {
@@ -41,6 +41,7 @@ fn pool(processes: Vec<Worker>) -> Pool {
         deaths: BTreeMap::new(),
         last_deaths: Vec::new(),
         request_timeout_ms: 30_000,
+        starts: Starts::default(),
         traffic: Traffic::default(),
         metrics: Vec::new(),
         database: None,
@@ -59,6 +60,9 @@ fn status(pools: Vec<Pool>) -> Status {
         reload_stage: None,
         last_reload: None,
         log_lines_lost: 0,
+        reloads: Reloads::default(),
+        upgrades: 0,
+        admin_deaths: 0,
         pools,
     }
 }

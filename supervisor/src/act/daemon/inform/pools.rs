@@ -78,6 +78,7 @@ impl Daemon {
             deaths: self.obituaries.of(pool.id),
             last_deaths: self.obituaries.unwanted(pool.id).map(|death| death_status(death, now)).collect(),
             request_timeout_ms: millis(pool.config.request_timeout),
+            starts: self.tallies.of(pool.id),
             traffic: traffic(pool),
             database: pool.config.database.as_ref().map(|_| database_status(pool)),
             metrics: pool.metrics(),
