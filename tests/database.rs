@@ -1,5 +1,6 @@
 //! Promised: "a database connection that is never stale", and what the configuration of one may give away: nothing.
 
+mod by_hand;
 mod clean;
 mod client;
 mod down;

@@ -33,6 +33,22 @@ fn one_that_has_made_something_final_is_not() {
     assert_eq!(postgres.query("select last_value from attempts"), "1");
 }
 
+/// Ends its session in the middle of the COMMIT that has it run, at the first attempt only.
+const DIES_IN_COMMIT: &str = "create function die() returns trigger language plpgsql as \
+    $$ begin perform case when nextval('attempts') = 1 then pg_terminate_backend(pg_backend_pid()) end; return null; end $$; \
+    create constraint trigger dies after insert on kept deferrable initially deferred for each row execute function die()";
+
+#[test]
+fn one_whose_connection_is_lost_during_its_commit_is_not_for_nobody_knows_what_became_of_it() {
+    let (postgres, _ratoon, mut client) = stage();
+    postgres.query(DIES_IN_COMMIT);
+    let answer = client.ask("committed-with-retry", "insert into kept values (1)");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(postgres.query("select last_value from attempts"), "1");
+    let answer = client.ask("committed-with-retry", "insert into kept values (2)");
+    assert_eq!(answer.text(), "committed", "the next request has a fresh one");
+}
+
 #[test]
 fn one_that_the_server_objects_to_is_not() {
     let (postgres, _ratoon, mut client) = stage();

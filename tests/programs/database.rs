@@ -94,6 +94,15 @@ pub(crate) fn answer(word: &str, request: &mut Request, context: &mut Context) -
             })?;
             format!("{attempts}: {said}")
         }
+        "committed-with-retry" => {
+            let text = text()?;
+            context.database_retry(|client| -> Result<String, postgres::Error> {
+                let mut transaction = client.transaction()?;
+                transaction.batch_execute(&text)?;
+                transaction.commit()?;
+                Ok("committed".into())
+            })?
+        }
         // Each line by itself.
         "retried-by-line" => {
             let text = text()?;
