@@ -40,6 +40,30 @@ fn what_a_request_leaves_in_its_session_is_gone_for_the_next_one_on_the_same_con
 }
 
 #[test]
+fn nor_do_statements_that_were_prepared_under_its_settings_keep_them_in_their_constants() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "");
+    let mut client = Client::connect(ratoon.address());
+    let backend = client.sql(BACKEND);
+    for (setting, question) in [
+        ("set timezone = 'Asia/Tokyo'", "select extract(epoch from timestamptz '2020-01-01 00:00')::text"),
+        ("set datestyle = 'DMY'", "select extract(month from date '01/02/2020')::text"),
+        (
+            "begin; set local intervalstyle = 'sql_standard'",
+            "select extract(day from interval '-1 1:00')::text || extract(hour from interval '-1 1:00')",
+        ),
+    ] {
+        let usual = client.sql(question);
+        for _ in 0..3 {
+            let answer = client.ask("row-beside", &format!("{setting}\n{question}"));
+            assert_ne!(answer.text(), usual, "{setting} makes a difference");
+        }
+        assert_eq!(client.ask("row", question).text(), usual, "{setting}");
+    }
+    assert_eq!(client.sql(BACKEND), backend, "on the same connection");
+}
+
+#[test]
 fn nor_is_it_there_when_a_function_has_done_it() {
     let postgres = Postgres::start();
     postgres.query("create sequence numbers");

@@ -22,6 +22,14 @@ pub(crate) fn answer(word: &str, request: &mut Request, context: &mut Context) -
     let said = match word {
         "sql" => simple(context.database()?, &text()?)?,
         "row" => rows(&context.database()?.query(text()?.as_str(), &params)?),
+        // The first line by itself.
+        "row-beside" => {
+            let text = text()?;
+            let (beside, row) = text.split_once('\n').unwrap_or(("", &text));
+            let client = context.database()?;
+            client.batch_execute(beside)?;
+            rows(&client.query(row, &params)?)
+        }
         "rows" => {
             let mut each = context.database()?.query_raw(text()?.as_str(), params)?;
             let mut count = 0;

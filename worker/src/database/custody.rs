@@ -81,7 +81,12 @@ impl Database {
                 }
             }
         };
-        Ok(&mut self.hold.insert(Hold { is_in_use: true, ..hold }).client)
+        let hold = self.hold.insert(hold);
+        if !hold.is_in_use {
+            hold.is_in_use = true;
+            hold.client.session.begin_request();
+        }
+        Ok(&mut hold.client)
     }
 
     /// Runs `attempt`, and once more on a fresh connection if it failed since the one it had was dead and nothing had

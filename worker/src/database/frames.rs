@@ -24,6 +24,8 @@ pub(crate) struct Frames {
     worked: bool,
     /// How often that became final.
     settled: u64,
+    /// How often the server said that a setting has another value.
+    changed: u64,
 }
 
 /// The state of the transaction, as the last ReadyForQuery had it.
@@ -54,7 +56,7 @@ impl Frames {
 
     /// These bytes come from the server, behind its first ReadyForQuery.
     pub(crate) fn receives(&mut self, bytes: &[u8]) {
-        let Frames { received, owed, copying, transaction, astray, failed, bound, worked, settled, .. } = self;
+        let Frames { received, owed, copying, transaction, astray, failed, bound, worked, settled, changed, .. } = self;
         received.follow(bytes, |kind, first| match kind {
             b'Z' => {
                 *astray |= *owed == 0;
@@ -72,6 +74,7 @@ impl Frames {
             }
             b'C' | b's' => *worked = true,
             b'E' => *failed = true,
+            b'S' => *changed += 1,
             b'2' => *bound = true,
             b'G' | b'W' => *copying = true,
             _ => {}
@@ -106,6 +109,11 @@ impl Frames {
     /// Whether a statement has been completed, and the server has not said yet in what that leaves the transaction.
     pub(crate) fn have_worked(&self) -> bool {
         self.worked
+    }
+
+    /// How often the server said that a setting has another value, of those it tells its clients.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// How often work became final: a statement of its own, or a transaction's end.

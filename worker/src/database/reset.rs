@@ -39,6 +39,8 @@ pub(super) struct Before {
     pub(super) may_be_open: bool,
     /// It goes to another worker, who knows no name of what is prepared.
     pub(super) is_given_away: bool,
+    /// Settings had other values than usual, of which what was prepared meanwhile may have kept some in its constants.
+    pub(super) has_other_settings: bool,
     /// [`LEFT`], if it is prepared.
     pub(super) left: Option<Statement>,
 }
@@ -55,12 +57,12 @@ impl Reset {
 
     /// The work. All that has no need of an answer is on its way at its first poll.
     pub(super) fn begin(&self, before: Before) -> impl Future<Output = Result<Answer, Failure>> + use<> {
-        let Before { engine, may_be_open, is_given_away, left } = before;
+        let Before { engine, may_be_open, is_given_away, has_other_settings, left } = before;
         let (kind, by_name, init) = (self.kind, self.by_name, self.init_sql.clone());
         async move {
             let rollback = may_be_open.then_some("ROLLBACK");
             let answer = match kind {
-                SessionReset::Session if is_given_away || !by_name => {
+                SessionReset::Session if is_given_away || has_other_settings || !by_name => {
                     // In one message: each costs both sides a turn.
                     let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
                     try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;

@@ -13,6 +13,7 @@ use super::cancel::cancel;
 use super::drive::{Late, over};
 use super::driver::{Deadline, Driver, Health, said};
 use super::error::Error;
+use super::frames::Frames;
 use super::hand::{Book, Hand};
 use super::line::Line;
 use super::reach::AttemptError;
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(super) book: Book,
     /// The reset that has been sent and not been answered.
     resetting: Option<Pin<Box<Resetting>>>,
+    /// How often its settings had changed when the request in hand got it.
+    changed: u64,
     /// What every reset asks, prepared.
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
@@ -109,6 +112,7 @@ impl Session {
             driver: Driver::new(connection, line, ways, terms.deadline.clone()),
             book,
             resetting: None,
+            changed: 0,
             left: None,
             is_plain,
             expires: u64::MAX,
@@ -128,14 +132,20 @@ impl Session {
         Hand { engine: &self.engine, driver: &mut self.driver, book: &mut self.book }
     }
 
+    /// A request is about to use it, as clean as it is.
+    pub(super) fn begin_request(&mut self) {
+        self.changed = self.driver.line.look(Frames::changed);
+    }
+
     /// Sends what undoes the request's doings, and does not wait for the answer. What goes to another worker is given away
     /// without what is prepared.
     pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
         // What has not been answered may still change it.
         let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
+        let has_other_settings = self.driver.line.look(Frames::changed) != self.changed;
         let left = self.left.take();
-        let mut work =
-            Box::pin(reset.begin(Before { engine: Rc::clone(&self.engine), may_be_open, is_given_away, left }));
+        let engine = Rc::clone(&self.engine);
+        let mut work = Box::pin(reset.begin(Before { engine, may_be_open, is_given_away, has_other_settings, left }));
         self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
