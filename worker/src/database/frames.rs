@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_the_server_tells_of_is_counted() {
+        let mut frames = Frames::default();
+        frames.receives(&[frame(b'S', b"TimeZone\0Asia/Tokyo\0"), frame(b'C', b"SET\0")].concat());
+        assert_eq!(frames.changed(), 1);
+    }
+
+    #[test]
     fn preparing_a_statement_settles_nothing() {
         let mut frames = Frames::default();
         frames.sends(&[frame(b'P', b"s0\0select 1\0\0\0"), frame(b'D', b"Ss0\0"), frame(b'S', b"")].concat());
