@@ -9,6 +9,7 @@ needs='
 curl        asks every route of the sample application, as a user would
 wrk         load: 64 keep-alive connections without an error, and the benchmark
 nginx       the proxy in front in the tests, and the yardstick of the benchmark
+haproxy     the other proxy in front, which speaks the PROXY protocol
 python3     clients that misbehave byte by byte, and the HTTP corpus
 iproute2    ss: the backlog of a listener
 bsdutils    script: the terminal on which the commands draw
@@ -146,7 +147,7 @@ if ! apt install --no-install-recommends "${want[@]}"; then
     fi
 fi
 # Nor at the next boot.
-for service in nginx postgresql pgbouncer prometheus; do
+for service in nginx haproxy postgresql pgbouncer prometheus; do
     [[ " ${want[*]} " == *" $service "* ]] || continue
     command -v systemctl >/dev/null || continue
     systemctl --quiet disable "$service.service" >/dev/null 2>&1 || say "$service.service could not be disabled: it starts at the next boot"

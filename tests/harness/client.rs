@@ -66,6 +66,15 @@ impl Client {
         Ok(Client { stream: Stream::Tcp(stream), arrived: Vec::new() })
     }
 
+    /// Where this client is, over TCP.
+    #[track_caller]
+    pub fn local_address(&self) -> SocketAddr {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().unwrap(),
+            Stream::Unix(_) => panic!("a Unix socket has no address"),
+        }
+    }
+
     pub fn connect_unix(path: &Path) -> io::Result<Client> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;

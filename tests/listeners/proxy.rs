@@ -1,76 +1,30 @@
 //! nginx in front.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, geteuid};
-use tempfile::TempDir;
+use nix::unistd::geteuid;
 
-use crate::harness::{Client, Ratoon, SOON, eventually, process};
+use crate::harness::{Client, Front, Ratoon, SOON, eventually, process};
 
-/// A running nginx, killed with its workers when dropped.
-struct Nginx {
-    directory: TempDir,
-    process: Child,
-}
-
-impl Nginx {
-    /// Starts nginx with these upstreams, `NAME SERVER`: each at `/NAME/` of its Unix socket.
-    fn start(upstreams: &[(&str, String)]) -> Nginx {
-        let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().display();
-        open_to_all(directory.path());
-        let servers: String = upstreams
-            .iter()
-            .map(|(name, server)| format!("upstream {name} {{ server {server}; keepalive 4; }}\n"))
-            .collect();
-        let locations: String = upstreams
-            .iter()
-            .map(|(name, _)| {
-                format!(
-                    "location /{name}/ {{ proxy_pass http://{name}/; proxy_http_version 1.1; \
-                     proxy_set_header Connection \"\"; }}\n"
-                )
-            })
-            .collect();
-        // Its workers are another user's, as Debian has it.
-        let user = if geteuid().is_root() { "user www-data;" } else { "" };
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {place}/{kind};\n"))
-            .concat();
-        let config = format!(
-            "{user} daemon off; worker_processes 1; pid {place}/pid; error_log stderr error;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{ access_log off; client_max_body_size 64m; {temporary} {servers}\n\
-             server {{ listen unix:{place}/front.sock; {locations} }} }}\n"
-        );
-        let path = directory.path().join("nginx.conf");
-        std::fs::write(&path, config).unwrap();
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(directory.path()).arg("-c").arg(&path).args(["-e", "stderr"]);
-        let process = command.stdin(Stdio::null()).process_group(0).spawn().unwrap();
-        let nginx = Nginx { directory, process };
-        eventually("nginx answers", SOON, || Client::connect_unix(&nginx.front()).ok());
-        nginx
-    }
-
-    fn front(&self) -> PathBuf {
-        self.directory.path().join("front.sock")
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(self.process.id() as i32);
-        let _ = killpg(group, Signal::SIGKILL);
-        let _ = self.process.wait();
-        if !std::thread::panicking() {
-            eventually("nginx is gone", SOON, || process::group(group).is_empty().then_some(()));
-        }
-    }
+/// nginx with these upstreams, `NAME SERVER`: each at `/NAME/`.
+fn nginx(upstreams: &[(&str, String)]) -> Front {
+    let servers: String = upstreams
+        .iter()
+        .map(|(name, server)| format!("upstream {name} {{ server {server}; keepalive 4; }}\n"))
+        .collect();
+    let locations: String = upstreams
+        .iter()
+        .map(|(name, _)| {
+            format!(
+                "location /{name}/ {{ proxy_pass http://{name}/; proxy_http_version 1.1; \
+                 proxy_set_header Connection \"\"; }}\n"
+            )
+        })
+        .collect();
+    Front::nginx(|[address, _]| {
+        format!("client_max_body_size 64m; {servers}\nserver {{ listen {address}; {locations} }}")
+    })
 }
 
 fn open_to_all(directory: &Path) {
@@ -89,11 +43,11 @@ fn nginx_reaches_a_pool_over_its_unix_socket_and_over_tcp_and_keeps_its_connecti
     let before = descriptors();
     let socket = ratoon.directory().join("web.sock");
     let upstreams = [("tcp", ratoon.address().to_string()), ("unix", format!("unix:{}", socket.display()))];
-    let nginx = Nginx::start(&upstreams);
+    let nginx = nginx(&upstreams);
     let upload: Vec<u8> = (0..4_000_000_u32).map(|number| (number % 251) as u8).collect();
 
     for (name, _) in &upstreams {
-        let mut client = Client::connect_unix(&nginx.front()).unwrap();
+        let mut client = Client::connect(nginx.address());
         for _ in 0..50 {
             let response = client.get(&format!("/{name}/hello"));
             assert_eq!((response.status, response.text().as_str()), (200, "Hello, world!"), "over {name}");
@@ -109,7 +63,7 @@ fn nginx_reaches_a_pool_over_its_unix_socket_and_over_tcp_and_keeps_its_connecti
     let is_so = || (descriptors() == before + 2).then_some(());
     eventually("nginx holds one connection of each kind, and the uploads are gone", SOON, is_so);
     let served = |name: &str| {
-        let mut client = Client::connect_unix(&nginx.front()).unwrap();
+        let mut client = Client::connect(nginx.address());
         client.get(&format!("/{name}/whoami")).json()["served"].as_u64().unwrap()
     };
     assert!(served("tcp") >= 51 && served("unix") >= 51);
