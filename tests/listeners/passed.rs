@@ -37,7 +37,7 @@ fn passing(names: &str, config: &str) -> Ratoon {
 #[track_caller]
 fn complaint(mut ratoon: Ratoon) -> String {
     assert_eq!(ratoon.wait_exit(SOON).code(), Some(2));
-    ratoon.text()
+    eventually("it says why", SOON, || Some(ratoon.text()).filter(|said| !said.is_empty()))
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn the_kernels_limits_are_in_force_in_the_template_and_in_every_worker() {
         assert_eq!((nice(pid), oom_score_adj(pid)), (5, 200));
     }
     for pid in [ratoon.pid(), ratoon.ready_workers("jobs", 1)[0]] {
-        assert_eq!((nice(pid), oom_score_adj(pid)), (0, oom_score_adj(Pid::this())));
+        assert_eq!((nice(pid), oom_score_adj(pid)), (nice(Pid::this()), oom_score_adj(Pid::this())));
         assert_ne!(limit(pid, "Max cpu time")[0], "77");
     }
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
