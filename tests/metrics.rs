@@ -4,5 +4,6 @@
 mod application;
 mod calls;
 mod exposition;
+mod hostile;
 mod monotonic;
 mod traffic;

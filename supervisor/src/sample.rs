@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, raise};
 use ratoon_worker::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use ratoon_worker::http::{Method, StatusCode};
-use ratoon_worker::{App, Body, Context, Error, Request, Response, Result, Settings};
+use ratoon_worker::{App, Body, Context, Error, Histogram, Request, Response, Result, Settings};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -28,6 +28,8 @@ static PIECE: [u8; 64 * 1024] = piece();
 pub struct Sample {
     /// Whether clients may make a worker panic, crash or leak.
     faults: bool,
+    /// Seconds that `/sleep` and `/spin` were asked for: a metric of the application's own.
+    pauses: Histogram,
     /// What `/leak` keeps until the worker dies.
     leaked: Vec<Vec<u8>>,
 }
@@ -42,7 +44,9 @@ struct SampleSettings {
 impl App for Sample {
     fn load(settings: Settings) -> Result<Self> {
         let SampleSettings { faults } = settings.parse()?;
-        Ok(Sample { faults, leaked: Vec::new() })
+        let help = "Pauses that clients asked for with /sleep and /spin.";
+        let pauses = settings.metrics().histogram("sample_pause_seconds", help, &[], &[0.01, 0.1, 1.0, 10.0])?;
+        Ok(Sample { faults, pauses, leaked: Vec::new() })
     }
 
     fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response> {
@@ -63,11 +67,13 @@ impl App for Sample {
             "/state" => state::visit(&request),
             "/sleep" => {
                 let ms = number(&request, "ms", 0)?;
+                context.metrics().observe(self.pauses, ms as f64 / 1e3);
                 sleep(Duration::from_millis(ms));
                 answer(TEXT, format!("slept {ms} ms\n"))
             }
             "/spin" => {
                 let ms = number(&request, "ms", 0)?;
+                context.metrics().observe(self.pauses, ms as f64 / 1e3);
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_millis(ms) {
                     std::hint::spin_loop();

@@ -218,7 +218,7 @@ impl Pool {
     pub(super) fn declare(&mut self, who: TemplateRef, metric: Declaration) -> Result<(), String> {
         let Some(template) = self.templates.get_mut(&who.life) else { return Ok(()) };
         let places = template.places.as_mut().ok_or("it declares a metric after it has loaded")?;
-        places.push(self.register.declare(template.edition, metric, places)?);
+        places.push(self.register.declare(metric, places)?);
         Ok(())
     }
 
@@ -229,6 +229,7 @@ impl Pool {
     pub(super) fn tell_places(&mut self, who: TemplateRef) -> Result<(), String> {
         let Some(template) = self.templates.get_mut(&who.life) else { return Ok(()) };
         let words = template.places.take().unwrap_or_default();
+        self.register.settle(template.edition, &words);
         match &template.channel {
             Some(channel) if !words.is_empty() => channel
                 .send(&Order::Places { words }, &[])
@@ -310,8 +311,10 @@ impl Pool {
         let templates = self.templates.values().map(|template| template.edition);
         let alive: Vec<Edition> = templates.chain(self.workers.values().map(|worker| worker.edition)).collect();
         self.sockets.close_abandoned(|edition| alive.contains(&edition));
-        let slots = self.scoreboard.slots();
-        self.register.release(slots, |edition| alive.contains(&edition) || self.editions.contains_key(&edition));
+        let loading = self.templates.values().flat_map(|template| template.places.iter().flatten().copied());
+        let (slots, loading) = (self.scoreboard.slots(), loading.collect::<Vec<u16>>());
+        self.register
+            .release(slots, &loading, |edition| alive.contains(&edition) || self.editions.contains_key(&edition));
         self.lobbies.close_unneeded(|edition| alive.contains(&edition) || self.editions.contains_key(&edition));
     }
 

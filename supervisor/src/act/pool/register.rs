@@ -31,7 +31,7 @@ struct Entry {
     declaration: Declaration,
     /// Where in a row it begins.
     first: u16,
-    /// Those that have declared it.
+    /// Those of which a template has declared it, and has loaded.
     editions: Vec<Edition>,
 }
 
@@ -56,26 +56,32 @@ impl Register {
         self.sheet.file()
     }
 
-    /// A template of this edition declares a series; `mine` are the words of those that it has declared before. Where in a row
-    /// it begins.
+    /// A template declares a series; `mine` are the words of those that it has declared before. Where in a row it begins.
+    /// It counts once the template has loaded.
     ///
     /// # Errors
     /// Why it cannot be had, in a sentence.
-    pub(super) fn declare(&mut self, edition: Edition, new: Declaration, mine: &[u16]) -> Result<u16, String> {
+    pub(super) fn declare(&mut self, new: Declaration, mine: &[u16]) -> Result<u16, String> {
         let own = self.entries.iter().filter(|entry| mine.contains(&entry.first));
         may_join(&new, own.map(|entry| &entry.declaration))?;
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.declaration.is_same(&new)) {
             known.declaration.help = new.help;
-            if !known.editions.contains(&edition) {
-                known.editions.push(edition);
-            }
             return Ok(known.first);
         }
         let first = self.room_for(new.words()).ok_or_else(|| {
             format!("there is no room for the metric {} until workers of earlier generations have gone", new.name)
         })?;
-        self.entries.push(Entry { declaration: new, first, editions: vec![edition] });
+        self.entries.push(Entry { declaration: new, first, editions: Vec::new() });
         Ok(first)
+    }
+
+    /// A template of this edition has loaded, and means what it has declared: the series that begin at these words.
+    pub(super) fn settle(&mut self, edition: Edition, words: &[u16]) {
+        for entry in self.entries.iter_mut().filter(|entry| words.contains(&entry.first)) {
+            if !entry.editions.contains(&edition) {
+                entry.editions.push(edition);
+            }
+        }
     }
 
     fn room_for(&self, words: usize) -> Option<u16> {
@@ -99,10 +105,11 @@ impl Register {
         }
     }
 
-    /// Gives up the series of editions that are needed no more.
-    pub(super) fn release(&mut self, slots: usize, is_needed: impl Fn(Edition) -> bool) {
+    /// Gives up the series of editions that are needed no more, but for those of templates that still load.
+    pub(super) fn release(&mut self, slots: usize, loading: &[u16], is_needed: impl Fn(Edition) -> bool) {
         self.entries.iter_mut().for_each(|entry| entry.editions.retain(|edition| is_needed(*edition)));
-        let given_up = self.entries.extract_if(.., |entry| entry.editions.is_empty());
+        let given_up =
+            self.entries.extract_if(.., |entry| entry.editions.is_empty() && !loading.contains(&entry.first));
         for (first, end) in given_up.map(|entry| entry.span()) {
             let rows = (0..slots as u32).filter_map(|slot| self.sheet.row(slot));
             rows.for_each(|row| (first..end).for_each(|word| row.clear(word)));
@@ -112,7 +119,7 @@ impl Register {
     /// What has been counted, in so many slots: families by their names. Where an old edition means something else by a name
     /// than a new one, the new one is right.
     pub(super) fn read(&self, slots: usize) -> Vec<Metric> {
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        let mut entries: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.editions.is_empty()).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.editions.iter().max()));
         let mut leading: BTreeMap<&str, &Declaration> = BTreeMap::new();
         let mut families: BTreeMap<&str, Metric> = BTreeMap::new();
