@@ -1,11 +1,13 @@
 //! "It may crash without anyone noticing", hang, or flood: the supervisor is not moved.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::geteuid;
 
 use super::{serving, status};
-use crate::harness::{ADMIN, CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{ADMIN, CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process, root};
 
 #[test]
 fn one_that_is_killed_is_back_and_only_the_log_has_noticed() {
@@ -76,6 +78,30 @@ fn a_supervisor_that_does_not_answer_is_reported_in_time() {
     ratoon.signal(Signal::SIGCONT);
     eventually("it answers again", SOON, || (get(address, "/healthz").status == 200).then_some(()));
     assert_eq!(status(address)["pid"], ratoon.pid().as_raw());
+}
+
+/// "If it floods its socket pair the supervisor is not moved": one that talks nonsense is hung up on, killed, replaced.
+#[test]
+fn one_that_talks_nonsense_is_replaced() {
+    if !geteuid().is_root() {
+        eprintln!("only root can speak in its place");
+        return;
+    }
+    let ratoon = Ratoon::serving(&format!("{ADMIN}{CONTROL}{}", fixture::pool("web", "workers = 1")));
+    let workers = ratoon.ready_workers("web", 1);
+    assert_eq!(get(ratoon.admin(), "/healthz").status, 200);
+    let (admin, before) = (ratoon.admin_process(), process::memory(ratoon.pid(), "Private_Dirty"));
+    let script = root().join("tests/admin/nonsense.py");
+    let mut speaker = Command::new("python3");
+    let said = speaker.arg(script).args([admin, ratoon.pid()].map(|pid| pid.to_string())).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    ratoon.logged("the admin process does not make sense: hanging up", &[]);
+    eventually("it is replaced", SOON, || Some(ratoon.admin_process()).filter(|pid| *pid != admin));
+    assert_eq!(get(ratoon.admin(), "/healthz").status, 200);
+    assert_eq!(ratoon.status()["state"], "serving");
+    assert_eq!(ratoon.ready_workers("web", 1), workers);
+    let more = process::memory(ratoon.pid(), "Private_Dirty").saturating_sub(before);
+    assert!(more <= 1024, "{more} KiB more");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn without_scripts_it_is_complete_and_refreshes_itself() {
     let replaced = ratoon.ready_workers("web", 2);
     let wanted = [replaced[0].to_string(), "killed from outside".to_owned()];
     eventually("the page has refreshed itself", SOON, || {
-        let shown = browser.value("document.body.textContent");
+        let shown = browser.glance("document.body.textContent")?;
         wanted.iter().all(|text| shown.as_str().unwrap_or_default().contains(text)).then_some(())
     });
     assert_no_complaint(&mut browser);

@@ -78,6 +78,12 @@ impl Browser {
     /// Has it done; yields the answer.
     #[track_caller]
     pub fn order(&mut self, method: &str, parameters: Value) -> Value {
+        self.try_order(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Has it done, or hears why it cannot be.
+    #[track_caller]
+    fn try_order(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.asked += 1;
         let mut order = json!({ "id": self.asked, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -90,8 +96,10 @@ impl Browser {
             let message =
                 self.news.recv_timeout(left).unwrap_or_else(|_| panic!("{method}: no answer from the browser"));
             if message["id"] == self.asked {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+                return match message.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(message["result"].clone()),
+                };
             }
             self.note(&message);
         }
@@ -103,9 +111,16 @@ impl Browser {
         let opened = self.order("Page.navigate", json!({ "url": url }));
         assert!(opened.get("errorText").is_none(), "{opened}");
         eventually(&format!("{url} is loaded"), LONG, || {
-            let here = self.value("location.href + ' ' + document.readyState");
+            let here = self.glance("location.href + ' ' + document.readyState")?;
             (here.as_str()? == format!("{url} complete")).then_some(())
         });
+    }
+
+    /// What an expression in the page is; `None` if it has none, for instance since the page is being loaded anew.
+    pub fn glance(&mut self, expression: &str) -> Option<Value> {
+        let parameters = json!({ "expression": expression, "returnByValue": true });
+        let found = self.try_order("Runtime.evaluate", parameters).ok()?;
+        found.get("exceptionDetails").is_none().then(|| found["result"]["value"].clone())
     }
 
     /// What an expression in the page is.

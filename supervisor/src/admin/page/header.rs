@@ -29,6 +29,9 @@ pub(super) fn of(status: &Status) -> Markup {
                 div { dt { "version" } dd { (status.version) } }
                 div { dt { "pid" } dd data-field="pid" { (status.pid) } }
                 div { dt { "up" } dd { (words::millis(status.start_since_ms)) } }
+                @if status.log_lines_lost > 0 {
+                    div.failed { dt { "log lines lost" } dd { (words::number("log_lines_lost", status.log_lines_lost)) } }
+                }
                 div { dt { "as of" } dd { time datetime=(words::moment(status.time_ms)) { (clock(status.time_ms)) " UTC" } } }
             }
         }
