@@ -2,6 +2,7 @@
 
 mod command;
 mod errands;
+mod papers;
 mod stuck;
 mod watch;
 

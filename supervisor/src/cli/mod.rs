@@ -17,7 +17,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use ratoon_worker::log;
 
@@ -95,6 +95,19 @@ enum Command {
         #[command(flatten)]
         whom: Whom,
     },
+    /// Show what a configuration means: every value in force, and where it comes from
+    Config {
+        /// What is in force where a file says nothing
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Write the completions for a shell to standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page to standard output
+    Man,
     /// See to the log files
     Logs {
         #[command(subcommand)]
@@ -161,6 +174,27 @@ pub fn main() -> ExitCode {
             },
             Err(errors) => complain(&errors),
         },
+        Command::Config { defaults: true } => {
+            let pool = config::Pool { name: "NAME".into(), ..Default::default() };
+            show(&Config { pools: vec![pool], ..Config::default() }, "no file: the defaults")
+        }
+        Command::Config { defaults: false } => match read(line.config) {
+            Ok(config) => show(&config, config.origin.file()),
+            Err(errors) => complain(&errors),
+        },
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "ratoon", &mut text);
+            say(String::from_utf8_lossy(&text).trim_end());
+            ExitCode::SUCCESS
+        }
+        Command::Man => match manual() {
+            Ok(text) => {
+                say(text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error),
+        },
         Command::Status { watch: true, whom, .. } => asked(whom, &watch::main),
         Command::Status { json, whom, .. } => asked(whom, &|socket| status::main(socket, json)),
         Command::Reload { pools, whom } => errand(whom, Ask::Reload { pools }),
@@ -203,6 +237,31 @@ fn run(opened: Result<Daemon, StartError>) -> ExitCode {
             }
         },
     }
+}
+
+/// What this configuration means, and which it is.
+fn show(config: &Config, which: &str) -> ExitCode {
+    let control = place::to_open(config);
+    say(&format!("# {which}\n{}", plain::plain(&config.account(control.as_deref()))));
+    ExitCode::SUCCESS
+}
+
+/// One page with every command: what a package installs as ratoon(1).
+fn manual() -> std::io::Result<String> {
+    let command = CommandLine::command();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    for each in command.get_subcommands().filter(|each| !each.is_hide_set()) {
+        let man = clap_mangen::Man::new(each.clone().bin_name(format!("ratoon {}", each.get_name())));
+        let mut section = Vec::new();
+        man.render_synopsis_section(&mut section)?;
+        man.render_description_section(&mut section)?;
+        man.render_options_section(&mut section)?;
+        let section = String::from_utf8_lossy(&section).replace("\n.SH ", "\n.SS ");
+        let section = section.strip_prefix(".SH ").map_or(section.clone(), |rest| format!(".SS {rest}"));
+        page.extend_from_slice(format!(".SH \"ratoon {}\"\n{section}", each.get_name()).as_bytes());
+    }
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 fn complain(what: &dyn std::fmt::Display) -> ExitCode {

@@ -159,7 +159,7 @@ fn changes<T: Serialize>(path: &str, old: &T, new: &T, effect: impl Fn(&str) -> 
 }
 
 /// The values in `value`, which stands at `path`, by their paths; an empty table is a value.
-fn gather(value: &Value, path: &str, values: &mut BTreeMap<String, Value>) {
+pub(super) fn gather(value: &Value, path: &str, values: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(table) if !table.is_empty() => {
             table.iter().for_each(|(key, value)| gather(value, &below(path, key), values))
