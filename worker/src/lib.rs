@@ -38,6 +38,8 @@
 //! Threads that the application starts share directory, umask and environment with the requests, and have them put back
 //! with them; they must not change the environment, which is read after every request.
 
+#[doc(hidden)]
+pub mod access;
 mod app;
 mod body;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 //! One JSON object a message, over `SOCK_SEQPACKET` socketpairs, so a message is whole or not there; descriptors travel
 //! beside it. Both sides name their version first: [`Report::Hello`] is the template's first word.
 
+mod accounts;
 mod database;
 mod proxies;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::accounts::Accounts;
 pub use self::database::{Database, Secret, SessionReset};
 pub use self::proxies::{Forwarded, Proxies, Trusted};
 use crate::log;
@@ -17,7 +19,7 @@ use crate::metrics::declaration::Declaration;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.
@@ -32,7 +34,8 @@ pub const MOST_DESCRIPTORS: usize = 253;
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
     /// To a template: load. Brings the charter (a memfd with the JSON of a [`Charter`]), the scoreboard, both ends of
-    /// the pool's inbox (the one to give, the one to take), the sheet of what the application counts, where log lines go, the
+    /// the pool's inbox (the one to give, the one to take), the sheet of what the application counts, where log lines go, the pipe before
+    /// the file of the access log if it has one, the
     /// parts of the lobby if the charter has a database, and the listeners in the order of [`Charter::listeners`].
     Load {
         /// The supervisor's [`VERSION`].
@@ -167,6 +170,8 @@ pub struct Charter {
     pub cleaning: Cleaning,
     /// Who stands in front of it.
     pub proxies: Proxies,
+    /// What is written down of its requests.
+    pub accounts: Accounts,
     /// Its database, if it has one.
     pub database: Option<Database>,
     /// The least important log lines.

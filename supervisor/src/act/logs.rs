@@ -20,7 +20,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, pipe2};
 use ratoon_worker::channel::{Channel, Received};
-use ratoon_worker::log::{Form, Sink};
+use ratoon_worker::log::{Form, Lines, Sink};
 
 use super::children;
 use super::unsent::Unsent;
@@ -46,6 +46,8 @@ pub struct Logs {
     form: Form,
     /// The daemon's log, if that is a file.
     log: Option<LogFile>,
+    /// Those of access logs.
+    files: Vec<LogFile>,
     process: Option<Running>,
     backoff: Backoff,
     jitter: fastrand::Rng,
@@ -117,6 +119,7 @@ impl Logs {
         Logs {
             form,
             log,
+            files: Vec::new(),
             process: None,
             backoff: Backoff::default(),
             jitter: fastrand::Rng::new(),
@@ -150,6 +153,33 @@ impl Logs {
     pub(super) fn printed(&self) -> Option<io::Result<File>> {
         let log = self.log.as_ref()?;
         Some(OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", log.write.as_raw_fd())))
+    }
+
+    /// The end to write to of the pipe before this file, which is the log process's to open.
+    ///
+    /// # Errors
+    /// There is no room for a pipe.
+    pub(super) fn file(&mut self, path: &Path) -> io::Result<OwnedFd> {
+        let mut known = self.log.iter().chain(&self.files);
+        if let Some(file) = known.find(|file| file.path == path) {
+            return file.write.try_clone();
+        }
+        let file = LogFile::new(path.to_owned())?;
+        let write = file.write.try_clone()?;
+        tell(&mut self.process, &Order::Write { path: path.to_owned() }, &[file.read.as_fd()]);
+        self.files.push(file);
+        Ok(write)
+    }
+
+    /// Where lines of an access log go that has this file, or none of its own.
+    ///
+    /// # Errors
+    /// There is no room for a pipe.
+    pub(super) fn lines(&mut self, file: Option<&Path>) -> io::Result<Lines> {
+        Ok(match file {
+            Some(path) => Lines::into_file(Sink::to(self.file(path)?)),
+            None => Lines::into_log(self.form, self.sink()),
+        })
     }
 
     /// Starts the log process, and tells it all that is to be read.
@@ -187,7 +217,7 @@ impl Logs {
         let log = self.log.as_ref();
         let to: Vec<BorrowedFd<'_>> = log.map(|log| log.write.as_fd()).into_iter().collect();
         tell(&mut self.process, &Order::Begin { form }, &to);
-        if let Some(log) = &self.log {
+        for log in self.log.iter().chain(&self.files) {
             tell(&mut self.process, &Order::Write { path: log.path.clone() }, &[log.read.as_fd()]);
         }
     }
@@ -294,7 +324,7 @@ impl Logs {
 
     /// Has every file opened anew.
     pub(super) fn reopen(&mut self) {
-        if self.log.is_none() {
+        if self.log.is_none() && self.files.is_empty() {
             let nothing = "standard error is no file: there is nothing to open anew";
             tracing::info!("{nothing}");
             self.news = Some(Ok(nothing.into()));
@@ -310,7 +340,9 @@ impl Logs {
             return;
         }
         self.rounds.1 = round;
-        let path = self.log.as_ref().map(|log| log.path.display().to_string()).unwrap_or_default();
+        let paths: Vec<String> =
+            self.log.iter().chain(&self.files).map(|file| file.path.display().to_string()).collect();
+        let path = paths.join(", ");
         self.news = Some(match failed {
             Some(error) => {
                 tracing::error!(error, "cannot open the log anew");

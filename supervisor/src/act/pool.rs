@@ -13,6 +13,7 @@ mod sockets;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
@@ -241,6 +242,11 @@ impl Pool {
     /// What the application counts.
     pub(super) fn metrics(&self) -> Vec<Metric> {
         self.register.read(self.scoreboard.slots())
+    }
+
+    /// The file of its access log in this edition, if it has one.
+    pub(super) fn access_file(&self, edition: Edition) -> Option<PathBuf> {
+        self.editions.get(&edition).unwrap_or(&self.config).access_file.clone()
     }
 
     /// Whose output there may be: templates, workers, and the commands that prepare an edition.

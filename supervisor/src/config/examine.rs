@@ -123,6 +123,8 @@ impl Pool {
         check("program".to_owned(), self.executable().map(drop));
         check("prepare".to_owned(), self.preparation().map(drop));
         check("body_dir".to_owned(), writable_directory(&self.body_dir));
+        let directory = self.access_file.as_deref().and_then(Path::parent);
+        check("access_file".to_owned(), directory.map_or(Ok(()), writable_directory));
         for (index, listen) in self.listen.iter().enumerate() {
             found.extend(strangers(&format!("{path}.listen[{index}]"), listen));
         }

@@ -5,6 +5,7 @@
 //! [`parse`] is pure but for counting the CPUs; what needs a look at the world waits: secrets that stand elsewhere for
 //! [`load`], programs, directories and users for [`Config::examine`]. Nothing here opens a socket, starts a program, logs, or remembers an earlier file.
 
+mod access;
 mod account;
 mod address;
 mod admin;

@@ -6,10 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ratoon_worker::access::Query;
 use ratoon_worker::protocol::{Forwarded, Panics, Reset, Trusted};
 use ratoon_worker::scoreboard::LISTENERS;
 use serde::{Deserialize, Serialize};
 
+use super::access;
 use super::address::Address;
 use super::count::{Count, Offset};
 use super::database::{self, Database};
@@ -191,6 +193,20 @@ pub struct Pool {
     /// Connections one worker holds open, 1 to 100000; default 4096.
     #[serde(with = "Count::<1, 100_000>")]
     pub max_connections: u32,
+    /// The form of a line of the access log, parsed when it is read; default none.
+    #[serde(deserialize_with = "access::form", serialize_with = "access::written")]
+    pub access: Option<String>,
+    /// The file those lines are appended to, absolute; default where all other lines go.
+    #[serde(deserialize_with = "path::to_a_file")]
+    pub access_file: Option<PathBuf>,
+    /// Paths of which there is no line, or, with `*` at the end, their beginnings; default none.
+    #[serde(deserialize_with = "access::paths")]
+    pub access_skip: Vec<String>,
+    /// From how long on a request is slow; default none is.
+    #[serde(with = "Given::<Timeout>")]
+    pub slow_log: Option<Duration>,
+    /// How much of a query string logs and status show; default all.
+    pub log_query: Query,
     /// Whether what template, workers and `prepare` print becomes lines of the log; default yes.
     pub capture: bool,
     /// Niceness of the template and its workers, -20 (first served) to 19; default that of the supervisor.
@@ -254,6 +270,11 @@ impl Default for Pool {
             body_dir: PathBuf::from("/var/tmp"),
             body_disk: 1 << 30,
             max_connections: 4096,
+            access: None,
+            access_file: None,
+            access_skip: Vec::new(),
+            slow_log: None,
+            log_query: Query::Full,
             capture: true,
             nice: None,
             oom_score_adj: None,

@@ -50,6 +50,15 @@ impl Entry {
         (self.method, self.target, self.protocol) = (next(), next(), next());
     }
 
+    /// Whether this path is not to be written down; one that ends with `*` is the beginning of many.
+    pub fn is_skipped(&self, skip: &str) -> bool {
+        let path = self.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        match skip.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning.as_bytes()),
+            None => path == skip.as_bytes(),
+        }
+    }
+
     /// The value of a header; of several the first.
     pub(super) fn header(&self, name: &HeaderName) -> &[u8] {
         self.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default()

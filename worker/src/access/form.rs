@@ -136,9 +136,9 @@ fn template(text: &str) -> Result<Form, String> {
 
 fn named(name: &str) -> Result<Piece, String> {
     if let Some(header) = name.strip_prefix("header.") {
-        return HeaderName::from_str(header)
-            .map(Piece::Header)
-            .map_err(|_| format!("{header:?} is not the name of a header: write for example {{header.x-forwarded-for}}"));
+        return HeaderName::from_str(header).map(Piece::Header).map_err(|_| {
+            format!("{header:?} is not the name of a header: write for example {{header.x-forwarded-for}}")
+        });
     }
     let known = FIELDS.iter().find(|(known, _)| *known == name);
     known.map(|(_, field)| Piece::Field(*field)).ok_or_else(|| {
@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_template_says_what_it_names_and_nothing_can_leave_its_field() {
-        let form: Form = "{{{pool}}} {status} {duration}s {header.x-tag} {header.none} {cause} [{user_agent}]".parse().unwrap();
+        let form: Form =
+            "{{{pool}}} {status} {duration}s {header.x-tag} {header.none} {cause} [{user_agent}]".parse().unwrap();
         let mut entry = entry();
         let bytes = b"a\"b\\c\xff d";
         entry.headers.insert(USER_AGENT, HeaderValue::from_bytes(bytes).unwrap());

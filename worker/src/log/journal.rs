@@ -43,7 +43,20 @@ pub fn renew() {
 /// Whether the journal has taken it.
 pub fn takes(said: &Said) -> bool {
     let Ok(socket) = SOCKET.read() else { return false };
-    socket.as_ref().is_some_and(|socket| send_to(PLACE, socket, &fields(said)).is_ok())
+    socket.as_ref().is_some_and(|socket| send_to(PLACE, socket, &fields(said, &said_in_words(said))).is_ok())
+}
+
+/// Whether the journal has taken it, with nothing in MESSAGE but the message.
+pub(super) fn takes_as_it_is(said: &Said) -> bool {
+    let Ok(socket) = SOCKET.read() else { return false };
+    socket.as_ref().is_some_and(|socket| send_to(PLACE, socket, &fields(said, &said.message)).is_ok())
+}
+
+fn said_in_words(said: &Said) -> String {
+    let mut message = String::new();
+    // A String takes everything.
+    let _ = said.write_words(&mut message);
+    message
 }
 
 fn send_to(place: &str, socket: &OwnedFd, fields: &[u8]) -> Result<(), Errno> {
@@ -58,7 +71,7 @@ fn send_to(place: &str, socket: &OwnedFd, fields: &[u8]) -> Result<(), Errno> {
 }
 
 /// What is said, as fields: those of `journalctl`'s own first, MESSAGE as a person reads it, and every key in upper case.
-fn fields(said: &Said) -> Vec<u8> {
+fn fields(said: &Said, message: &str) -> Vec<u8> {
     let priority = match said.level {
         Level::ERROR => "3",
         Level::WARN => "4",
@@ -68,9 +81,7 @@ fn fields(said: &Said) -> Vec<u8> {
     let mut fields = Vec::with_capacity(512);
     add(&mut fields, "PRIORITY", priority);
     add(&mut fields, "SYSLOG_IDENTIFIER", "ratoon");
-    let mut message = String::new();
-    let _ = said.write_words(&mut message);
-    add(&mut fields, "MESSAGE", &message);
+    add(&mut fields, "MESSAGE", message);
     for (key, value) in said.identity.iter().chain(&said.rest) {
         add(&mut fields, &name(key), &word(value));
     }
@@ -130,7 +141,10 @@ mod tests {
         );
         expected.extend(b"POOL=web\nWORKER=3\nGENERATION=2\nHTTP_STATUS=500\nFIELD_PRIORITY=0\n");
         expected.extend(b"PID\n\x0c\0\0\0\0\0\0\0x\nPRIORITY=0\n");
-        assert_eq!(String::from_utf8_lossy(&fields(&said())), String::from_utf8_lossy(&expected));
+        assert_eq!(
+            String::from_utf8_lossy(&fields(&said(), &said_in_words(&said()))),
+            String::from_utf8_lossy(&expected)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod event;
 mod form;
 pub mod journal;
+mod lines;
 mod request_id;
 mod sink;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use self::event::Scribe;
 pub use event::Said;
 pub use form::{Form, escaped};
+pub use lines::Lines;
 pub(crate) use request_id::RequestId;
 pub(crate) use sink::count_in;
 pub use sink::{Sink, lost};

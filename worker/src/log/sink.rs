@@ -64,6 +64,14 @@ pub(super) fn count(report: impl FnOnce(u64) -> bool, write: impl FnOnce() -> bo
     LOST.fetch_add(more + if reported { 0 } else { unreported }, Ordering::Relaxed);
 }
 
+/// A line outside the log was taken, or is lost: of that the next line of the log tells.
+pub(super) fn note(taken: bool) {
+    if !taken {
+        lose(1);
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// So many lines of this process are lost.
 fn lose(lines: u64) {
     if lines > 0 {

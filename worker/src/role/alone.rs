@@ -13,7 +13,7 @@ use super::worker::{contained, listen_for_term, log_panics, serve};
 use crate::app::{App, Worker};
 use crate::database::{Database, Deadline};
 use crate::metrics::Metrics;
-use crate::protocol::{Cleaning, Limits, Panics, Proxies};
+use crate::protocol::{Accounts, Cleaning, Limits, Panics, Proxies};
 use crate::scoreboard::Scoreboard;
 use crate::serve::{Post, Server};
 use crate::sys::fork::SingleThreaded;
@@ -60,6 +60,8 @@ pub(super) fn settle<A: App>(
         // Nobody is there to enforce request_timeout.
         limits,
         // Nobody would fork another.
+        accounts: Accounts::default(),
+        lines: None,
         cleaning: Cleaning { panics: Panics::Continue, ..Cleaning::default() },
         proxies: Proxies::default(),
         max_requests: None,

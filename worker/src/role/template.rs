@@ -103,6 +103,10 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     let settings = Settings::new(charter.settings.clone());
     let declarations = settings.metrics().clone();
     let (level, form, sink) = (charter.log_level, charter.log_form, log::Sink::to(shared.log));
+    let lines = match shared.access {
+        Some(pipe) => log::Lines::into_file(log::Sink::to(pipe)),
+        None => log::Lines::into_log(form, sink.clone()),
+    };
     let load = || worker::contained("load", || A::load(settings));
     let app = log::while_loading(level, form, sink.clone(), load)?;
     log::install(level, form, sink);
@@ -115,7 +119,8 @@ fn load<A: App>(proof: &SingleThreaded, channel: &Channel) -> Result<Loaded<A>> 
     let SharedByAll { scoreboard, inbox, sheet, lobby, listeners, .. } = shared;
     let listeners = charter.listeners.iter().copied().zip(listeners).collect();
     let metrics = declared.into_iter().map(|metric| (metric, 0)).collect();
-    Ok(Loaded { app, charter, scoreboard, inbox, sheet, metrics, lobby, listeners })
+    let lines = charter.accounts.access.as_ref().map(|_| lines);
+    Ok(Loaded { app, charter, lines, scoreboard, inbox, sheet, metrics, lobby, listeners })
 }
 
 /// What comes with Load, and every worker of the pool has.
@@ -124,6 +129,7 @@ struct SharedByAll {
     inbox: Inbox,
     sheet: Shared<Sheet>,
     log: OwnedFd,
+    access: Option<OwnedFd>,
     lobby: Option<Lobby>,
     listeners: Vec<OwnedFd>,
 }
@@ -136,11 +142,12 @@ fn unpack(descriptors: Vec<OwnedFd>) -> Result<(Charter, SharedByAll)> {
     let inbox = Inbox::from_ends(next()?, next()?);
     let sheet = Shared::open(next()?)?;
     let log = next()?;
+    let access = if charter.accounts.to_file { Some(next()?) } else { None };
     let lobby = match charter.database {
         Some(_) => Some(Lobby::from_parts([next()?, next()?, next()?, next()?])?),
         None => None,
     };
-    Ok((charter, SharedByAll { scoreboard, inbox, sheet, log, lobby, listeners: descriptors.collect() }))
+    Ok((charter, SharedByAll { scoreboard, inbox, sheet, log, access, lobby, listeners: descriptors.collect() }))
 }
 
 /// What is meant for the supervisor reaches the whole process group of a terminal: a worker is told by its channel.

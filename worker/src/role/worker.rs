@@ -29,6 +29,8 @@ use crate::{Error, Result, last_words, log, request_local};
 pub(super) struct Loaded<A> {
     pub(super) app: A,
     pub(super) charter: Charter,
+    /// Where lines of the access log go, if there is one.
+    pub(super) lines: Option<log::Lines>,
     pub(super) scoreboard: Shared<Scoreboard>,
     pub(super) inbox: Inbox,
     /// Where workers count what the application has declared.
@@ -56,7 +58,7 @@ pub(super) struct Seat {
 pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i32 {
     let pid = std::process::id();
     let Seat { slot, life, max_requests, streams } = seat;
-    let Charter { pool, generation, limits, cleaning, proxies, database, .. } = loaded.charter;
+    let Charter { pool, generation, limits, cleaning, proxies, accounts, database, .. } = loaded.charter;
     // 2. What the application spawns must not be able to write our scoreboard, nor take a connection.
     loaded.scoreboard.withhold_from_children();
     loaded.sheet.withhold_from_children();
@@ -92,6 +94,8 @@ pub(super) fn live<A: App>(loaded: Loaded<A>, seat: Seat, channel: Channel) -> i
             limits,
             cleaning,
             proxies,
+            accounts,
+            lines: loaded.lines,
             max_requests,
             scoreboard,
             listeners: loaded.listeners,

@@ -1,5 +1,6 @@
 //! One slot: what its worker says of itself, and what all its workers have done.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 use super::database::Use;
@@ -20,6 +21,7 @@ pub struct Cell {
     waited: AtomicU64,
     pub(super) body_disk: AtomicU64,
     line: Line,
+    client: [AtomicU64; 2],
     pub(super) traffic: Traffic,
     pub(super) database: Use,
     words: Words,
@@ -77,6 +79,7 @@ impl Cell {
         self.connections.store(0, Relaxed);
         self.body_disk.store(0, SeqCst);
         self.line.clear();
+        self.set_client(None);
         self.database.clear();
         self.words.forget();
     }
@@ -91,6 +94,17 @@ impl Cell {
         self.busy_since.store(now, Relaxed);
         self.state.store(State::Busy as u32, Relaxed);
         self.deadline.store(deadline, Release);
+    }
+
+    /// Whose the request is that begins, if that is known and wanted.
+    pub fn set_client(&self, client: Option<IpAddr>) {
+        let bits = match client {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_bits(),
+            Some(IpAddr::V6(ip)) => ip.to_bits(),
+            None => 0,
+        };
+        self.client[0].store((bits >> 64) as u64, Relaxed);
+        self.client[1].store(bits as u64, Relaxed);
     }
 
     /// The request has been answered, and runs what it has deferred until `deadline`: its client's time ends here.
@@ -202,6 +216,18 @@ impl Cell {
     /// The first bytes of the present or last request line, as the client sent them.
     pub fn line(&self) -> Vec<u8> {
         self.line.read()
+    }
+
+    /// Whose the present or last request is, if its worker says so.
+    pub fn client(&self) -> Option<IpAddr> {
+        let [high, low] = self.client.each_ref().map(|half| u128::from(half.load(Relaxed)));
+        let bits = high << 64 | low;
+        (bits != 0).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
+    }
+
+    /// Whether a request runs that has had no answer but last words.
+    pub fn owes_an_answer(&self) -> bool {
+        self.busy_since.load(Relaxed) != 0 && self.traffic.is_short_of_an_answer()
     }
 
     /// Whose cell this is; 0 if nobody's.

@@ -83,10 +83,15 @@ impl Traffic {
     /// The worker is dead: what it had begun nobody answers. It ran one request at a time, so it is one at the most,
     /// whatever a worker gone astray has written here.
     pub(super) fn bury(&self) {
-        let answered = self.answers.iter().chain([&self.lost]).map(|counter| counter.load(Relaxed));
-        if self.requests.load(Relaxed) > answered.fold(0, u64::wrapping_add) {
+        if self.is_short_of_an_answer() {
             add(&self.lost, 1);
         }
+    }
+
+    /// Whether more has begun than was answered, or lost.
+    pub(super) fn is_short_of_an_answer(&self) -> bool {
+        let answered = self.answers.iter().chain([&self.lost]).map(|counter| counter.load(Relaxed));
+        self.requests.load(Relaxed) > answered.fold(0, u64::wrapping_add)
     }
 
     pub(super) fn took(&self, nanos: u64) {

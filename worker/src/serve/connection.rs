@@ -12,9 +12,11 @@ use super::budget::Budget;
 use super::exchange::{AtRest, Engines, Exchange, Progress};
 use super::head::{Framing, HeadReader};
 use super::preface::{self, Origin};
+use super::records::Record;
 use super::refusal::Refusal;
 use super::upload::{self, Bounds};
 use super::wire::{Fill, Wire};
+use crate::access::{LONGEST, Query};
 use crate::app::{Request, Response};
 use crate::inbox::Label;
 use crate::protocol::Proxies;
@@ -38,6 +40,8 @@ pub(super) struct Rules {
     /// Whether a client that has said that it sends nothing more does not wait for its answer.
     pub(super) half_closed_is_gone: bool,
     pub(super) budget: Budget,
+    /// How much of a query is shown where a request line is.
+    pub(super) query: Query,
     /// Whose word counts for the client's address.
     pub(super) proxies: Proxies,
 }
@@ -62,7 +66,13 @@ pub(super) struct Connection {
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
     /// What its client has been told instead of an answer, until somebody has counted it.
-    pub(super) refused: Option<http::StatusCode>,
+    pub(super) refused: Option<(http::StatusCode, Vec<u8>)>,
+    /// What is remembered of its request, if anything is.
+    pub(super) record: Option<Box<Record>>,
+    /// Whether its client got all of the last response.
+    has_sent: bool,
+    /// When the head of its request began to arrive, its body, and when it was whole.
+    arrival: (u64, u64, u64),
     stage: Stage,
 }
 
@@ -125,6 +135,9 @@ impl Connection {
             unanswered_since: 0,
             deadline: now.saturating_add(rules.header_timeout),
             refused: None,
+            record: None,
+            has_sent: false,
+            arrival: (now, now, now),
             stage: Stage::before_a_request(is_announced, true),
         }
     }
@@ -148,6 +161,9 @@ impl Connection {
             unanswered_since: quiet_since,
             deadline,
             refused: None,
+            record: None,
+            has_sent: false,
+            arrival: (now, now, now),
             stage,
         }
     }
@@ -226,6 +242,17 @@ impl Connection {
         if let Stage::Exchange(exchange) = &mut self.stage {
             exchange.spend();
         }
+    }
+
+    /// When the head of its request began to arrive, its body, and when it was whole.
+    pub(super) fn arrival(&self) -> (u64, u64, u64) {
+        self.arrival
+    }
+
+    /// What is remembered of its request, if that is over, and whether its client got all of the response.
+    pub(super) fn take_record(&mut self) -> Option<(Box<Record>, bool)> {
+        let goes_on = matches!(self.stage, Stage::Exchange(_)) && !self.has_sent;
+        self.record.take_if(|_| !goes_on).map(|record| (record, self.has_sent))
     }
 
     /// The request line of the present exchange.
@@ -328,8 +355,17 @@ impl Connection {
                     return None;
                 }
                 let (engines, longest) = (&rules.engines, rules.bounds.longest);
-                let exchange =
-                    Exchange::begin(engines, rested.take(), &self.wire, &head, longest, rules.budget.permit());
+                let exchange = Exchange::begin(
+                    engines,
+                    rested.take(),
+                    &self.wire,
+                    &head,
+                    longest,
+                    rules.budget.permit(),
+                    rules.query,
+                );
+                self.has_sent = false;
+                self.arrival.1 = now;
                 self.stage = Stage::Exchange(Box::new(exchange));
                 self.deadline = now.saturating_add(rules.body_timeout);
                 None
@@ -339,9 +375,13 @@ impl Connection {
                     *timed = true;
                     self.deadline = now.saturating_add(rules.header_timeout);
                 }
+                let has_begun = reader.begun();
                 match self.wire.fill() {
                     Fill::Some => {
                         self.arrived = now;
+                        if !has_begun {
+                            self.arrival.0 = now;
+                        }
                         None
                     }
                     Fill::NotNow => Some(Wish::Wait),
@@ -376,9 +416,12 @@ impl Connection {
                     self.arrived = now;
                 }
                 self.deadline = u64::MAX;
+                self.arrival.2 = now;
                 Some(Wish::Serve(request))
             }
             Progress::Done { keep: true } => {
+                self.has_sent = true;
+                self.arrival.0 = now;
                 let idle = Stage::Head { reader: HeadReader::default(), timed: false, rested: None };
                 if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle)
                     && let Some(engine) = exchange.end()
@@ -395,10 +438,15 @@ impl Connection {
             }
             // It may have sent more, or may be about to.
             Progress::Done { keep: false } if exchange.client_goes_on() || self.wire.may_have_more() => {
+                self.has_sent = true;
                 self.begin_to_linger(now);
                 None
             }
-            Progress::Done { keep: false } | Progress::Broken => Some(Wish::Close),
+            Progress::Done { keep: false } => {
+                self.has_sent = true;
+                Some(Wish::Close)
+            }
+            Progress::Broken => Some(Wish::Close),
             Progress::Refused(refusal) => {
                 self.refuse(refusal, now);
                 None
@@ -414,7 +462,11 @@ impl Connection {
             Stage::Preface | Stage::Refusal { .. } | Stage::Linger { .. } => false,
         };
         self.deadline = now.saturating_add(LINGER.0);
-        self.refused = Some(refusal.status);
+        let line = match &self.stage {
+            Stage::Exchange(exchange) => exchange.line().to_vec(),
+            _ => first_line(&self.wire.inbound()).to_vec(),
+        };
+        self.refused = Some((refusal.status, line));
         self.stage = Stage::Refusal { words: refusal.response(is_head), said: 0 };
     }
 
@@ -454,4 +506,12 @@ impl Connection {
             _ => Some(Wish::Close),
         }
     }
+}
+
+/// The first line of what has arrived, as far as it can be of interest.
+fn first_line(inbound: &[u8]) -> &[u8] {
+    let start = inbound.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(inbound.len());
+    let line = &inbound[start..];
+    let end = line.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len());
+    &line[..end.min(LONGEST)]
 }

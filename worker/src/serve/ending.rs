@@ -97,6 +97,7 @@ impl<A: App> Server<A> {
             cell.defer(self.now, deadline.saturating_add(self.now.saturating_sub(answered)));
         }
         let mut context = Context { worker: &self.worker, cell, database: self.database.as_mut(), own };
+        let began = self.now;
         let panics = run_all(&mut context);
         last_words::end();
         let Context { own, .. } = context;
@@ -104,6 +105,7 @@ impl<A: App> Server<A> {
             tracing::error!(request = self.line(), panics, "deferred work panicked");
         }
         self.now = clock::now();
+        self.records.deferred(&self.line(), self.now.saturating_sub(began));
         Held { own, ..held }
     }
 

@@ -25,6 +25,7 @@ use super::head::{Framing, Head, decimal};
 use super::refusal::Refusal;
 use super::upload::{Bounds, Upload};
 use super::wire::Wire;
+use crate::access::{Query, shown};
 use crate::app::{Request, Response};
 use crate::scoreboard::LINE;
 use crate::woken::Woken;
@@ -76,7 +77,8 @@ pub(super) enum Progress {
 
 impl Exchange {
     /// The bytes of `head` are at the front of what has arrived. `rested` is the connection's own machine, if it has
-    /// one; `permit` comes back if the request is never served.
+    /// one; `permit` comes back if the request is never served; of
+    /// its query as much is shown as `query` says.
     pub(super) fn begin(
         engines: &Engines,
         rested: Option<AtRest>,
@@ -84,14 +86,17 @@ impl Exchange {
         head: &Head,
         longest_body: u64,
         permit: Permit,
+        query: Query,
     ) -> Exchange {
         let mut line = [0; LINE];
-        let line_length = head.line.min(LINE);
-        {
+        let line_length = {
             let mut inbound = wire.inbound();
             inbound.advance(head.start);
-            line[..line_length].copy_from_slice(&inbound[..line_length]);
-        }
+            let shown = shown(&inbound[..head.line], query);
+            let length = shown.len().min(LINE);
+            line[..length].copy_from_slice(&shown[..length]);
+            length
+        };
         let length = head.end - head.start;
         match head.framing {
             Framing::Length(body) => wire.begin((length as u64).saturating_add(body), None),

@@ -22,6 +22,10 @@ impl<A: App> Server<A> {
     pub(super) fn serve(&mut self, key: usize, request: Request) {
         // What the loop did since it looked at the clock is not this request's time.
         self.now = clock::now();
+        let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
+        if self.records.is_on() {
+            self.remember(key, &request, &id);
+        }
         if self.is_not_to_run(key) {
             return;
         }
@@ -29,7 +33,6 @@ impl<A: App> Server<A> {
         let Some(connection) = self.crowd.get_mut(key) else {
             return;
         };
-        let id = RequestId::of(request.headers(), self.since, self.worker.pid, self.served);
         let cell = self.scoreboard.cell(self.worker.slot);
         let (peer, served) = (connection.peer, self.served);
         let client = Client::of(request.headers(), peer, &self.rules.proxies);
@@ -48,7 +51,13 @@ impl<A: App> Server<A> {
         let begun = self.now;
         if let Some(cell) = cell {
             cell.has_waited(begun.saturating_sub(connection.waits_since(self.found_since)));
+            if self.records.names_clients() {
+                cell.set_client(context.own.client.ip());
+            }
             cell.begin(begun, begun.saturating_add(self.request_timeout), connection.line());
+        }
+        if let Some(record) = &mut connection.record {
+            record.handle(begun);
         }
         speak_of(Some(id));
         // What was touched while no request ran is no request's.
@@ -65,6 +74,12 @@ impl<A: App> Server<A> {
         let (serial, answered) = (connection.serial, self.now);
         if let Some(cell) = cell {
             cell.answered(if told { GATEWAY_TIMEOUT } else { response.status().as_u16() });
+        }
+        if let Some(record) = &mut connection.record {
+            record.answered(if told { StatusCode::GATEWAY_TIMEOUT } else { response.status() }, self.now);
+            if told {
+                record.blame("request timeout");
+            }
         }
         if told {
             tracing::warn!(request = %String::from_utf8_lossy(connection.line()), "the handler has returned, too late: its client was told 504");
@@ -94,11 +109,23 @@ impl<A: App> Server<A> {
         if is_late {
             tracing::debug!(request = %String::from_utf8_lossy(connection.line()), "not run: it waited too long");
             let leaving = matches!(self.stage, Stage::Leaving { .. });
+            if let Some(record) = &mut connection.record {
+                record.answered(StatusCode::SERVICE_UNAVAILABLE, self.now);
+                record.blame("waited longer than queue_timeout");
+            }
             connection.respond(too_late(), leaving, &self.rules, self.now);
             self.note_in_cell(Cell::was_late);
             self.turn(key);
         }
         is_late
+    }
+
+    /// From now on it is known of this request what is to be written down when it is over.
+    fn remember(&mut self, key: usize, request: &Request, id: &RequestId) {
+        if let Some(connection) = self.crowd.get_mut(key) {
+            let client = Client::of(request.headers(), connection.peer, &self.rules.proxies).ip();
+            connection.record = Some(self.records.begin(request, connection, client, id, self.now));
+        }
     }
 
     /// A request begins: whoever need not wait for its end is not made to.

@@ -18,6 +18,7 @@ mod inlets;
 mod leaving;
 mod pace;
 mod preface;
+mod records;
 mod refusal;
 mod turned_away;
 mod turns;
@@ -44,6 +45,7 @@ pub(crate) use self::head::is_host;
 use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
+use self::records::Records;
 use self::turned_away::TurnedAway;
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
@@ -52,8 +54,9 @@ use crate::channel::Channel;
 use crate::cleaning::Cleaner;
 use crate::database::Database;
 use crate::inbox::Inbox;
+use crate::log::Lines;
 use crate::panics::contain;
-use crate::protocol::{Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Proxies, Report};
+use crate::protocol::{Accounts, Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Proxies, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
 use crate::woken::Woken;
@@ -79,6 +82,9 @@ pub(crate) struct Post {
     pub(crate) limits: Limits,
     pub(crate) cleaning: Cleaning,
     pub(crate) proxies: Proxies,
+    pub(crate) accounts: Accounts,
+    /// Where lines of the access log go, if there is one.
+    pub(crate) lines: Option<Lines>,
     /// How many requests it may serve; `None`: any number.
     pub(crate) max_requests: Option<u64>,
     pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
@@ -145,6 +151,7 @@ pub(crate) struct Server<A> {
     /// How many connections are given in one message at most: siblings must have the descriptors for it.
     batch: usize,
     rules: Rules,
+    records: Records,
     pace: Pace,
     scratch: Scratch,
     scoreboard: Rc<Shared<Scoreboard>>,
@@ -206,7 +213,9 @@ impl<A: App> Server<A> {
             half_closed_is_gone: limits.half_close == HalfClose::Gone,
             budget: Budget::new(post.max_requests),
             proxies: post.proxies,
+            query: post.accounts.query,
         };
+        let records = Records::new(post.accounts, post.lines, &post.worker);
         // With everything that is ours for good, and no client yet.
         let cleaner = Cleaner::new(&post.cleaning);
         Ok(Server {
@@ -221,6 +230,7 @@ impl<A: App> Server<A> {
             descriptors,
             batch: (descriptors / 8).clamp(1, MOST_DESCRIPTORS),
             rules,
+            records,
             pace: Pace::default(),
             scratch: scratch(),
             inlets: Inlets::new(post.listeners, post.inbox, scoreboard.clone(), tokens),

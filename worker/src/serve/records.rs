@@ -98,10 +98,7 @@ impl Records {
             ..self.who.clone()
         };
         let (head, body, whole) = connection.arrival();
-        let is_skipped = self.skip.iter().any(|skip| match skip.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == skip,
-        });
+        let is_skipped = self.skip.iter().any(|skip| entry.is_skipped(skip));
         let sent_before = connection.wire.traffic().1;
         Box::new(Record { entry, is_skipped, moments: [head, body, whole, now, now], sent_before })
     }

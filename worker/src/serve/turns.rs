@@ -135,9 +135,13 @@ impl<A: App> Server<A> {
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
             let (received, sent) = connection.wire.take_traffic();
             cell.moved(received, sent);
-            if let Some(status) = connection.refused.take() {
+            if let Some((status, line)) = connection.refused.take() {
                 cell.refused(status.as_u16());
+                self.records.refused(status, &line, connection.peer.map(|peer| peer.ip()));
             }
+        }
+        if let Some((record, is_whole)) = connection.take_record() {
+            self.records.end(record, connection.wire.traffic().1, is_whole);
         }
         self.grant(key, wish);
     }
@@ -170,9 +174,13 @@ impl<A: App> Server<A> {
     }
 
     pub(super) fn close(&mut self, key: usize) {
-        if let Some(connection) = self.crowd.remove(key)
-            && let Some(cell) = self.cell()
-        {
+        let Some(mut connection) = self.crowd.remove(key) else {
+            return;
+        };
+        if let Some(record) = connection.record.take() {
+            self.records.end(record, connection.wire.traffic().1, false);
+        }
+        if let Some(cell) = self.cell() {
             let (received, sent) = connection.wire.take_traffic();
             cell.moved(received, sent);
             cell.closed();

@@ -137,14 +137,16 @@ impl Daemon {
     }
 
     /// What a template of this edition is told of the daemon.
-    pub(super) fn surroundings_of(&self, edition: Edition) -> Surroundings {
+    pub(super) fn surroundings_of(&mut self, id: PoolId, edition: Edition) -> Surroundings {
+        let file = self.pools.iter().find(|pool| pool.id == id).and_then(|pool| pool.access_file(edition));
+        let access = file.map(|path| self.logs.file(&path));
         let draft = self.draft.as_ref();
         let config = draft.filter(|draft| draft.edition == edition).map_or(&self.config, |draft| &draft.config);
         // Of the configuration in force, and of one on trial.
         let all = draft.map(|draft| &draft.config).into_iter().chain([&self.config]);
         Surroundings {
             level: config.log.level,
-            log: LogWay { form: self.logs.form(), lines: self.logs.descriptor(), printed: self.logs.printed() },
+            log: LogWay { form: self.logs.form(), lines: self.logs.descriptor(), printed: self.logs.printed(), access },
             sample: self.program.clone(),
             secrets: all.flat_map(config::Config::secret_variables).map(str::to_owned).collect(),
             connections: config.database_connections(),

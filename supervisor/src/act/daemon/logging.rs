@@ -1,8 +1,10 @@
 //! The log process, looked after: started where it is missed, told of everybody who prints.
 
 use std::os::fd::BorrowedFd;
+use std::time::SystemTime;
 
 use nix::unistd::Pid;
+use ratoon_worker::access::{Entry, Form};
 
 use super::Daemon;
 use super::errands::Errand;
@@ -10,6 +12,7 @@ use crate::act::logs::Captured;
 use crate::act::pool::Pool;
 use crate::act::token::{Token, wait_for};
 use crate::control::Answer;
+use crate::decide::cause::Cause;
 use crate::decide::event::{Edition, PoolId, TemplateRef, WorkerRef};
 use crate::logger::{Output, Source};
 
@@ -30,6 +33,44 @@ impl Daemon {
         } else {
             let (logs, pools) = (&mut self.logs, &self.pools);
             logs.drain(now, captured(pools));
+        }
+    }
+
+    /// The line in the access log of the request that this worker's death has ended, if there was one: its worker can write
+    /// it no more.
+    pub(super) fn write_down(&mut self, who: WorkerRef, pid: i32, cause: &Cause) {
+        let Some(pool) = self.pools.iter().find(|pool| pool.id == who.pool) else { return };
+        let Some(form) = pool.config.access.as_ref().and_then(|form| form.parse::<Form>().ok()) else { return };
+        let cell = pool.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life && cell.owes_an_answer());
+        let Some((cell, worker)) = cell.zip(pool.workers.get(&who.life)) else { return };
+        let read = cell.read();
+        let began = self.clock.own(read.busy_since, read.busy_since);
+        let took = self.clock.now().since(began);
+        let status = match cell.last_words().map(|words| words.why) {
+            Some(why) if why.is_fatal() => 500,
+            Some(_) if *cause == Cause::RequestTimeout => 504,
+            _ => 502,
+        };
+        let mut entry = Entry {
+            ended: Some(SystemTime::now()),
+            client: cell.client(),
+            status,
+            duration: took,
+            handler: took,
+            pool: pool.config.name.clone(),
+            worker: who.slot,
+            generation: worker.generation.0,
+            pid,
+            cause: Some(cause.to_string()),
+            ..Entry::default()
+        };
+        entry.line(&read.line);
+        if pool.config.access_skip.iter().any(|skip| entry.is_skipped(skip)) {
+            return;
+        }
+        let file = pool.config.access_file.clone();
+        if let Ok(lines) = self.logs.lines(file.as_deref()) {
+            lines.write(&form.line(&entry));
         }
     }
 

@@ -27,7 +27,7 @@ impl Daemon {
         match action {
             Action::ReadConfiguration(edition, scope) => self.read_configuration(edition, &scope),
             Action::Prepare(id, edition) => {
-                let surroundings = self.surroundings_of(edition);
+                let surroundings = self.surroundings_of(id, edition);
                 let Some(pool) = self.pool(id) else {
                     return;
                 };
@@ -62,7 +62,7 @@ impl Daemon {
             }
             Action::Upgrade => self.becomes_another = true,
             Action::StartTemplate(who, generation, edition) => {
-                let surroundings = self.surroundings_of(edition);
+                let surroundings = self.surroundings_of(who.pool, edition);
                 let Some(pool) = self.pool(who.pool) else {
                     return;
                 };
@@ -153,6 +153,9 @@ impl Daemon {
     fn note(&mut self, note: &Note) {
         let request = self.last_request(note);
         self.obituaries.record(note, request.clone(), self.clock.now());
+        if let Note::WorkerDied { worker, pid, cause, .. } = note {
+            self.write_down(*worker, pid.map_or(0, |pid| pid.0), cause);
+        }
         notes::write(note, |id| self.name(id), request);
         self.report_progress(note);
         self.announce(note);

@@ -24,6 +24,7 @@ use crate::decide::restart::Meaning;
 pub(in crate::act) struct LogsEstate {
     form: Form,
     log: Option<FileEstate>,
+    files: Vec<FileEstate>,
     process: Option<(i32, RawFd)>,
     lost: BTreeMap<String, u64>,
     lost_by_others: u64,
@@ -57,11 +58,13 @@ impl LogsEstate {
 impl Logs {
     /// Writes it down.
     pub(in crate::act) fn bequeath(&self, inventory: &mut Inventory<'_>) -> LogsEstate {
-        let log = self.log.as_ref().map(|log| FileEstate {
-            path: log.path.clone(),
-            read: inventory.descriptor(&log.read),
-            write: inventory.descriptor(&log.write),
-        });
+        let mut written = |file: &LogFile| FileEstate {
+            path: file.path.clone(),
+            read: inventory.descriptor(&file.read),
+            write: inventory.descriptor(&file.write),
+        };
+        let log = self.log.as_ref().map(&mut written);
+        let files = self.files.iter().map(&mut written).collect();
         let process = self.process.as_ref().and_then(|process| {
             process.channel.as_ref().map(|channel| (process.pid.as_raw(), inventory.descriptor(channel)))
         });
@@ -69,6 +72,7 @@ impl Logs {
         LogsEstate {
             form: self.form,
             log,
+            files,
             process,
             lost: captured.collect(),
             lost_by_others: self.lost(None) + ratoon_worker::log::lost(),
@@ -81,18 +85,17 @@ impl Logs {
     /// # Errors
     /// A descriptor is not what it should be.
     pub(in crate::act) fn inherit(estate: LogsEstate, now: Time, heirlooms: &Heirlooms) -> io::Result<Logs> {
-        let log = match estate.log {
-            Some(log) => Some(LogFile {
-                path: log.path,
-                read: heirlooms.descriptor(log.read)?,
-                write: heirlooms.descriptor(log.write)?,
-            }),
-            None => None,
+        let inherited = |file: FileEstate| -> io::Result<LogFile> {
+            let (read, write) = (heirlooms.descriptor(file.read)?, heirlooms.descriptor(file.write)?);
+            Ok(LogFile { path: file.path, read, write })
         };
+        let log = estate.log.map(inherited).transpose()?;
+        let files = estate.files.into_iter().map(inherited).collect::<io::Result<_>>()?;
         let mut logs = Logs::with(estate.form, log);
         logs.lost = estate.lost.into_iter().map(|(pool, lines)| (Some(pool), lines)).collect();
         logs.lost.insert(None, estate.lost_by_others);
         logs.rounds = estate.rounds;
+        logs.files = files;
         match estate.process {
             Some((pid, channel)) => {
                 let channel = Some(Channel::from(heirlooms.descriptor(channel)?));

@@ -14,7 +14,9 @@ use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
 use ratoon_worker::lease::Lobby;
 use ratoon_worker::log;
-use ratoon_worker::protocol::{CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION};
+use ratoon_worker::protocol::{
+    Accounts, CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION,
+};
 
 use super::{Allowance, Pool, Template, Worker};
 use crate::act::logs::{self, Captured};
@@ -45,6 +47,20 @@ pub(in crate::act) struct LogWay {
     pub(in crate::act) lines: io::Result<OwnedFd>,
     /// What is printed by who is not captured, if that does not simply go where ours does.
     pub(in crate::act) printed: Option<io::Result<File>>,
+    /// The pipe before the file of the pool's access log, if it has one.
+    pub(in crate::act) access: Option<io::Result<OwnedFd>>,
+}
+
+impl LogWay {
+    /// What a template is given of it.
+    fn descriptors(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        let all = std::iter::once(&self.lines).chain(&self.access);
+        all.map(|each| match each {
+            Ok(descriptor) => Ok(descriptor.as_fd()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        })
+        .collect()
+    }
 }
 
 impl Pool {
@@ -211,8 +227,7 @@ impl Pool {
         let mut descriptors = vec![file.as_fd(), self.scoreboard.file()];
         descriptors.extend(self.inbox.ends());
         descriptors.push(self.register.file());
-        descriptors
-            .push(daemon.log.lines.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?.as_fd());
+        descriptors.extend(daemon.log.descriptors()?);
         descriptors.extend(lobby.map(Lobby::parts).into_iter().flatten());
         descriptors.extend(self.sockets.all().map(|(_, socket)| socket));
         channel.send(&Order::Load { version: VERSION }, &descriptors)
@@ -231,6 +246,7 @@ impl Pool {
                 announced: self.sockets.announced(config),
                 forwarded: config.forwarded,
             },
+            accounts: accounts(config),
             database: database(config, daemon.connections),
             log_level: daemon.level,
             log_form: daemon.log.form,
@@ -313,6 +329,16 @@ fn cleaning(config: &config::Pool) -> Cleaning {
     Cleaning { reset: config.reset, reset_check: config.reset_check, panics: config.panics }
 }
 
+fn accounts(config: &config::Pool) -> Accounts {
+    Accounts {
+        access: config.access.clone(),
+        to_file: config.access_file.is_some(),
+        skip: config.access_skip.clone(),
+        slow_log: config.slow_log.map_or(0, millis),
+        query: config.log_query,
+    }
+}
+
 pub(super) fn database(config: &config::Pool, connections_of_all: u32) -> Option<Database> {
     let database = config.database.as_ref()?;
     Some(Database {
@@ -342,6 +368,7 @@ mod tests {
     fn a_worker_by_hand_is_bounded_and_cleaned_as_that_of_a_pool_that_says_nothing() {
         assert_eq!(limits(&config::Pool::default()), Limits::default());
         assert_eq!(cleaning(&config::Pool::default()), Cleaning::default());
+        assert_eq!(accounts(&config::Pool::default()), Accounts::default());
         assert_eq!(database(&config::Pool::default(), 10), None);
         let url = Secret::new("postgres://db");
         let told = config::Database { url: Some(url.clone()), connections: Some(10), ..config::Database::default() };

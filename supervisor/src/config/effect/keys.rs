@@ -73,6 +73,11 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.body_disk", "1GiB", NewGeneration, "a worker stores the bodies"),
     key("pool.NAME.max_connections", "4096", NewGeneration, "a worker keeps the connections"),
 
+    key("pool.NAME.access", "off", NewGeneration, "a worker writes its own lines"),
+    key("pool.NAME.access_file", "where all other lines go", NewGeneration, "a worker writes its own lines"),
+    key("pool.NAME.access_skip", "none", NewGeneration, "a worker writes its own lines"),
+    key("pool.NAME.slow_log", "none", NewGeneration, "a worker measures its own requests"),
+    key("pool.NAME.log_query", "full", NewGeneration, "a worker says what its own requests are"),
     key("pool.NAME.capture", "true", NewGeneration, "a program prints where it was started to print"),
 
     key("pool.NAME.nice", "the supervisor's", NewGeneration, "a process is given it before its program begins"),

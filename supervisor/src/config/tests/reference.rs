@@ -25,6 +25,7 @@ fn gather(value: &Value, path: &str, keys: &mut Vec<(String, Value)>) {
             let separator = if path.is_empty() { "" } else { "." };
             gather(value, &format!("{path}{separator}{key}"), keys);
         }),
+        Value::Array(items) if items.is_empty() => keys.push((path.to_owned(), Value::Null)),
         Value::Array(items) => items.iter().for_each(|item| gather(item, &format!("{path}[]"), keys)),
         _ => keys.push((path.to_owned(), value.clone())),
     }

@@ -47,6 +47,11 @@ half_close = "gone"
 reset = "off"
 reset_check = 0
 panics = "continue"
+access = "json"
+access_file = "/srv/access"
+access_skip = ["/a", "/b/*"]
+slow_log = "3s"
+log_query = "keys"
 capture = false
 nice = -20
 oom_score_adj = 1000
@@ -101,6 +106,11 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
         reset: Reset::Off,
         reset_check: 0,
         panics: Panics::Continue,
+        access: Some("json".into()),
+        access_file: Some("/srv/access".into()),
+        access_skip: vec!["/a".into(), "/b/*".into()],
+        slow_log: Some(Duration::from_secs(3)),
+        log_query: ratoon_worker::access::Query::Keys,
         capture: false,
         nice: Some(-20),
         oom_score_adj: Some(1000),

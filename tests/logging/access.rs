@@ -1,0 +1,245 @@
+//! "Access log per pool, escaped so that no header can forge a line, one line for killed requests too; slow requests with
+//! their stage; `log_query` for query strings in logs and status, which may hold secrets."
+
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get};
+
+/// A supervisor of one worker with an access log of this form in `access`, and these further lines.
+fn with(form: &str, lines: &str) -> (Ratoon, PathBuf) {
+    let access = format!("access = '{form}'\naccess_file = \"DIR/access\"");
+    let pool = fixture::pool("web", &format!("workers = 1\n{access}\n{lines}"));
+    let ratoon = Ratoon::serving(&(CONTROL.to_owned() + &pool));
+    let file = ratoon.directory().join("access");
+    (ratoon, file)
+}
+
+/// The lines, once there are so many; there are no more.
+#[track_caller]
+fn lines(file: &PathBuf, count: usize) -> Vec<String> {
+    let read = || std::fs::read_to_string(file).unwrap_or_default();
+    let text = eventually(&format!("{count} lines, not {:?}", read()), SOON, || {
+        let text = read();
+        (text.ends_with('\n') && text.lines().count() >= count).then_some(text)
+    });
+    assert_eq!(text.lines().count(), count, "{text}");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn raw(ratoon: &Ratoon, request: &[u8]) -> u16 {
+    let mut client = Client::connect(ratoon.address());
+    client.send(request);
+    client.response().status
+}
+
+#[test]
+fn the_combined_format_has_a_line_for_every_request_and_for_every_refusal() {
+    let (ratoon, file) = with("combined", "");
+    assert_eq!(
+        raw(&ratoon, b"GET /ok?a=b HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\nReferer: http://r/?s=1\r\n\r\n"),
+        200
+    );
+    assert_eq!(get(ratoon.address(), "/error:oh").status, 500);
+    assert_eq!(raw(&ratoon, b"GET /bad HTTP/1.1\r\n\r\n"), 400);
+    let lines = lines(&file, 3);
+    assert!(
+        lines[0].starts_with("127.0.0.1 - - [") && lines[0].contains(" +0000] \"GET /ok?a=b HTTP/1.1\" 200 "),
+        "{lines:?}"
+    );
+    assert!(lines[0].ends_with(" \"http://r/?s=1\" \"curl/8\""), "{lines:?}");
+    assert!(lines[1].contains("\"GET /error:oh HTTP/1.1\" 500 "), "{lines:?}");
+    assert!(lines[2].contains("\"GET /bad HTTP/1.1\" 400 "), "{lines:?}");
+}
+
+#[test]
+fn as_json_a_line_is_an_object_that_says_who_what_and_how_long() {
+    let (ratoon, file) = with("json", "");
+    let mut client = Client::connect(ratoon.address());
+    client.send(b"GET /sleep:50 HTTP/1.1\r\nHost: shop.test\r\nX-Request-Id: abc-1\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let line: Value = serde_json::from_str(&lines(&file, 1)[0]).unwrap();
+    let expected = json!({
+        "pool": "web", "worker": 0, "gen": 1, "client": "127.0.0.1", "method": "GET", "target": "/sleep:50",
+        "protocol": "HTTP/1.1", "status": 200, "host": "shop.test", "request_id": "abc-1", "referer": null,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(line[key], *value, "{key} in {line}");
+    }
+    assert!(line["duration"].as_f64().unwrap() >= 0.05 && line["handler"].as_f64().unwrap() >= 0.05, "{line}");
+    assert!(line["bytes"].as_u64().unwrap() > 0 && line["cause"].is_null(), "{line}");
+}
+
+/// "… so that no header can forge a line": quotes, backslashes, escape sequences, what is no UTF-8.
+#[test]
+fn nothing_that_a_client_sends_ends_its_field_or_begins_a_line() {
+    for form in ["combined", "json", "{target} \"{user_agent}\" {header.x-evil}"] {
+        let (ratoon, file) = with(form, "");
+        let request =
+            b"GET /ok HTTP/1.1\r\nHost: x\r\nUser-Agent: a\" 200 \\\t\xff\xc3\x28 \x80\r\nX-Evil: \"}{\r\n\r\n";
+        assert_eq!(raw(&ratoon, request), 200);
+        // Refused, and shown all the same.
+        assert_eq!(raw(&ratoon, b"GET /\x1b[31m\x07\"x HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+        let lines = lines(&file, 2);
+        for line in &lines {
+            assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte) || byte >= 0x80), "{line:?}");
+            if form == "json" {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line.as_object().unwrap()["pool"], "web");
+            } else {
+                assert!(line.is_ascii(), "{line:?}");
+                assert!(!line.contains("a\" 200"), "{line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_template_that_is_none_is_refused_with_what_would_be_right() {
+    for (key, wrong) in [
+        ("access = \"on\"", "config.toml:3: pool.web.access: \"on\" is neither \"off\", \"combined\" nor \"json\""),
+        ("access = \"{ip}\"", "config.toml:3: pool.web.access: there is no field {ip}: there are client, time, "),
+        ("access = \"{status\"", "config.toml:3: pool.web.access: a \"{\" stands alone"),
+        (
+            "access = \"json\"\naccess_file = \"x\"",
+            "config.toml:4: pool.web.access_file: \"x\" is not an absolute path",
+        ),
+        ("access = \"json\"\naccess_file = \"/none/x\"", "config.toml:4: pool.web.access_file: /none cannot be used"),
+        ("access = \"json\"\naccess_skip = [\"x\"]", "config.toml:4: pool.web.access_skip: \"x\" is not a path"),
+        ("log_query = \"some\"", "config.toml:3: pool.web.log_query: "),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{key}\n")).unwrap();
+        let output = crate::harness::ratoon(&["check", "--config", path.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(wrong), "{key}: {said}");
+    }
+}
+
+/// "One line for killed requests too", with what their client was answered and the cause.
+#[test]
+fn a_request_that_dies_with_its_worker_has_one_line_with_its_status_and_cause() {
+    let lines_of = "request_timeout = \"300ms\"\nkill_grace = \"3s\"\nboot_timeout = \"30s\"";
+    let (ratoon, file) = with("json", lines_of);
+    assert_eq!(get(ratoon.address(), "/abort").status, 500);
+    assert_eq!(get(ratoon.address(), "/spin").status, 504);
+    let killed = |word: &str| {
+        let (mut client, pid) = ratoon.engage(ratoon.address(), word);
+        kill(pid, Signal::SIGKILL).unwrap();
+        client.set_patience(SOON);
+        assert!(client.try_response().is_err(), "it is told nothing");
+    };
+    eventually("a worker serves again", SOON, || (ratoon.all_logged("ready", &[]).len() == 3).then_some(()));
+    killed("sleep:200000");
+    eventually("a worker serves again", SOON, || (ratoon.all_logged("ready", &[]).len() == 4).then_some(()));
+    // One that outlives its deadline and comes back has its line from the worker itself.
+    assert_eq!(get(ratoon.address(), "/sleep:1200").status, 504);
+    let lines: Vec<Value> = lines(&file, 4).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |line: &Value| json!([line["target"], line["status"], line["cause"], line["client"], line["worker"]]);
+    let all: Vec<Value> = lines.iter().map(said).collect();
+    assert_eq!(all[0], json!(["/abort", 500, "signal SIGABRT", "127.0.0.1", 0]));
+    assert_eq!(all[1], json!(["/spin", 504, "request timeout", "127.0.0.1", 0]));
+    assert_eq!(all[2], json!(["/sleep:200000", 502, "killed from outside", "127.0.0.1", 0]));
+    assert_eq!(all[3], json!(["/sleep:1200", 504, "request timeout", "127.0.0.1", 0]));
+    assert!(lines[1]["duration"].as_f64().unwrap() >= 0.3);
+}
+
+#[test]
+fn paths_that_are_skipped_have_no_line() {
+    let (ratoon, file) = with("{target}", "access_skip = [\"/ok\", \"/sleep*\"]");
+    for path in ["/ok", "/ok?x", "/sleep:0", "/print:stdout:x"] {
+        assert_eq!(get(ratoon.address(), path).status, 200);
+    }
+    assert_eq!(lines(&file, 1), ["/print:stdout:x"]);
+}
+
+/// "… in logs and status, which may hold secrets."
+#[test]
+fn of_a_query_no_more_is_shown_than_is_allowed_neither_in_a_log_nor_in_the_status() {
+    for (shown, expected) in [("keys", "/sleep:3000?token="), ("none", "/sleep:3000")] {
+        let more =
+            format!("log_query = \"{shown}\"\nrequest_timeout = \"400ms\"\nkill_grace = \"10s\"\nslow_log = \"100ms\"");
+        let (ratoon, file) = with("combined", &more);
+        let mut client = Client::connect(ratoon.address());
+        client.send(b"GET /sleep:3000?token=geheim HTTP/1.1\r\nHost: x\r\nReferer: http://r/?k=geheim\r\n\r\n");
+        let line = eventually("the status shows it", SOON, || {
+            ratoon.status_of("web")["processes"][0]["request_line"]
+                .as_str()
+                .filter(|line| line.contains("sleep"))
+                .map(str::to_owned)
+        });
+        assert_eq!(line, format!("GET {expected} HTTP/1.1"));
+        assert_eq!(client.response().status, 504);
+        ratoon.logged("last words", &[]);
+        ratoon.logged("slow request", &[("stage", "handler".into())]);
+        let lines = lines(&file, 1);
+        assert!(lines[0].contains(&format!("\"GET {expected} HTTP/1.1\" 504")), "{lines:?}");
+        assert!(!lines[0].contains("geheim") && !ratoon.text().contains("geheim"), "{lines:?}\n{}", ratoon.text());
+    }
+}
+
+#[test]
+fn a_slow_request_is_named_with_the_stage_that_took_its_time() {
+    let pool = fixture::pool("web", "workers = 1\nslow_log = \"300ms\"\nlog_query = \"full\"");
+    let ratoon = Ratoon::serving(&pool);
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    let mut client = Client::connect(ratoon.address());
+    client.send(b"GET /ok HTTP/1.1\r\nHost: x");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    client.send(b"\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let line = ratoon.logged("slow request", &[("stage", "head".into())]);
+    assert_eq!((&line["request"], &line["status"]), (&json!("GET /ok HTTP/1.1"), &json!(200)));
+    client.send(b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    client.send(b"b");
+    assert_eq!(client.response().status, 200);
+    ratoon.logged("slow request", &[("stage", "body".into())]);
+    assert_eq!(get(ratoon.address(), "/sleep:400").status, 200);
+    ratoon.logged("slow request", &[("stage", "handler".into()), ("request", "GET /sleep:400 HTTP/1.1".into())]);
+    assert_eq!(ratoon.all_logged("slow request", &[]).len(), 3);
+}
+
+/// The daemon's log is where lines go that have no file of their own.
+#[test]
+fn without_a_file_of_its_own_lines_are_in_the_log() {
+    let ratoon = Ratoon::serving(&fixture::pool("web", "workers = 1\naccess = \"ACCESS {method} {target} {status}\""));
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    ratoon.logged("ACCESS GET /ok 200", &[]);
+}
+
+#[test]
+fn by_default_there_is_neither_an_access_log_nor_a_slow_log() {
+    let ratoon = Ratoon::serving(&fixture::pool("web", "workers = 1"));
+    let before = ratoon.lines().len();
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    ratoon.signal(Signal::SIGUSR1);
+    ratoon.logged("standard error is no file: there is nothing to open anew", &[]);
+    assert_eq!(ratoon.lines().len(), before + 1);
+}
+
+#[test]
+fn an_access_log_is_opened_anew_with_the_rest_and_loses_no_line() {
+    let (mut ratoon, file) = with("{target}", "");
+    let olds: Vec<PathBuf> = (0..5).map(|round| ratoon.directory().join(format!("access.{round}"))).collect();
+    for (round, old) in olds.iter().enumerate() {
+        for line in 0..50 {
+            assert_eq!(get(ratoon.address(), &format!("/ok?{round}-{line}")).status, 200);
+        }
+        std::fs::rename(&file, old).unwrap();
+        let before = ratoon.all_logged("the log is opened anew", &[]).len();
+        ratoon.signal(Signal::SIGUSR1);
+        eventually("it is opened anew", SOON, || {
+            (ratoon.all_logged("the log is opened anew", &[]).len() > before).then_some(())
+        });
+    }
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.leaves_in_peace();
+    let all: String = olds.iter().chain([&file]).map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let expected: Vec<String> =
+        (0..5).flat_map(|round| (0..50).map(move |line| format!("/ok?{round}-{line}"))).collect();
+    assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+}
