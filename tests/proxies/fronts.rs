@@ -150,8 +150,8 @@ fn haproxy_names_the_client_in_either_version_of_the_proxy_protocol() {
 /// Reloads, kills workers that serve, and finds that nobody behind the proxy has noticed.
 #[track_caller]
 fn assert_nobody_notices_reloads_and_killed_workers(ratoon: &Ratoon, front: &Front) {
-    let traffic =
-        Traffic::begin(&[Door::Tcp(front.address())], 4, &["hello", "sleep?ms=5", "whoami", "bytes?n=100000"]);
+    // Short answers: what has begun to arrive cannot be asked for again.
+    let traffic = Traffic::begin(&[Door::Tcp(front.address())], 4, &["hello", "sleep?ms=5", "whoami"]);
     traffic.goes_on(200);
     for _ in 0..3 {
         let socket = ratoon.directory().join("control.sock");
