@@ -17,6 +17,7 @@ mod fuzz;
 mod handover;
 mod hostile;
 mod http;
+mod isolation;
 mod last_words;
 mod limits;
 mod listeners;

@@ -5,6 +5,7 @@
 //! `lobbies`.
 
 mod allowance;
+mod environment;
 mod estate;
 mod launch;
 mod lobbies;

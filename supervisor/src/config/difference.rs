@@ -146,7 +146,8 @@ fn changes<T: Serialize>(path: &str, old: &T, new: &T, effect: impl Fn(&str) -> 
         values
     });
     let database = below(path, "database");
-    let secrets = [format!("{settings}."), format!("{database}.url"), format!("{database}.init_sql")];
+    let secrets =
+        [format!("{settings}."), below(path, "env"), format!("{database}.url"), format!("{database}.init_sql")];
     let is_secret = |key: &str| secrets.iter().any(|secret| key.starts_with(secret));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     keys.into_iter()

@@ -122,6 +122,9 @@ impl Pool {
 
         check("program".to_owned(), self.executable().map(drop));
         check("prepare".to_owned(), self.preparation().map(drop));
+        if let Err((key, message)) = self.account() {
+            check(key.to_owned(), Err(message));
+        }
         check("body_dir".to_owned(), writable_directory(&self.body_dir));
         let directory = self.access_file.as_deref().and_then(Path::parent);
         check("access_file".to_owned(), directory.map_or(Ok(()), writable_directory));

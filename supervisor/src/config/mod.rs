@@ -17,10 +17,12 @@ mod difference;
 mod document;
 mod duration;
 mod effect;
+mod environment;
 mod error;
 mod examine;
 mod file;
 mod form;
+mod identity;
 mod listen;
 mod log;
 mod origin;
@@ -47,8 +49,10 @@ pub use control::Control;
 pub use database::Database;
 pub use difference::{Change, Difference, Kept, Listeners, Place};
 pub use effect::{Effect, KEYS, Key};
+pub use environment::{ALWAYS, ALWAYS_BELOW};
 pub use error::{Complaint, Errors};
 pub use file::find;
+pub use identity::Account;
 pub use listen::Listen;
 pub use log::{Format, Level, Log};
 pub use origin::Origin;
@@ -166,6 +170,17 @@ impl Config {
                     "\"{address}\" is systemd's, and only a pool can have that: write for example \"127.0.0.1:9180\""
                 ),
             ));
+        }
+        for pool in &self.pools {
+            for (index, name) in pool.pass_env.iter().enumerate() {
+                if let Some(owner) = self.pools.iter().find(|other| other.url_variable() == Some(name)) {
+                    let owner = owner.path();
+                    found.push(Mistake::new(
+                        &format!("{}.pass_env[{index}]", pool.path()),
+                        format!("\"{name}\" holds the URL of {owner}.database, which no worker is given: remove it"),
+                    ));
+                }
+            }
         }
         let control = self.control.socket.clone().map(Address::Unix);
         if let Some((path, address)) = taken.iter().find(|(_, address)| control.as_ref() == Some(*address)) {

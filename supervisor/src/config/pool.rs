@@ -3,6 +3,7 @@
 //! Owns the keys of a pool with their defaults and ranges, and what makes a pool impossible in itself. Never looks at
 //! another pool, and never at the world but to count the CPUs for the default of `workers`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::count::{Count, Offset};
 use super::database::{self, Database};
 use super::document::{Mistake, below};
 use super::duration::{Patience, Span, Timeout};
+use super::environment;
 use super::error::quoted;
 use super::form::{Form, Given};
 use super::listen::{self, Listen};
@@ -78,6 +80,19 @@ pub struct Pool {
     /// A command that is run to success before a generation's template is; in the form of `program`, default none.
     #[serde(deserialize_with = "program::prepare")]
     pub prepare: Option<Vec<String>>,
+    /// As whom its processes run, a name or a number; default as the supervisor. Another user needs a supervisor that is
+    /// root. See [`Pool::account`].
+    #[serde(deserialize_with = "listen::account")]
+    pub user: Option<String>,
+    /// Their group; default the user's.
+    #[serde(deserialize_with = "listen::account")]
+    pub group: Option<String>,
+    /// Variables of their environment; default none.
+    #[serde(deserialize_with = "environment::variables")]
+    pub env: BTreeMap<String, String>,
+    /// Variables that they have from the supervisor's environment, if they are there; default none.
+    #[serde(deserialize_with = "environment::names")]
+    pub pass_env: Vec<String>,
     /// What decides the number of workers; default static. [`Pool::headcount`] has the numbers, with their defaults.
     pub scaling: Scaling,
     /// Workers of a static pool, and of a dynamic one at its start, 1 to 1000. By default a static pool has twice the
@@ -233,6 +248,10 @@ impl Default for Pool {
             forwarded: Forwarded::Off,
             program: None,
             prepare: None,
+            user: None,
+            group: None,
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
             scaling: Scaling::Static,
             workers: None,
             min_workers: None,

@@ -12,7 +12,7 @@ use ratoon_worker::protocol::Secret;
 
 use super::database::check;
 use super::error::{Complaint, Errors};
-use super::{Config, Database};
+use super::{Config, Database, Pool};
 
 /// A URL is not longer, in bytes, with what surrounds it in a file.
 const LONGEST: u64 = 16 * 1024;
@@ -41,7 +41,14 @@ impl Config {
 
     /// The variables of our environment in which secrets stand: no template is given them.
     pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
-        self.pools.iter().filter_map(|pool| pool.database.as_ref()?.url_env.as_deref())
+        self.pools.iter().filter_map(Pool::url_variable)
+    }
+}
+
+impl Pool {
+    /// The variable that holds its database's URL, if one does.
+    pub fn url_variable(&self) -> Option<&str> {
+        self.database.as_ref()?.url_env.as_deref()
     }
 }
 

@@ -17,7 +17,7 @@ pub use self::starts::{Reloads, Starts};
 pub use self::traffic::{Times, Traffic};
 
 /// The daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Status {
     /// The version of the supervisor that runs.
     pub version: String,
@@ -52,10 +52,11 @@ pub struct Status {
 }
 
 /// What the daemon is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Some pool has not had a ready worker yet.
+    #[default]
     Starting,
     /// Every pool has had one.
     Serving,
@@ -101,7 +102,7 @@ pub enum Outcome {
 }
 
 /// A pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Pool {
     /// Its name.
     pub pool: String,
@@ -160,10 +161,11 @@ pub struct Pool {
 }
 
 /// Whether a pool can start workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Health {
     /// It can, as far as is known.
+    #[default]
     Sound,
     /// Too many boots failed: it is tried again, slowly.
     Failed {

@@ -60,57 +60,52 @@ fn pool(pool: &Pool) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
+    use crate::control::status::{Listener, Reload};
 
-    fn pool(name: &str, more: Value) -> Value {
-        let mut pool = json!({
-            "pool": name, "process_manager": "static", "health": { "state": "sound" }, "generations": [3],
-            "wanted_processes": 8, "max_processes": 8, "scaled_by": 0, "idle_processes": 4, "active_processes": 4, "starting_processes": 0,
-            "retiring_processes": 0, "total_processes": 8, "max_children_reached": 0, "stopping": false,
-            "listeners": [{ "address": "127.0.0.1:80", "listen_queue": 2, "listen_queue_len": 9 }],
-            "deaths": {}, "last_deaths": [], "request_timeout_ms": 30_000, "database": null, "processes": [],
-        });
-        pool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        pool
+    fn pool(name: &str) -> Pool {
+        let listener = Listener { address: "127.0.0.1:80".into(), listen_queue: Some(2), listen_queue_len: 9 };
+        Pool {
+            pool: name.into(),
+            generations: vec![3],
+            idle_processes: 4,
+            active_processes: 4,
+            listeners: vec![listener],
+            ..Pool::default()
+        }
     }
 
-    fn line(state: &str, pools: Value, last_reload: Value) -> String {
-        let status = json!({
-            "version": "1", "time_ms": 1, "pid": 1, "start_time": 1, "start_since_ms": 1, "state": state, "last_reload": last_reload,
-            "pools": pools,
-        });
-        of(&serde_json::from_value(status).unwrap())
+    fn line(state: Phase, pools: Vec<Pool>) -> String {
+        of(&Status { state, pools, ..Status::default() })
     }
 
     #[test]
     fn the_line_says_of_every_pool_how_busy_it_is_or_that_it_failed() {
-        let failed = json!({ "health": { "state": "failed", "retry_in_ms": 7_001 }, "idle_processes": 0, "active_processes": 0 });
-        let pools = json!([pool("web", json!({})), pool("jobs", failed)]);
-        assert_eq!(line("serving", pools, Value::Null), "web: 4/8 busy, 2 waiting, gen 3; jobs: failed, retry in 8 s");
+        let health = Health::Failed { retry_in_ms: Some(7_001) };
+        let failed = Pool { health, idle_processes: 0, active_processes: 0, ..pool("jobs") };
+        assert_eq!(
+            line(Phase::Serving, vec![pool("web"), failed]),
+            "web: 4/8 busy, 2 waiting, gen 3; jobs: failed, retry in 8 s"
+        );
     }
 
     #[test]
     fn what_is_on_its_way_in_or_out_is_said_too() {
-        let pools =
-            json!([pool("web", json!({ "generations": [3, 4], "starting_processes": 1, "retiring_processes": 2 }))]);
+        let busy = Pool { generations: vec![3, 4], starting_processes: 1, retiring_processes: 2, ..pool("web") };
         assert_eq!(
-            line("reloading", pools, Value::Null),
+            line(Phase::Reloading, vec![busy]),
             "reloading: web: 4/8 busy, 2 waiting, gen 3+4, 1 starting, 2 leaving"
         );
     }
 
     #[test]
     fn a_failed_reload_stays_in_the_line_and_nothing_in_it_begins_another() {
-        let failed = json!({ "outcome": "failed", "reason": "pool web: no\nREADY=1", "ended_since_ms": 1 });
-        assert_eq!(
-            line("serving", json!([pool("web", json!({}))]), failed),
-            "web: 4/8 busy, 2 waiting, gen 3; last reload failed: pool web: no READY=1"
-        );
-        let many: Vec<Value> = (0..500).map(|each| pool(&format!("p{each}"), json!({}))).collect();
-        assert!(line("serving", json!(many), Value::Null).len() < LONGEST + 10);
+        let failed = Reload { outcome: Outcome::Failed, reason: "pool web: no\nREADY=1".into(), ended_since_ms: 1 };
+        let status =
+            Status { state: Phase::Serving, last_reload: Some(failed), pools: vec![pool("web")], ..Status::default() };
+        assert_eq!(of(&status), "web: 4/8 busy, 2 waiting, gen 3; last reload failed: pool web: no READY=1");
+        let many = (0..500).map(|each| pool(&format!("p{each}"))).collect();
+        assert!(line(Phase::Serving, many).len() < LONGEST + 10);
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod endowment;
+pub(crate) mod identity;
 pub(crate) mod inherited;
 pub(crate) mod overdue;
 pub(crate) mod queue;

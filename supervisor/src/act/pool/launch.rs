@@ -1,5 +1,6 @@
 //! Executing: a pool's program as a template, the command that prepares it, and the order to fork a worker.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,12 +19,12 @@ use ratoon_worker::protocol::{
     Accounts, CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION,
 };
 
-use super::{Allowance, Pool, Template, Worker};
+use super::{Allowance, Pool, Template, Worker, environment};
 use crate::act::logs::{self, Captured};
 use crate::act::notify;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::ESTATE;
-use crate::config;
+use crate::config::{self, Account};
 use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
 use crate::sys;
 
@@ -83,10 +84,11 @@ impl Pool {
         let name = arguments.first().map_or_else(|| executable.as_os_str(), AsRef::as_ref);
         let mut command = Command::new(&executable);
         command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
-        keep_to_ourselves(&mut command);
         let captured = direct(&mut command, config, &daemon.log)?;
-        for name in &daemon.secrets {
-            command.env_remove(name);
+        let account = config.account().map_err(|(key, what)| format!("{key}: {what}"))?;
+        environment::furnish(&mut command, config, account.as_ref(), our_environment(&daemon.secrets));
+        if let Some(Account { user, group, groups, .. }) = account {
+            sys::identity::assume(&mut command, user, group, groups);
         }
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
@@ -187,8 +189,16 @@ impl Pool {
         let program = config.preparation()?.ok_or("there is nothing to run")?;
         let mut command = Command::new(&program);
         command.args(config.prepare.iter().flatten().skip(1)).stdin(Stdio::null()).process_group(0);
-        keep_to_ourselves(&mut command);
         let captured = direct(&mut command, config, &daemon.log)?;
+        let account = config.account().map_err(|(key, what)| format!("{key}: {what}"))?;
+        environment::furnish(&mut command, config, account.as_ref(), our_environment(&[]));
+        // It may need what its workers are not told.
+        if let Some((name, value)) = config.url_variable().and_then(|name| Some((name, std::env::var_os(name)?))) {
+            command.env(name, value);
+        }
+        if let Some(Account { user, group, groups, .. }) = account {
+            sys::identity::assume(&mut command, user, group, groups);
+        }
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
         self.preparations.insert(edition, (Pid::from_raw(process.id() as i32), captured));
         Ok(())
@@ -271,11 +281,10 @@ fn direct(command: &mut Command, config: &config::Pool, log: &LogWay) -> Result<
     Ok(None)
 }
 
-/// What is said to the supervisor in its environment is nobody else's business.
-fn keep_to_ourselves(command: &mut Command) {
-    for name in notify::VARIABLES.iter().chain([&ESTATE]) {
-        command.env_remove(name);
-    }
+/// Our environment, without what is said to the supervisor alone, and without these.
+fn our_environment(secrets: &[String]) -> impl Iterator<Item = (OsString, OsString)> {
+    let is_ours = |name: &OsStr| notify::VARIABLES.iter().chain([&ESTATE]).any(|ours| name == *ours);
+    std::env::vars_os().filter(move |(name, _)| !is_ours(name) && !secrets.iter().any(|secret| name == secret.as_str()))
 }
 
 /// Gives a template, and with it every worker, what the configuration says of the kernel's limits. It does nothing before

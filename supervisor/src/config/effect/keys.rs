@@ -31,6 +31,11 @@ pub const KEYS: &[Key] = &[
     key("pool.NAME.program", "the sample application", NewGeneration, "it is what a generation is"),
     key("pool.NAME.prepare", "none", Live, "the supervisor runs it, before this very reload's templates"),
 
+    key("pool.NAME.user", "the supervisor's", NewGeneration, "a process becomes it before its program begins"),
+    key("pool.NAME.group", "the user's", NewGeneration, "a process becomes it before its program begins"),
+    key("pool.NAME.env", "empty", NewGeneration, "a program finds it when it begins"),
+    key("pool.NAME.pass_env", "[]", NewGeneration, "a program finds it when it begins, as the supervisor found it when it was started"),
+
     key("pool.NAME.scaling", "static", Live, "the supervisor counts workers"),
     key("pool.NAME.workers", "static: twice the CPUs, at least 4; dynamic: between min_spare and max_spare", Live, "the supervisor counts workers"),
     key("pool.NAME.min_workers", "dynamic: 1", Live, "the supervisor counts workers"),

@@ -60,9 +60,11 @@ fn line_showing(path: &str) -> Option<usize> {
     let table = tables.iter().rfind(|table| path.strip_prefix(**table).is_some_and(|rest| rest.starts_with('.')));
     let (table, key) = (*table?, path.rsplit('.').next()?);
     lines().iter().position(|(its, line)| {
+        // A table within a line.
+        let is_within = path != format!("{table}.{key}");
         let shows = line.starts_with(&format!("{key} = "))
-            || line.contains(&format!("{{ {key} = "))
-            || line.contains(&format!(", {key} = "));
+            || is_within && line.contains(&format!("{{ {key} = "))
+            || is_within && line.contains(&format!(", {key} = "));
         its == table && shows || its == path
     })
 }

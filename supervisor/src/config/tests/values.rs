@@ -26,6 +26,10 @@ trusted_proxies = ["192.0.2.7", "unix", "10.0.0.0/8"]
 forwarded = "x-forwarded"
 program = ["/srv/app", "-v"]
 prepare = ["/srv/app", "migrate"]
+user = "shop"
+group = "33"
+env = { LEVEL = "high" }
+pass_env = ["SSL_CERT_FILE"]
 scaling = "dynamic"
 workers = 7
 min_workers = 2
@@ -76,6 +80,10 @@ settings = { a = [1, 2.5], b.c = true, when = 1979-05-27T07:32:00Z, workerz = "a
     let pool = parse(text, "config.toml").unwrap().pools.remove(0);
     let expected = Pool {
         name: "web".into(),
+        user: Some("shop".into()),
+        group: Some("33".into()),
+        env: [("LEVEL".into(), "high".into())].into(),
+        pass_env: vec!["SSL_CERT_FILE".into()],
         listen: vec![Listen::new("127.0.0.1:80".parse().unwrap())],
         trusted_proxies: Trusted {
             networks: vec!["192.0.2.7/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
