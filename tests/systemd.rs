@@ -1,7 +1,9 @@
 //! Promised: "a service that systemd can be told the truth by". With a real systemd, in a box of each test's own.
 
 mod life;
+mod newer;
 mod reload;
+mod sandbox;
 mod sockets;
 mod start;
 

@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod database;
+mod intruder;
 mod metrics;
 mod stains;
 
@@ -330,6 +331,8 @@ impl Fixture {
                 return Ok(id().to_string());
             }
             "flood" => writeln!(stdout(), "{}", "x".repeat(usize::try_from(number())?))?,
+            // What nobody who took over a worker may do.
+            "try" => return Ok(intruder::attempt(argument)),
             // The value of a variable of the environment.
             "environment" => return Ok(std::env::var(argument).unwrap_or_else(|_| "unset".into())),
             _ => return Err(Error::msg(format!("the fixture cannot {word:?}"))),

@@ -1,0 +1,115 @@
+//! What a worker that has been taken over would try: each word of [`attempt`] is one thing that the shipped unit forbids.
+//!
+//! Whatever succeeds is undone or harmless.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// "yes" if it could be done, or "no" and why not.
+pub(crate) fn attempt(what: &str) -> String {
+    match done(what) {
+        Ok(()) => "yes".into(),
+        Err(error) => format!("no: {error}"),
+    }
+}
+
+fn done(what: &str) -> io::Result<()> {
+    let path = |path: &str| path.replace('~', "/");
+    match what.split_once(':').unwrap_or((what, "")) {
+        ("write", place) => {
+            let place = path(place);
+            OpenOptions::new().write(true).create_new(true).open(&place)?;
+            fs::remove_file(place)
+        }
+        ("read", place) => File::open(path(place)).map(drop),
+        ("list", place) => fs::read_dir(path(place)).map(drop),
+        ("be-root", _) => unless(nix::unistd::geteuid().is_root()),
+        ("gain-capabilities", _) => unless(status("CapBnd")? != "0000000000000000"),
+        ("gain-privileges", _) => unless(status("NoNewPrivs")? != "1"),
+        ("make-setuid", _) => {
+            let place = Path::new("/tmp/ratoon-setuid");
+            File::create(place)?;
+            let made = fs::set_permissions(place, Permissions::from_mode(0o4700));
+            fs::remove_file(place)?;
+            made
+        }
+        ("make-readable", _) => {
+            let place = Path::new("/tmp/ratoon-readable");
+            File::create(place)?;
+            let mode = fs::metadata(place)?.permissions().mode();
+            fs::remove_file(place)?;
+            unless(mode & 0o077 != 0)
+        }
+        ("make-cgroup", _) => {
+            let text = fs::read_to_string("/proc/self/cgroup")?;
+            let own = text
+                .lines()
+                .find_map(|line| line.split_once(":name=systemd:").map(|(_, path)| format!("/systemd{path}")));
+            let own = own.or_else(|| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)));
+            let place = format!("/sys/fs/cgroup{}/probe", own.unwrap_or_default());
+            fs::create_dir(&place)?;
+            fs::remove_dir(place)
+        }
+        ("system-call", name) => wild::call(name).map_err(io::Error::from),
+        _ => Err(io::Error::other(format!("nobody knows how to {what:?}"))),
+    }
+}
+
+fn unless(is_possible: bool) -> io::Result<()> {
+    if is_possible { Ok(()) } else { Err(io::Error::other("it is not so")) }
+}
+
+fn status(field: &str) -> io::Result<String> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.map(|line| line.trim().to_owned()).ok_or_else(|| io::Error::other("no such field"))
+}
+
+#[allow(unsafe_code)]
+mod wild {
+    use super::{Errno, libc};
+
+    pub(super) fn call(name: &str) -> Result<(), Errno> {
+        let mut buffer = [0_u8; 512];
+        let start = buffer.as_mut_ptr();
+        // SAFETY: every pointer is to `buffer`, which is larger than anything that is written there; nothing is unmapped
+        // but what is mapped here; a namespace, a scheduler or a personality is undone, or is the worker's last.
+        let done = unsafe {
+            match name {
+                "hostname" => libc::sethostname(c"box".as_ptr(), 3).into(),
+                "kernel-log" => libc::klogctl(10, start.cast(), 0).into(),
+                // What the clock is, without setting it.
+                "clock" => libc::syscall(libc::SYS_adjtimex, start),
+                "namespace" => libc::unshare(libc::CLONE_NEWUTS).into(),
+                "user-namespace" => libc::unshare(libc::CLONE_NEWUSER).into(),
+                "packets" => libc::close(Errno::result(libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0))?).into(),
+                "personality" => {
+                    let before = libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong);
+                    libc::personality(0);
+                    before.into()
+                }
+                "write-and-execute" => {
+                    let all = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+                    let page =
+                        libc::mmap(std::ptr::null_mut(), 4096, all, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+                    if page == libc::MAP_FAILED { -1 } else { libc::munmap(page, 4096).into() }
+                }
+                "real-time" => {
+                    let first = libc::sched_param { sched_priority: 1 };
+                    libc::sched_setscheduler(0, libc::SCHED_RR, &raw const first).into()
+                }
+                "debug" => libc::syscall(libc::SYS_kcmp, libc::getpid(), libc::getpid(), 2, 0, 0),
+                "mount" => {
+                    libc::mount(c"none".as_ptr(), c"/mnt".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()).into()
+                }
+                _ => return Err(Errno::ENOSYS),
+            }
+        };
+        Errno::result(done).map(drop)
+    }
+}
