@@ -103,7 +103,11 @@ mod wild {
                     let first = libc::sched_param { sched_priority: 1 };
                     libc::sched_setscheduler(0, libc::SCHED_RR, &raw const first).into()
                 }
-                "debug" => libc::syscall(libc::SYS_kcmp, libc::getpid(), libc::getpid(), 2, 0, 0),
+                // Of a process that there is not: whoever may trace is told so.
+                "debug" => match libc::syscall(libc::SYS_ptrace, 0x4206, i32::MAX, 0, 0) {
+                    -1 if Errno::last() == Errno::ESRCH => 0,
+                    other => other,
+                },
                 "mount" => {
                     libc::mount(c"none".as_ptr(), c"/mnt".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()).into()
                 }
