@@ -113,8 +113,9 @@ fn where_no_authority_is_named_those_of_the_machine_are_asked() {
     let postgres = secured(&authority, "IP:127.0.0.1");
     let urls = ["sslmode=verify-full", "sslmode=verify-ca", "sslrootcert=system"]
         .map(|query| format!("{}?{query}", postgres.tcp_url()));
+    let config = pools(&urls).replace("workers = 1\n", "workers = 1\npass_env = [\"SSL_CERT_FILE\"]\n");
     let trusting = |roots: &Path| {
-        let ratoon = Ratoon::start_with(&pools(&urls), |command| {
+        let ratoon = Ratoon::start_with(&config, |command| {
             command.env("SSL_CERT_FILE", roots);
         });
         ratoon.logged("serving: every pool has a ready worker", &[]);
