@@ -24,13 +24,14 @@ const FORBIDDEN: &[(&str, &str, Without)] = &[
     ("ProtectHostname", "system-call:hostname", Without::Possible),
     ("ProtectControlGroups", "make-cgroup", Without::Possible),
     ("RestrictAddressFamilies", "system-call:packets", Without::Possible),
-    ("RestrictNamespaces", "system-call:user-namespace", Without::Possible),
     ("RestrictRealtime", "system-call:real-time", Without::Unknown),
     ("LockPersonality", "system-call:personality", Without::Possible),
     ("MemoryDenyWriteExecute", "system-call:write-and-execute", Without::Possible),
     ("SystemCallFilter (@debug)", "system-call:debug", Without::Possible),
     ("SystemCallFilter (@mount)", "system-call:mount", Without::Possible),
     ("UMask", "make-readable", Without::Possible),
+    // The last: a worker in a namespace of its own has no rights in that of the others any more.
+    ("RestrictNamespaces", "system-call:user-namespace", Without::Possible),
 ];
 
 /// Whether a service without a sandbox can do it in the box.
