@@ -22,10 +22,12 @@ struct Terminal {
 
 impl Terminal {
     fn open(ratoon: &Ratoon, arguments: &str) -> Terminal {
-        let line = format!("{RATOON} {arguments} --socket {}", socket(ratoon).display());
+        // What follows on Ctrl-C is ratoon's to say, and no shell's that waits for it.
+        let line = format!("exec {RATOON} {arguments} --socket {}", socket(ratoon).display());
         let mut script = Command::new("script");
         script.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
-        script.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/").env("LC_ALL", "C.UTF-8");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
+        script.envs([("LC_ALL", "C.UTF-8"), ("SHELL", "/bin/sh")]);
         let mut process = script.spawn().unwrap();
         let output = process.stdout.take().unwrap();
         Terminal { process, output, shown: String::new() }

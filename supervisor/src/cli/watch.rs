@@ -76,8 +76,10 @@ fn leave_at_a_signal(terminal: bool) -> io::Result<()> {
     }
     spawn(move || {
         let _ = heard.read(&mut [0]);
+        // Held to the end: nothing is drawn on a screen that has been left.
+        let mut out = stdout().lock();
         if terminal {
-            let _ = write(LEAVE);
+            let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
         }
         exit(0);
     });
