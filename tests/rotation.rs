@@ -1,11 +1,10 @@
 //! Promised: "USR1 opens the log anew, here and in every process, if standard error is a file".
 
-use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{self, CONTROL, Client, Ratoon, SOON, eventually, fixture, wrap};
+use crate::harness::{self, CONTROL, Client, Ratoon, fixture, says, wrap};
 
 /// A supervisor that writes its log into the file `log` of its directory.
 fn into_a_file(config: &str) -> Ratoon {
@@ -13,14 +12,6 @@ fn into_a_file(config: &str) -> Ratoon {
         wrap(command, &["/bin/sh", "-c", "exec \"$@\" >>log 2>&1", "sh"]);
         command.stderr(Stdio::piped());
     })
-}
-
-#[track_caller]
-fn says(file: &Path, words: &[&str]) {
-    eventually(&format!("{} has a line with {words:?}", file.display()), SOON, || {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
-    });
 }
 
 #[test]

@@ -312,6 +312,15 @@ pub fn example(name: &str) -> PathBuf {
     build(&["--workspace", "--example", name]).join("examples").join(name)
 }
 
+/// Waits for a line of a file that has all these words.
+#[track_caller]
+pub fn says(file: &Path, words: &[&str]) {
+    eventually(&format!("{} has a line with {words:?}", file.display()), SOON, || {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+    });
+}
+
 /// The path of one of the examples that a reader can start from, built if it was not.
 #[track_caller]
 pub fn application(name: &str) -> PathBuf {

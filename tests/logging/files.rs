@@ -1,12 +1,12 @@
 //! "Files with reopen on USR1": the log's own file, and a disk that is full.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
-use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, wrap};
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, says, wrap};
 
 const FILE: &str = "[log]\nfile = \"DIR/log/ratoon.log\"\n";
 
@@ -27,14 +27,6 @@ fn ask(ratoon: &Ratoon, pool: &str, word: &str) -> u16 {
     let mut client = Client::connect_unix(&ratoon.directory().join(pool)).unwrap();
     client.set_patience(SOON);
     client.get(&format!("/{word}")).status
-}
-
-#[track_caller]
-fn says(file: &Path, words: &[&str]) {
-    eventually(&format!("{} has a line with {words:?}", file.display()), SOON, || {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
-    });
 }
 
 #[test]

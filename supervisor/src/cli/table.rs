@@ -124,16 +124,7 @@ fn use_of(database: &Database) -> String {
 
 fn worker(worker: &Worker) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let state = match worker.state {
-        Doing::Vacant => "vacant",
-        Doing::Starting => "starting",
-        Doing::Idle => "idle",
-        Doing::Busy => "busy",
-        Doing::Deferred => "deferred",
-        Doing::Retiring => "retiring",
-        Doing::Draining => "draining",
-        Doing::Dying => "dying",
-    };
+    let state = worker.state.name();
     let (state, last) = match (worker.request_duration_ms, &worker.request_line, &worker.last_death) {
         (Some(running), Some(line), _) => (format!("{state} {}", time(running)), request(line)),
         (_, _, Some(cause)) if worker.state != Doing::Idle => (state.to_owned(), format!("last died: {cause}")),

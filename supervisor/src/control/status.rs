@@ -275,3 +275,19 @@ pub enum Doing {
     /// It has been killed and is not buried yet.
     Dying,
 }
+
+impl Doing {
+    /// The word for it, as in the document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Doing::Vacant => "vacant",
+            Doing::Starting => "starting",
+            Doing::Idle => "idle",
+            Doing::Busy => "busy",
+            Doing::Deferred => "deferred",
+            Doing::Retiring => "retiring",
+            Doing::Draining => "draining",
+            Doing::Dying => "dying",
+        }
+    }
+}

@@ -3,20 +3,19 @@
 //! Between requests it is nothing but a socket and the bytes that arrived and nobody took: that is what makes it
 //! cheap to keep and possible to hand on. Knows when it must have got further; knows nothing of the application.
 
+mod stages;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bytes::Buf;
-
 use super::budget::Budget;
-use super::exchange::{AtRest, Engines, Exchange, Progress};
-use super::head::{Framing, HeadReader};
-use super::preface::{self, Origin};
+use super::exchange::{AtRest, Engines, Exchange};
+use super::head::HeadReader;
 use super::records::Record;
 use super::refusal::Refusal;
-use super::upload::{self, Bounds};
-use super::wire::{Fill, Wire};
-use crate::access::{LONGEST, Query};
+use super::upload::Bounds;
+use super::wire::Wire;
+use crate::access::Query;
 use crate::app::{Request, Response};
 use crate::inbox::Label;
 use crate::protocol::Proxies;
@@ -71,9 +70,19 @@ pub(super) struct Connection {
     pub(super) record: Option<Box<Record>>,
     /// Whether its client got all of the last response.
     has_sent: bool,
-    /// When the head of its request began to arrive, its body, and when it was whole.
-    arrival: (u64, u64, u64),
+    arrival: Arrival,
     stage: Stage,
+}
+
+/// When a request arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Arrival {
+    /// Its head began to.
+    pub(super) head: u64,
+    /// The head was whole.
+    pub(super) body: u64,
+    /// All of it was.
+    pub(super) whole: u64,
 }
 
 enum Stage {
@@ -137,7 +146,7 @@ impl Connection {
             refused: None,
             record: None,
             has_sent: false,
-            arrival: (now, now, now),
+            arrival: Arrival { head: now, body: now, whole: now },
             stage: Stage::before_a_request(is_announced, true),
         }
     }
@@ -163,7 +172,7 @@ impl Connection {
             refused: None,
             record: None,
             has_sent: false,
-            arrival: (now, now, now),
+            arrival: Arrival { head: now, body: now, whole: now },
             stage,
         }
     }
@@ -244,8 +253,8 @@ impl Connection {
         }
     }
 
-    /// When the head of its request began to arrive, its body, and when it was whole.
-    pub(super) fn arrival(&self) -> (u64, u64, u64) {
+    /// When its request arrived.
+    pub(super) fn arrival(&self) -> Arrival {
         self.arrival
     }
 
@@ -306,212 +315,4 @@ impl Connection {
         self.refuse(refusal, now);
         Wish::Again
     }
-
-    fn read_preface(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
-        if !rules.proxies.trusted.covers(self.peer.map(|peer| peer.ip())) {
-            return Some(Wish::TurnAway("it is not from one of trusted_proxies"));
-        }
-        let read = preface::read(&self.wire.inbound());
-        match read {
-            Ok(Some((origin, length))) => {
-                self.wire.inbound().advance(length);
-                self.peer = match origin {
-                    Origin::Socket => self.peer,
-                    Origin::Address(address) => Some(address),
-                    Origin::Unix => None,
-                };
-                self.stage = Stage::before_a_request(false, true);
-                None
-            }
-            Ok(None) => match self.wire.fill() {
-                Fill::Some => {
-                    self.arrived = now;
-                    None
-                }
-                Fill::NotNow => Some(Wish::Wait),
-                // Whoever only looks whether we listen says nothing.
-                Fill::End | Fill::Broken if self.wire.inbound().is_empty() => Some(Wish::Close),
-                Fill::End | Fill::Broken => Some(Wish::TurnAway("it ended within its PROXY header")),
-            },
-            Err(why) => Some(Wish::TurnAway(why)),
-        }
-    }
-
-    fn read_head(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
-        let Stage::Head { reader, timed, rested } = &mut self.stage else {
-            return None;
-        };
-        if !rules.budget.allows() {
-            return Some(Wish::Wait);
-        }
-        let judged = {
-            let inbound = self.wire.inbound();
-            if inbound.is_empty() { Ok(None) } else { reader.read(&inbound, rules.longest_head) }
-        };
-        match judged {
-            Ok(Some(head)) => {
-                if matches!(head.framing, Framing::Length(length) if length > rules.bounds.longest) {
-                    self.refuse(upload::too_large(), now);
-                    return None;
-                }
-                let (engines, longest) = (&rules.engines, rules.bounds.longest);
-                let exchange = Exchange::begin(
-                    engines,
-                    rested.take(),
-                    &self.wire,
-                    &head,
-                    longest,
-                    rules.budget.permit(),
-                    rules.query,
-                );
-                self.has_sent = false;
-                self.arrival.1 = now;
-                self.stage = Stage::Exchange(Box::new(exchange));
-                self.deadline = now.saturating_add(rules.body_timeout);
-                None
-            }
-            Ok(None) => {
-                if reader.begun() && !*timed {
-                    *timed = true;
-                    self.deadline = now.saturating_add(rules.header_timeout);
-                }
-                let has_begun = reader.begun();
-                match self.wire.fill() {
-                    Fill::Some => {
-                        self.arrived = now;
-                        if !has_begun {
-                            self.arrival.0 = now;
-                        }
-                        None
-                    }
-                    Fill::NotNow => Some(Wish::Wait),
-                    Fill::End | Fill::Broken => Some(Wish::Close),
-                }
-            }
-            Err(refusal) => {
-                self.refuse(refusal, now);
-                None
-            }
-        }
-    }
-
-    fn exchange(&mut self, rules: &Rules, now: u64) -> Option<Wish> {
-        let Stage::Exchange(exchange) = &mut self.stage else {
-            return None;
-        };
-        if exchange.is_handled() {
-            return Some(Wish::Wait);
-        }
-        let before = self.wire.traffic();
-        match exchange.advance(&rules.woken, &rules.bounds) {
-            progress @ (Progress::Waits | Progress::Tires) => {
-                if self.wire.moved_since(before) {
-                    let patience = if exchange.receives() { rules.body_timeout } else { rules.send_timeout };
-                    self.deadline = now.saturating_add(patience);
-                }
-                Some(if matches!(progress, Progress::Tires) { Wish::Again } else { Wish::Wait })
-            }
-            Progress::Whole(request) => {
-                if self.wire.moved_since(before) {
-                    self.arrived = now;
-                }
-                self.deadline = u64::MAX;
-                self.arrival.2 = now;
-                Some(Wish::Serve(request))
-            }
-            Progress::Done { keep: true } => {
-                self.has_sent = true;
-                self.arrival.0 = now;
-                let idle = Stage::Head { reader: HeadReader::default(), timed: false, rested: None };
-                if let Stage::Exchange(exchange) = std::mem::replace(&mut self.stage, idle)
-                    && let Some(engine) = exchange.end()
-                    && let Stage::Head { rested, .. } = &mut self.stage
-                {
-                    *rested = rules.engines.keep(engine);
-                }
-                self.quiet_since = now;
-                self.unanswered_since = now;
-                self.arrived = now;
-                self.deadline = now.saturating_add(rules.keep_alive_timeout);
-                let more = self.wire.may_have_more();
-                Some(if more { Wish::Again } else { Wish::Wait })
-            }
-            // It may have sent more, or may be about to.
-            Progress::Done { keep: false } if exchange.client_goes_on() || self.wire.may_have_more() => {
-                self.has_sent = true;
-                self.begin_to_linger(now);
-                None
-            }
-            Progress::Done { keep: false } => {
-                self.has_sent = true;
-                Some(Wish::Close)
-            }
-            Progress::Broken => Some(Wish::Close),
-            Progress::Refused(refusal) => {
-                self.refuse(refusal, now);
-                None
-            }
-        }
-    }
-
-    fn refuse(&mut self, refusal: Refusal, now: u64) {
-        tracing::debug!(status = refusal.status.as_u16(), why = refusal.why, peer = ?self.peer, "request refused");
-        let is_head = match &self.stage {
-            Stage::Head { reader, .. } => reader.is_head(),
-            Stage::Exchange(exchange) => exchange.is_head(),
-            Stage::Preface | Stage::Refusal { .. } | Stage::Linger { .. } => false,
-        };
-        self.deadline = now.saturating_add(LINGER.0);
-        let line = match &self.stage {
-            Stage::Exchange(exchange) => exchange.line().to_vec(),
-            _ => first_line(&self.wire.inbound()).to_vec(),
-        };
-        self.refused = Some((refusal.status, line));
-        self.stage = Stage::Refusal { words: refusal.response(is_head), said: 0 };
-    }
-
-    fn speak(&mut self, now: u64) -> Option<Wish> {
-        let Stage::Refusal { words, said } = &mut self.stage else {
-            return None;
-        };
-        match self.wire.send(&words[*said..]) {
-            Ok(0) => Some(Wish::Wait),
-            Ok(length) => {
-                *said += length;
-                if *said == words.len() {
-                    self.begin_to_linger(now);
-                }
-                None
-            }
-            Err(_) => Some(Wish::Close),
-        }
-    }
-
-    fn begin_to_linger(&mut self, now: u64) {
-        self.wire.finish();
-        self.deadline = now.saturating_add(LINGER.0);
-        self.stage = Stage::Linger { left: LINGER.1 };
-    }
-
-    fn linger(&mut self) -> Option<Wish> {
-        let Stage::Linger { left } = &mut self.stage else {
-            return None;
-        };
-        match self.wire.discard() {
-            Ok(None) => Some(Wish::Wait),
-            Ok(Some(length)) if length > 0 && length <= *left => {
-                *left -= length;
-                None
-            }
-            _ => Some(Wish::Close),
-        }
-    }
-}
-
-/// The first line of what has arrived, as far as it can be of interest.
-fn first_line(inbound: &[u8]) -> &[u8] {
-    let start = inbound.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(inbound.len());
-    let line = &inbound[start..];
-    let end = line.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len());
-    &line[..end.min(LONGEST)]
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-use super::connection::Connection;
+use super::connection::{Arrival, Connection};
 use crate::access::{Entry, Form, Query, shown};
 use crate::app::{Request, Worker};
 use crate::clock;
@@ -97,7 +97,7 @@ impl Records {
             request_id: id.to_string(),
             ..self.who.clone()
         };
-        let (head, body, whole) = connection.arrival();
+        let Arrival { head, body, whole } = connection.arrival();
         let is_skipped = self.skip.iter().any(|skip| entry.is_skipped(skip));
         let sent_before = connection.wire.traffic().1;
         Box::new(Record { entry, is_skipped, moments: [head, body, whole, now, now], sent_before })

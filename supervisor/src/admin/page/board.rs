@@ -25,7 +25,7 @@ pub(super) fn of(pool: &Pool) -> Markup {
         }
         ul.legend aria-label="Workers by state" {
             @for (doing, count) in counts(pool) {
-                li { i.(class(doing)) aria-hidden="true" { (sign(doing)) } span { (word(doing)) } " " b { (count) } }
+                li { i.(doing.name()) aria-hidden="true" { (sign(doing)) } span { (doing.name()) } " " b { (count) } }
             }
         }
         (table(pool))
@@ -51,7 +51,7 @@ fn counts(pool: &Pool) -> impl Iterator<Item = (Doing, usize)> {
 }
 
 fn summary(pool: &Pool) -> String {
-    let counts: Vec<String> = counts(pool).map(|(doing, count)| format!("{count} {}", word(doing))).collect();
+    let counts: Vec<String> = counts(pool).map(|(doing, count)| format!("{count} {}", doing.name())).collect();
     format!("{} slots: {}", pool.processes.len(), counts.join(", "))
 }
 
@@ -62,7 +62,7 @@ fn cell(pool: &Pool, worker: &Worker, is_dense: bool) -> Markup {
     let shade = step.map(|step| format!(" a{step}")).unwrap_or_default();
     let scar = if is_scarred { " scarred" } else { "" };
     html! {
-        span class=(format!("cell {}{shade}{scar}", class(worker.state))) title=(told(worker)) {
+        span class=(format!("cell {}{shade}{scar}", worker.state.name())) title=(told(worker)) {
             @if !is_dense { small { (worker.slot) } }
             @match age {
                 Some(age) if !is_dense => { b { (words::millis(age)) } }
@@ -74,7 +74,7 @@ fn cell(pool: &Pool, worker: &Worker, is_dense: bool) -> Markup {
 
 /// All about a worker in a sentence.
 fn told(worker: &Worker) -> String {
-    let mut text = format!("slot {}: {}", worker.slot, word(worker.state));
+    let mut text = format!("slot {}: {}", worker.slot, worker.state.name());
     if let Some(age) = worker.request_duration_ms {
         text += &format!(" for {}", words::millis(age));
     }
@@ -120,8 +120,8 @@ fn row(worker: &Worker, has_memory: bool) -> Markup {
         tr data-slot=(worker.slot) {
             th scope="row" { (worker.slot) }
             td.doing {
-                i.(class(worker.state)) aria-hidden="true" { (sign(worker.state)) }
-                span data-field="state" { (word(worker.state)) }
+                i.(worker.state.name()) aria-hidden="true" { (sign(worker.state)) }
+                span data-field="state" { (worker.state.name()) }
                 @if let Some(age) = worker.request_duration_ms { " " small { (words::millis(age)) } }
             }
             td.request.past[!is_running] {
@@ -136,24 +136,6 @@ fn row(worker: &Worker, has_memory: bool) -> Markup {
             td.wide.cause { @if let Some(cause) = &worker.last_death { (words::foreign(cause)) } }
         }
     }
-}
-
-fn word(doing: Doing) -> &'static str {
-    match doing {
-        Doing::Vacant => "vacant",
-        Doing::Starting => "starting",
-        Doing::Idle => "idle",
-        Doing::Busy => "busy",
-        Doing::Deferred => "deferred",
-        Doing::Retiring => "retiring",
-        Doing::Draining => "draining",
-        Doing::Dying => "dying",
-    }
-}
-
-/// The name of its colours.
-fn class(doing: Doing) -> &'static str {
-    word(doing)
 }
 
 /// What tells it from the others where colours do not.
