@@ -166,6 +166,7 @@ fn a_reload_is_announced_with_its_moment_and_ends_with_ready_however_it_ends() {
     }
     assert_eq!(manager.states(), ["READY=1", "RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]);
     assert!(manager.heard.iter().any(|text| text.contains("RELOADING=1") && text.contains("EXTEND_TIMEOUT_USEC=")));
+    ratoon.logged("reloaded", &[]);
     assert_eq!(ratoon.all_logged("reloaded", &[]).len(), 1);
 }
 

@@ -11,6 +11,7 @@ mod progress;
 mod size;
 mod status;
 mod table;
+mod unit;
 mod watch;
 
 use std::io::{Write, stdout};
@@ -42,7 +43,11 @@ enum Command {
     /// Run the supervisor in the foreground (what happens without a command, too)
     Run,
     /// Read the configuration and say what is wrong with it: exit status 0 or 2
-    Check,
+    Check {
+        /// The unit it is meant for: a warning if systemd would not wait for as long as a stop may take
+        #[arg(long, value_name = "NAME", default_value = "ratoon.service")]
+        unit: String,
+    },
     /// Say how the running supervisor, its pools and its workers are
     Status {
         /// The whole document, for programs
@@ -161,14 +166,18 @@ pub fn main() -> ExitCode {
                 Err(errors) => complain(&errors),
             },
         },
-        Command::Check => match read(line.config) {
+        Command::Check { unit } => match read(line.config) {
             Ok(config) => match upgrade::inherited() {
                 Some(Err(reason)) => complain(&reason),
-                understood => {
-                    say(&format!("{}: good", config.origin.file()));
-                    if understood.is_some() {
-                        say(upgrade::UNDERSTOOD);
+                Some(Ok(_)) => {
+                    say(&format!("{}: good\n{}", config.origin.file(), upgrade::UNDERSTOOD));
+                    ExitCode::SUCCESS
+                }
+                None => {
+                    if let Some(warning) = unit::impatience(&config, &unit) {
+                        hint(&warning);
                     }
+                    say(&format!("{}: good", config.origin.file()));
                     ExitCode::SUCCESS
                 }
             },

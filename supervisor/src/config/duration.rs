@@ -110,7 +110,7 @@ fn corrected(text: &str) -> Option<String> {
 }
 
 /// `span` in the longest unit that says it with one whole number.
-fn written(span: Duration) -> String {
+pub fn written(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     match UNITS.iter().find(|(_, worth)| millis.is_multiple_of(*worth)) {
         Some((unit, worth)) if millis > 0 => format!("{}{unit}", millis / worth),

@@ -48,6 +48,7 @@ pub use admin::Admin;
 pub use control::Control;
 pub use database::Database;
 pub use difference::{Change, Difference, Kept, Listeners, Place};
+pub use duration::written;
 pub use effect::{Effect, KEYS, Key};
 pub use environment::{ALWAYS, ALWAYS_BELOW};
 pub use error::{Complaint, Errors};
