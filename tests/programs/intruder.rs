@@ -4,11 +4,16 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc;
+
+/// Who owns nothing.
+const NOBODY: u32 = 65534;
 
 /// "yes" if it could be done, or "no" and why not.
 pub(crate) fn attempt(what: &str) -> String {
@@ -29,8 +34,19 @@ fn done(what: &str) -> io::Result<()> {
         ("read", place) => File::open(path(place)).map(drop),
         ("list", place) => fs::read_dir(path(place)).map(drop),
         ("be-root", _) => unless(nix::unistd::geteuid().is_root()),
-        ("gain-capabilities", _) => unless(status("CapBnd")? != "0000000000000000"),
-        ("gain-privileges", _) => unless(status("NoNewPrivs")? != "1"),
+        ("give-away", _) => {
+            let place = Path::new("/tmp/ratoon-given");
+            File::create(place)?;
+            let given = chown(place, None, Some(1));
+            fs::remove_file(place)?;
+            given
+        }
+        // What it prints says as whom it runs: executed by nobody, and root's by its setuid bit.
+        ("gain-privileges", program) => {
+            let said = Command::new(path(program)).arg("-u").uid(NOBODY).output()?;
+            unless(said.stdout == b"0\n")
+        }
+        ("leave-behind", name) => File::create(Path::new("/dev/shm").join(name)).map(drop),
         ("make-setuid", _) => {
             let place = Path::new("/tmp/ratoon-setuid");
             File::create(place)?;
@@ -64,12 +80,6 @@ fn unless(is_possible: bool) -> io::Result<()> {
     if is_possible { Ok(()) } else { Err(io::Error::other("it is not so")) }
 }
 
-fn status(field: &str) -> io::Result<String> {
-    let text = fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.map(|line| line.trim().to_owned()).ok_or_else(|| io::Error::other("no such field"))
-}
-
 #[allow(unsafe_code)]
 mod wild {
     use super::{Errno, libc};
@@ -85,7 +95,6 @@ mod wild {
                 "kernel-log" => libc::klogctl(10, start.cast(), 0).into(),
                 // What the clock is, without setting it.
                 "clock" => libc::syscall(libc::SYS_adjtimex, start),
-                "namespace" => libc::unshare(libc::CLONE_NEWUTS).into(),
                 "user-namespace" => libc::unshare(libc::CLONE_NEWUSER).into(),
                 "packets" => libc::close(Errno::result(libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0))?).into(),
                 "personality" => {
@@ -111,9 +120,43 @@ mod wild {
                 "mount" => {
                     libc::mount(c"none".as_ptr(), c"/mnt".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()).into()
                 }
+                "other-architecture" => return in_a_child(as_32_bits),
                 _ => return Err(Errno::ENOSYS),
             }
         };
         Errno::result(done).map(drop)
+    }
+
+    /// Does in a child what may be deadly.
+    fn in_a_child(deed: fn() -> Result<(), Errno>) -> Result<(), Errno> {
+        // SAFETY: the worker has one thread, and the child does no more than one system call before it leaves.
+        match Errno::result(unsafe { libc::fork() })? {
+            0 => {
+                let status = deed().map_or_else(|errno| errno as i32, |()| 0);
+                // SAFETY: it leaves without a word.
+                unsafe { libc::_exit(status) }
+            }
+            child => match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None)? {
+                nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
+                nix::sys::wait::WaitStatus::Exited(_, status) => Err(Errno::from_raw(status)),
+                _ => Err(Errno::EPERM),
+            },
+        }
+    }
+
+    /// Asks for its own pid as a program for 32 bits would.
+    #[cfg(target_arch = "x86_64")]
+    fn as_32_bits() -> Result<(), Errno> {
+        let mut answer: i64 = 20;
+        // SAFETY: getpid(2) touches no memory; the registers that the kernel may clear are named.
+        unsafe {
+            std::arch::asm!("int 0x80", inout("rax") answer, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+        }
+        if answer > 0 { Ok(()) } else { Err(Errno::from_raw(-(answer as i32))) }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn as_32_bits() -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
     }
 }

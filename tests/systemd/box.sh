@@ -151,6 +151,8 @@ for each in "${mine[@]}"; do
     if [[ $controllers == cpuset ]]; then
         for file in cpus mems; do cat "${place%/*}/cpuset.$file" >"$place/cpuset.$file"; done
     fi
+    # Where groups share real-time, one has none at first, and nobody in it could be given such a priority.
+    [[ ! -e $place/cpu.rt_runtime_us ]] || echo 1000 >"$place/cpu.rt_runtime_us" || :
 done
 (
     for each in "${own_cgroups[@]}"; do echo "$BASHPID" >"$each/cgroup.procs" || cannot "cannot move to $each"; done

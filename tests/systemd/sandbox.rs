@@ -1,77 +1,16 @@
-//! "The shipped unit lets a worker do its work and little else": each directive proven by a worker that tries.
+//! "The shipped unit lets a worker do its work and little else."
+
+mod forbidden;
 
 use super::{WEB, pool};
 use crate::harness::SOON;
 use crate::harness::eventually;
 use crate::harness::machine::{CONFIG, Machine};
 
-/// A directive, and what it forbids. Where the box, or the machine around it, forbids the same to everybody, only that the
-/// service cannot do it is proven.
-const FORBIDDEN: &[(&str, &str, Without)] = &[
-    ("DynamicUser", "be-root", Without::Possible),
-    ("CapabilityBoundingSet", "gain-capabilities", Without::Possible),
-    ("NoNewPrivileges", "gain-privileges", Without::Possible),
-    ("RestrictSUIDSGID", "make-setuid", Without::Possible),
-    ("ProtectSystem", "write:~opt~open~probe", Without::Possible),
-    ("PrivateTmp", "read:~tmp~theirs", Without::Possible),
-    ("ProtectHome", "read:~home~theirs", Without::Possible),
-    ("PrivateDevices", "read:~dev~probe", Without::Possible),
-    ("ProtectProc", "read:~proc~1~status", Without::Possible),
-    ("ProtectKernelModules", "list:~usr~lib~modules", Without::Possible),
-    ("ProtectKernelLogs", "system-call:kernel-log", Without::Unknown),
-    ("ProtectKernelTunables", "write:~proc~sys~probe", Without::Unknown),
-    ("ProtectClock", "system-call:clock", Without::Possible),
-    ("ProtectHostname", "system-call:hostname", Without::Possible),
-    ("ProtectControlGroups", "make-cgroup", Without::Possible),
-    ("RestrictAddressFamilies", "system-call:packets", Without::Possible),
-    ("RestrictRealtime", "system-call:real-time", Without::Unknown),
-    ("LockPersonality", "system-call:personality", Without::Possible),
-    ("MemoryDenyWriteExecute", "system-call:write-and-execute", Without::Possible),
-    ("SystemCallFilter (@debug)", "system-call:debug", Without::Possible),
-    ("SystemCallFilter (@mount)", "system-call:mount", Without::Possible),
-    ("UMask", "make-readable", Without::Possible),
-    // The last: a worker in a namespace of its own has no rights in that of the others any more.
-    ("RestrictNamespaces", "system-call:user-namespace", Without::Possible),
-];
-
-/// Whether a service without a sandbox can do it in the box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Without {
-    Possible,
-    Unknown,
-}
-
 #[test]
-fn each_directive_forbids_what_it_says_and_nothing_the_service_needs() {
-    let machine = Machine::boot();
-    machine.write(CONFIG, &pool("web", 8080, "body_memory = \"1KiB\""));
-    machine.write("/etc/ratoon/open.toml", &pool("web", 8081, ""));
-    let open =
-        "[Service]\nType=notify\nUMask=0022\nExecStart=/usr/local/bin/ratoon run --config /etc/ratoon/open.toml\n";
-    machine.write("/etc/systemd/system/open.service", open);
-    for (place, mode) in [("/opt/open", "0777"), ("/usr/lib/modules", "0755")] {
-        machine.succeeds(&["mkdir", "-p", "-m", mode, place]);
-    }
-    for place in ["/tmp/theirs", "/home/theirs"] {
-        machine.write(place, "");
-    }
-    machine.succeeds(&["mknod", "-m", "0666", "/dev/probe", "c", "1", "3"]);
-    machine.succeeds(&["systemctl", "daemon-reload"]);
-    machine.succeeds(&["systemctl", "start", "ratoon", "open"]);
-    let mut wrong = Vec::new();
-    for (directive, what, without) in FORBIDDEN {
-        let tried = |address: &str| machine.get(address, &format!("/try:{what}")).text();
-        let (inside, outside) = (tried(WEB), tried("127.0.0.1:8081"));
-        if inside == "yes" {
-            wrong.push(format!("{directive}: a worker can {what}"));
-        }
-        if (outside == "yes") != (*without == Without::Possible) && *without == Without::Possible {
-            wrong.push(format!("{directive}: proves nothing, {what} is refused without it, too: {outside}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-
-    // What it needs: files of bodies, its own directories, the control socket, the length of a queue, the journal.
+fn what_the_service_needs_it_can_do() {
+    let machine = Machine::serving(&pool("web", 8080, "body_memory = \"1KiB\""));
+    // Files of bodies, its own directories, the control socket, the length of a queue, the journal.
     let body = "x".repeat(100_000);
     let echoed = machine.in_its_network(|| {
         let mut client = crate::harness::Client::connect(WEB.parse().unwrap());
