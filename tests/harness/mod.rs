@@ -51,6 +51,17 @@ pub use traffic::Traffic;
 /// The program under test.
 pub const RATOON: &str = env!("CARGO_BIN_EXE_ratoon");
 
+/// The supervisor that is started: the program under test, or another build of it that this variable names, as `make soak`
+/// does, so that what is measured is what is shipped.
+pub fn supervisor() -> PathBuf {
+    std::env::var_os("RATOON_SUPERVISOR").map_or_else(|| RATOON.into(), |path| root().join(path))
+}
+
+/// Whether that is a release build: then its answers can be held to what was promised of their time.
+pub fn is_optimised() -> bool {
+    supervisor().parent().is_some_and(|place| place.ends_with("release"))
+}
+
 /// Long enough for anything that is to happen at once, on a machine that is busy with other things.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -97,7 +108,7 @@ impl Ratoon {
     pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Ratoon {
         let directory = tempfile::tempdir().unwrap();
         let path = configure(directory.path(), config);
-        let mut command = Command::new(RATOON);
+        let mut command = Command::new(supervisor());
         command.args(["run", "--config"]).arg(&path).current_dir(directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         change(&mut command);

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{RATOON, Ratoon};
+use super::{Ratoon, supervisor};
 
 /// For a configuration: a control socket in the test's own directory.
 pub const CONTROL: &str = "[control]\nsocket = \"DIR/control.sock\"\n";
@@ -13,7 +13,7 @@ impl Ratoon {
     /// The whole document, of a supervisor with [`CONTROL`].
     #[track_caller]
     pub fn status(&self) -> Value {
-        let mut command = Command::new(RATOON);
+        let mut command = Command::new(supervisor());
         command.args(["status", "--json", "--socket"]).arg(self.directory().join("control.sock"));
         let output = command.current_dir("/").stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -3,7 +3,7 @@
 //!
 //! `/garbage:MIB` and `/words:MIB` send so much; `/scribble:MS`, `/press:MS` write into the scoreboard for so long;
 //! `/orphans:COUNT` leaves behind so many children of nobody; `/linger` sends connections that take an hour to close;
-//! `/print:MIB` writes as much to standard output and standard error. `settings = { load = "words:1" }` has the template do it.
+//! `/print:MIB` and `/chatter:MIB` write as much to standard output and standard error, without an end of line and in short lines. `settings = { load = "words:1" }` has the template do it.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 use std::fs::{File, OpenOptions};
@@ -60,14 +60,8 @@ fn act(word: &str) -> Result<String> {
             Ok(Command::new("sh").args(["-c", &script]).status()?.to_string())
         }
         "linger" => linger(),
-        "print" => {
-            let piece = [b'x'; 1 << 16];
-            for _ in 0..number << 4 {
-                std::io::stdout().write_all(&piece)?;
-                std::io::stderr().write_all(&piece)?;
-            }
-            Ok("printed".into())
-        }
+        "print" => print(number, &[b'x'; 1 << 16]),
+        "chatter" => print(number, &[&[b'x'; 63][..], b"\n"].concat().repeat(1 << 10)),
         _ => Err(Error::msg(format!("this is beyond the hostile: {word:?}"))),
     }
 }
@@ -103,6 +97,15 @@ fn flood(bytes: u64, mut make: impl FnMut(&mut Random, &mut Vec<u8>)) -> String 
         }
     }
     format!("{taken} messages were taken by {} sockets", sockets.len())
+}
+
+/// So many MiB of these 64 KiB, to each of both.
+fn print(mib: u64, piece: &[u8]) -> Result<String> {
+    for _ in 0..mib << 4 {
+        std::io::stdout().write_all(piece)?;
+        std::io::stderr().write_all(piece)?;
+    }
+    Ok("printed".into())
 }
 
 /// Every word of the scoreboard, again and again.

@@ -7,6 +7,7 @@
 
 mod file;
 mod outlet;
+mod shares;
 mod source;
 mod words;
 

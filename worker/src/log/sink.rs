@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{O_NOCTTY, O_NONBLOCK, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use rustix::io::ioctl_fionread;
 
 /// Lines lost and not yet reported, and those lost in this process's whole life.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -121,6 +122,34 @@ impl Sink {
                 Ok(send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
             }
             Way::Nowhere => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether this is a pipe with a quarter of its room taken. Whoever has much to say leaves the rest to the others who
+    /// write there, and wait for nobody either; it is used up by pages, and those may be half empty.
+    pub fn is_crowded(&self) -> bool {
+        let waiting = self.pipe().and_then(|pipe| ioctl_fionread(pipe).ok());
+        self.room().zip(waiting).is_some_and(|(room, waiting)| waiting >= room / 4)
+    }
+
+    /// If this is a pipe, gives it as much room as this, or as it may have.
+    pub fn widen(&self, room: u32) {
+        if self.room().is_some_and(|now| now < room.into())
+            && let (Some(pipe), Ok(room)) = (self.pipe(), room.try_into())
+        {
+            let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(room));
+        }
+    }
+
+    /// How much there may be in it, if this is a pipe.
+    fn room(&self) -> Option<u64> {
+        u64::try_from(fcntl(self.pipe()?, FcntlArg::F_GETPIPE_SZ).ok()?).ok()
+    }
+
+    fn pipe(&self) -> Option<&File> {
+        match &self.0.way {
+            Way::Plain(file) | Way::Asked(file) => Some(file),
+            Way::Socket(_) | Way::Nowhere => None,
         }
     }
 
