@@ -7,6 +7,7 @@ mod links;
 mod reload;
 mod signals;
 mod state;
+mod status_page;
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;

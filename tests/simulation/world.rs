@@ -1,9 +1,11 @@
 //! The model world: its processes, its time, and what happens next in it.
 //!
-//! `course` takes it a step further; `errands` is what somebody wants of one pool and waits for; `facts` is what processes do, `answers` what they make of an action, `transaction`
-//! the configuration and those who wish for it to be read, `numbers` what is measured and counted, `promises` and
+//! `course` takes it a step further; `errands` is what somebody wants of one pool and waits for; `facts` is what processes
+//! do, `answers` what they make of an action, `admin` the process of the status page; `transaction` the configuration and
+//! those who wish for it to be read, `succession` another program; `numbers` what is measured and counted, `promises` and
 //! `rolling` what is checked after each event.
 
+mod admin;
 mod answers;
 mod course;
 mod errands;
@@ -27,6 +29,8 @@ use ratoon::decide::note::Note;
 use super::farm::{Farm, Release, limits, random_limits};
 use super::mood::Mood;
 use super::process::{Template, Worker, up_to};
+use admin::Admin;
+use succession::Succession;
 pub(super) use transaction::File;
 use transaction::Transaction;
 
@@ -77,9 +81,8 @@ pub(super) struct World {
     askers: u64,
     /// What the file says, if somebody has written one.
     pub(super) file: Option<Result<File, String>>,
-    /// Whether a new program looks at the state, and since when.
-    rehearses: bool,
-    rehearsal: Time,
+    succession: Succession,
+    admin: Admin,
     /// Whether the new program is about to be executed.
     pub(super) upgrading: bool,
     /// How often the supervisor has become its own successor.
@@ -115,6 +118,10 @@ pub(super) enum Plan {
     Rehearsed(Time, Result<(), String>),
     /// The new program has been executed, or could not be.
     Executed(Result<(), String>),
+    /// The admin process of this number does or suffers this, if it still can.
+    Admin(u64, Event),
+    /// Somebody kills the admin process.
+    AdminTrouble,
     /// What was in the worker's hands until this deadline is done.
     Done(WorkerRef, Time),
     Measured(PoolId),
@@ -165,8 +172,8 @@ impl World {
             answers: BTreeMap::new(),
             errands: BTreeMap::new(),
             askers: 0,
-            rehearses: false,
-            rehearsal: now,
+            succession: Succession::default(),
+            admin: Admin::default(),
             upgrading: false,
             upgrades: 0,
             file: None,
@@ -189,6 +196,9 @@ impl World {
         world.wishes = wishes;
         for pool in [PoolId(0), PoolId(1)] {
             world.trouble(pool);
+        }
+        if rng.bool() {
+            world.want_admin();
         }
         if wishes {
             world.plan(Duration::from_secs(1), Plan::Wish);
@@ -302,6 +312,7 @@ impl World {
     }
 
     fn begin_stop(&mut self, stop: Stop) {
+        self.succession.agreed = None;
         match (self.stop, stop) {
             (None, _) => self.stop = Some((stop, self.now)),
             (Some((_, began)), Stop::Now) => self.stop = Some((stop, began)),

@@ -124,6 +124,14 @@ impl Admin {
         }
     }
 
+    /// Asks the process to leave, if there is one: it closes its copy of the socket, where newcomers wait for the next,
+    /// and answers what it has in hand.
+    pub(super) fn dismiss(&self) {
+        if let Some(process) = &self.process {
+            children::dismiss(process.pid);
+        }
+    }
+
     /// Kills the process, if there is one.
     pub(super) fn kill(&self) {
         if let Some(process) = &self.process {
@@ -153,7 +161,7 @@ impl Admin {
         });
     }
 
-    /// What a predecessor left. Its process asks in vain: it is of the program that this one was before.
+    /// What a predecessor left. A process that it has killed may be left to be buried.
     ///
     /// # Errors
     /// The socket was not passed on.
@@ -163,7 +171,7 @@ impl Admin {
         Ok(Admin { listener, account: written.account, process })
     }
 
-    /// For a successor: the socket, and whom it has to replace.
+    /// For a successor: the socket, and whom it has to bury.
     pub(super) fn bequeath<'a>(&'a self, inventory: &mut Inventory<'a>) -> AdminEstate {
         AdminEstate {
             listener: inventory.listener(&self.listener),

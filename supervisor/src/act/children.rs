@@ -22,6 +22,14 @@ pub(super) fn kill(pid: Pid) {
     }
 }
 
+/// Asks a child that has not been reaped to leave.
+pub(super) fn dismiss(pid: Pid) {
+    match signal::kill(pid, Signal::SIGTERM) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => tracing::error!(pid = pid.as_raw(), %error, "cannot ask a process to leave"),
+    }
+}
+
 /// As whom a process runs, dead or alive; `None` if there is none.
 pub(super) fn user(pid: Pid) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

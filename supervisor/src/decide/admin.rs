@@ -1,7 +1,9 @@
 //! The life of the process that serves the status page: one at a time, whenever it is wanted.
 //!
-//! Owns when it is started, and what its end means. Nothing depends on it: no worker, no reload and no stop waits for
-//! it, and it has no budget that it could spend.
+//! Owns when it is started and when it leaves, and what its end means. Nothing depends on it: no worker, no reload and no
+//! stop waits for it, an upgrade for a second at most, and it has no budget that it could spend.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,10 @@ use super::event::{Action, Event, Time};
 use super::lifecycle::cause_of;
 use super::note::Note;
 use super::restart::{Backoff, Meaning};
+
+/// How long it may take to answer what it has in hand before an upgrade. An answer takes milliseconds; what takes longer
+/// is a client that does not read.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,12 +31,19 @@ enum State {
     /// None is configured.
     #[default]
     Unwanted,
-    /// One is to be started.
+    /// One is to be started, once there is a supervisor that stays.
     Due(Time),
     /// There is one.
     Running {
         /// When it was started.
         since: Time,
+    },
+    /// We have asked it to leave: it answers what it has in hand.
+    Dismissed {
+        /// When it was started.
+        since: Time,
+        /// When it must be gone.
+        deadline: Time,
     },
     /// We have killed it and wait for its burial.
     Doomed {
@@ -44,8 +57,8 @@ enum State {
 /// Why it was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Why {
-    /// It is of the program that this one was before.
-    Outdated,
+    /// It was to be gone before this program becomes another, and did not go.
+    InTheWay,
     /// What it says makes no sense.
     Nonsense,
 }
@@ -55,7 +68,7 @@ impl Admin {
     pub(super) fn learn(&mut self, event: Event, turn: &mut Turn<'_>) -> Option<Event> {
         match (&self.state, event) {
             (State::Unwanted, Event::AdminWanted) => self.state = State::Due(turn.now),
-            (State::Running { since }, Event::AdminNotStarted(reason)) => {
+            (State::Running { since } | State::Dismissed { since, .. }, Event::AdminNotStarted(reason)) => {
                 let since = *since;
                 self.ended(Cause::NotStarted(reason), since, turn);
             }
@@ -63,16 +76,15 @@ impl Admin {
                 let since = *since;
                 self.ended(cause_of(exit), since, turn);
             }
-            (State::Running { since }, Event::AdminConfused) => self.doom(*since, Why::Nonsense, turn),
-            (State::Doomed { why: Why::Outdated, .. }, Event::AdminDied(_)) => self.state = State::Due(turn.now),
+            (State::Running { since } | State::Dismissed { since, .. }, Event::AdminConfused) => {
+                self.doom(*since, Why::Nonsense, turn);
+            }
+            (State::Dismissed { .. } | State::Doomed { why: Why::InTheWay, .. }, Event::AdminDied(_)) => {
+                self.state = State::Due(turn.now);
+            }
             (State::Doomed { why: Why::Nonsense, since }, Event::AdminDied(_)) => {
                 let (since, reason) = (*since, "it does not make sense: it was killed".into());
                 self.ended(Cause::BootFailed(reason), since, turn);
-            }
-            // The next one is to be of this program, too.
-            (State::Running { since }, Event::Upgraded) => {
-                self.doom(*since, Why::Outdated, turn);
-                return Some(Event::Upgraded);
             }
             (_, Event::AdminWanted | Event::AdminNotStarted(_) | Event::AdminDied(_) | Event::AdminConfused) => {}
             (_, event) => return Some(event),
@@ -80,19 +92,40 @@ impl Admin {
         None
     }
 
-    /// Starts one that is due.
-    pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
-        if let State::Due(at) = self.state
-            && at <= turn.now
-        {
-            self.state = State::Running { since: turn.now };
-            turn.push(Action::StartAdmin);
+    /// Starts one that is due; or, while the supervisor is about to become another program (`makes_way`), has the one
+    /// there is leave: nobody would answer what it asks meanwhile.
+    pub(super) fn settle(&mut self, makes_way: bool, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Due(at) if at <= turn.now && !makes_way => {
+                self.state = State::Running { since: turn.now };
+                turn.push(Action::StartAdmin);
+            }
+            State::Running { since } if makes_way => {
+                self.state = State::Dismissed { since, deadline: turn.now.after(PATIENCE) };
+                turn.push(Action::DismissAdmin);
+            }
+            State::Dismissed { since, deadline } if deadline <= turn.now => self.doom(since, Why::InTheWay, turn),
+            State::Unwanted
+            | State::Due(_)
+            | State::Running { .. }
+            | State::Dismissed { .. }
+            | State::Doomed { .. } => {}
         }
     }
 
-    pub(super) fn wake_at(&self) -> Option<Time> {
+    /// Whether it asks nothing any more, and has nobody to answer. One that we have killed is buried by whoever is here
+    /// when it dies.
+    pub(super) fn has_made_way(&self) -> bool {
         match self.state {
-            State::Due(at) => Some(at),
+            State::Unwanted | State::Due(_) | State::Doomed { .. } => true,
+            State::Running { .. } | State::Dismissed { .. } => false,
+        }
+    }
+
+    pub(super) fn wake_at(&self, makes_way: bool) -> Option<Time> {
+        match self.state {
+            State::Due(at) => Some(at).filter(|_| !makes_way),
+            State::Dismissed { deadline, .. } => Some(deadline),
             State::Unwanted | State::Running { .. } | State::Doomed { .. } => None,
         }
     }
@@ -129,7 +162,8 @@ mod tests {
 
     fn about_admin(actions: Vec<Action>) -> Vec<Action> {
         let is_one = |action: &Action| {
-            matches!(action, Action::StartAdmin | Action::KillAdmin | Action::Note(Note::AdminDied { .. }))
+            use Action::{DismissAdmin, KillAdmin, StartAdmin, Upgrade};
+            matches!(action, StartAdmin | DismissAdmin | KillAdmin | Upgrade | Action::Note(Note::AdminDied { .. }))
         };
         actions.into_iter().filter(is_one).collect()
     }
@@ -169,10 +203,40 @@ mod tests {
         assert!(matches!(actions.as_slice(), [Action::Note(_)]), "{actions:?}");
     }
 
-    #[test]
-    fn one_of_the_program_before_an_upgrade_is_replaced_without_a_word() {
+    /// One whose supervisor has been found fit to become another program.
+    fn dismissed() -> Supervisor {
         let mut supervisor = supervisor();
-        assert_eq!(about_admin(supervisor.handle(Event::Upgraded, Time(2))), [Action::KillAdmin]);
-        assert_eq!(about_admin(supervisor.handle(KILLED, Time(3))), [Action::StartAdmin]);
+        supervisor.handle(Event::UpgradeWanted, Time(2));
+        let actions = about_admin(supervisor.handle(Event::Rehearsed(Ok(())), Time(3)));
+        assert_eq!(actions, [Action::DismissAdmin]);
+        supervisor
+    }
+
+    #[test]
+    fn before_an_upgrade_it_leaves_and_after_it_there_is_another_without_a_word() {
+        for (outcome, at) in [(Event::Upgraded, Time(6)), (Event::UpgradeFailed("no".into()), Time(6))] {
+            let mut supervisor = dismissed();
+            assert_eq!(about_admin(supervisor.handle(Event::Ticked, Time(4))), []);
+            assert_eq!(about_admin(supervisor.handle(Event::AdminDied(Exit::Status(0)), Time(5))), [Action::Upgrade]);
+            assert_eq!(supervisor.admin.wake_at(true), None);
+            assert_eq!(about_admin(supervisor.handle(outcome, at)), [Action::StartAdmin]);
+        }
+    }
+
+    #[test]
+    fn an_upgrade_without_one_waits_for_nobody() {
+        let mut supervisor = Supervisor::new(Vec::<Plan>::new(), 1, Time(0));
+        supervisor.handle(Event::UpgradeWanted, Time(2));
+        assert_eq!(about_admin(supervisor.handle(Event::Rehearsed(Ok(())), Time(3))), [Action::Upgrade]);
+    }
+
+    #[test]
+    fn one_that_does_not_leave_is_killed_and_the_upgrade_waits_no_longer() {
+        let mut supervisor = dismissed();
+        let late = Time(3).after(PATIENCE);
+        assert_eq!(about_admin(supervisor.handle(Event::Ticked, Time(late.0 - 1))), []);
+        assert_eq!(about_admin(supervisor.handle(Event::Ticked, late)), [Action::KillAdmin, Action::Upgrade]);
+        assert_eq!(about_admin(supervisor.handle(Event::Upgraded, late)), []);
+        assert_eq!(about_admin(supervisor.handle(KILLED, late)), [Action::StartAdmin]);
     }
 }

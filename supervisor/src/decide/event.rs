@@ -319,6 +319,8 @@ pub enum Action {
     AnnounceStopping,
     /// Execute the process that serves the status page.
     StartAdmin,
+    /// Have it answer what it has in hand, then leave.
+    DismissAdmin,
     /// Kill it.
     KillAdmin,
     /// Write a line for the operator.

@@ -59,13 +59,21 @@ impl Supervisor {
             self.realm.learn(event, &mut turn);
         }
         self.realm.settle(&mut turn);
-        self.admin.settle(&mut turn);
+        if !self.realm.has_left() {
+            self.admin.settle(self.realm.is_upgrading(), &mut turn);
+        }
+        if self.admin.has_made_way() {
+            self.realm.execute_upgrade(&mut turn);
+        }
         turn.actions
     }
 
     /// When [`Event::Ticked`] is wanted next; always later than the `now` of the last call.
     pub fn wake_at(&self) -> Option<Time> {
-        self.realm.wake_at().into_iter().chain(self.admin.wake_at()).min()
+        if self.realm.has_left() {
+            return None;
+        }
+        self.realm.wake_at().into_iter().chain(self.admin.wake_at(self.realm.is_upgrading())).min()
     }
 
     /// When [`Event::WorkerOverdue`] is wanted about a worker in whose cell this deadline stands; `None` if never.

@@ -131,9 +131,6 @@ impl Realm {
     }
 
     pub(super) fn wake_at(&self) -> Option<Time> {
-        if self.phase == Phase::Left {
-            return None;
-        }
         let ends = self.lingering().map(|(_, until)| until);
         let pools = self.pools.values().filter_map(Pool::wake_at).chain(ends);
         pools.chain(self.reload_is_due()).chain(self.upgrade_is_due()).min()
@@ -161,6 +158,11 @@ impl Realm {
             Phase::Starting | Phase::Serving => false,
             Phase::Stopping { .. } | Phase::Left => true,
         }
+    }
+
+    /// Whether everything is over.
+    pub(super) fn has_left(&self) -> bool {
+        self.phase == Phase::Left
     }
 
     fn settle_pools(&mut self, turn: &mut Turn<'_>) {

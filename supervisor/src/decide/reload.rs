@@ -14,7 +14,6 @@ use super::event::{Action, Asker, Edition, Outcome, PoolId, Proposal, Scope, Ste
 use super::note::Note;
 use super::pool::{Pool, Trial, Turnover};
 use super::realm::Realm;
-use super::upgrade::Upgrade;
 
 /// All there is to know of reloads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,7 +99,7 @@ impl Realm {
         if self.is_stopping() {
             let outcome = Outcome::Failed { pool: None, reason: "the daemon is stopping".into() };
             turn.push(Action::Answer(vec![asker], outcome));
-        } else if self.reloads.running.is_some() || self.upgrade == Upgrade::Going {
+        } else if self.reloads.running.is_some() || self.is_upgrading() {
             if self.reloads.remembered.is_none() {
                 turn.note(Note::ReloadRemembered);
             }

@@ -1,8 +1,8 @@
 //! The upgrade of the supervisor itself: rehearsed by the new program first, and only then done.
 //!
 //! Owns how far it is. It waits for a reload to end, since what a reload has opened cannot be handed over half done, and
-//! a rehearsal does not outlast a reload that begins meanwhile: its state would be an old one. Once the new program is
-//! about to be executed no reload begins any more: the successor reads that this is so, and grants what was wished for.
+//! a rehearsal does not outlast a reload that begins meanwhile: its state would be an old one. Once the new program has
+//! agreed no reload begins any more: the successor reads that this is so, and grants what was wished for.
 
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(super) enum Upgrade {
         /// When it must have done so.
         deadline: Time,
     },
+    /// It understands the state, and is executed once the admin process has made way.
+    Agreed,
     /// It is about to be executed, or has just been: this state is the successor's.
     Going,
 }
@@ -50,11 +52,24 @@ impl Realm {
         self.upgrade = Upgrade::None;
         match outcome {
             Ok(()) if self.reloads.running.is_some() => self.upgrade = Upgrade::Wanted,
-            Ok(()) => {
-                self.upgrade = Upgrade::Going;
-                turn.push(Action::Upgrade);
-            }
+            Ok(()) => self.upgrade = Upgrade::Agreed,
             Err(reason) => turn.note(Note::UpgradeFailed(reason)),
+        }
+    }
+
+    /// Whether the new program is about to be executed, or has just been.
+    pub(super) fn is_upgrading(&self) -> bool {
+        match self.upgrade {
+            Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } => false,
+            Upgrade::Agreed | Upgrade::Going => true,
+        }
+    }
+
+    /// Nobody asks us anything any more: the new program is executed, if it has agreed.
+    pub(super) fn execute_upgrade(&mut self, turn: &mut Turn<'_>) {
+        if self.upgrade == Upgrade::Agreed {
+            self.upgrade = Upgrade::Going;
+            turn.push(Action::Upgrade);
         }
     }
 
@@ -81,7 +96,7 @@ impl Realm {
                     "the new program took longer than {PATIENCE:?} to check the state"
                 )));
             }
-            Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } | Upgrade::Going => {}
+            Upgrade::None | Upgrade::Wanted | Upgrade::Rehearsing { .. } | Upgrade::Agreed | Upgrade::Going => {}
         }
     }
 
@@ -96,7 +111,7 @@ impl Realm {
     pub(super) fn upgrade_is_due(&self) -> Option<Time> {
         match self.upgrade {
             Upgrade::Rehearsing { deadline } => Some(deadline),
-            Upgrade::None | Upgrade::Wanted | Upgrade::Going => None,
+            Upgrade::None | Upgrade::Wanted | Upgrade::Agreed | Upgrade::Going => None,
         }
     }
 }

@@ -83,11 +83,14 @@ impl World {
                 self.begin_stop(Stop::Graceful);
                 self.announce(action);
             }
-            Action::StartAdmin | Action::KillAdmin => panic!("nobody wanted an admin process"),
+            Action::StartAdmin => self.start_admin(),
+            Action::DismissAdmin => self.dismiss_admin(),
+            Action::KillAdmin => self.kill_admin(),
             Action::Note(note) => self.hear(note),
             Action::Leave(..) => {
                 assert!(self.stop.is_some(), "left unasked");
                 assert!(self.workers.is_empty() && self.templates.is_empty(), "left somebody behind");
+                self.end_admin();
                 self.left = true;
             }
         }

@@ -34,6 +34,8 @@ impl World {
             Plan::Read(edition, scope) => self.read(edition, &scope),
             Plan::Rehearsed(begun, outcome) => self.rehearsed(begun, outcome),
             Plan::Executed(outcome) => self.executed(outcome),
+            Plan::Admin(number, event) => self.befalls_admin(number, event),
+            Plan::AdminTrouble => self.trouble_admin(),
             Plan::Prepared(pool, edition, outcome) => self.end_preparation(pool, edition, outcome),
             Plan::Done(who, deadline) => {
                 if let Some(worker) = self.workers.get_mut(&who.life) {

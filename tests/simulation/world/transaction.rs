@@ -88,7 +88,7 @@ impl World {
 
     pub(super) fn begin_reading(&mut self, edition: Edition, scope: &Scope) {
         assert!(self.running.is_none(), "two reloads at a time");
-        assert!(!self.upgrading, "a reload began that the successor would be handed half done");
+        assert!(self.succession.agreed.is_none(), "a reload began that the successor would be handed half done");
         assert_eq!(self.stop, None, "a reload began after the stop");
         assert!(edition > Edition(1) && self.ended.is_none_or(|(last, _)| edition > last), "an edition came again");
         self.loads += 1;

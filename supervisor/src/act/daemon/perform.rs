@@ -129,6 +129,11 @@ impl Daemon {
             }
             Action::AnnounceStopping => self.announce_stop(),
             Action::StartAdmin => self.start_admin(),
+            Action::DismissAdmin => {
+                if let Some(admin) = &self.admin {
+                    admin.dismiss();
+                }
+            }
             Action::KillAdmin => {
                 if let Some(admin) = &self.admin {
                     admin.kill();
