@@ -2,14 +2,17 @@
 //! generations, a scribbled scoreboard, descriptors that bite. It has no more memory than before, it answers, and
 //! everybody else is served.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::harness::admin::ADMIN;
 use crate::harness::{
     CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, Traffic, eventually, example, fixture, get, is_optimised,
     process, wrap,
@@ -138,6 +141,76 @@ fn made_up_deadlines_do_not_keep_the_supervisor_busy() {
 fn connections_that_linger_are_not_waited_for() {
     let ratoon = Ratoon::serving(&config("workers = 1\nrequest_timeout = \"100s\""));
     withstands(&ratoon, &["linger"]);
+}
+
+/// What a worker leaves in its inbox on its way out lies there until somebody closes that: at a stop, and when a reload
+/// removes the pool.
+#[test]
+fn connections_that_linger_in_an_inbox_hold_up_neither_a_removal_nor_a_stop() {
+    // Their other end is here, and outlives the worker.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for deed in ["linger", "nest"] {
+        let leaving = format!("workers = 1\nsettings = {{ stop = \"{deed}:{port}\" }}");
+        let mut ratoon = Ratoon::serving(&config(&leaving));
+        ratoon.configure(&(CONTROL.to_owned() + &fixture::pool("web", "workers = 2\nsettle = \"0s\"")));
+        ratoon.signal(Signal::SIGHUP);
+        let pools = || ratoon.status()["pools"].as_array().map(Vec::len);
+        eventually("the pool is gone, and the supervisor answers", SOON, || (pools() == Some(1)).then_some(()));
+        assert_eq!(get(ratoon.address(), "/ok").status, 200);
+        ratoon.signal(Signal::SIGTERM);
+        ratoon.leaves_in_peace();
+
+        let mut ratoon = Ratoon::serving(&config(&leaving));
+        ratoon.signal(Signal::SIGTERM);
+        ratoon.leaves_in_peace();
+    }
+}
+
+/// As in the inbox, so where connections to the database are leased: that closes when the pool has another.
+#[test]
+fn connections_that_linger_in_a_lobby_hold_up_no_change_of_the_database() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let bad = |database: &str| {
+        let lines = format!("workers = 1\nsettle = \"0s\"\nsettings = {{ stop = \"nest:{port}\" }}");
+        config(&format!("{lines}\n[pool.bad.database]\nurl = \"postgres://nobody@127.0.0.1:1/{database}\""))
+    };
+    let ratoon = Ratoon::serving(&bad("one"));
+    let before = ratoon.workers("bad");
+    ratoon.configure(&bad("two"));
+    ratoon.signal(Signal::SIGHUP);
+    eventually("the old worker is gone, and the supervisor answers", SOON, || {
+        let workers: Vec<_> = ratoon.status_of("bad")["processes"].as_array()?.clone();
+        let is_old = |worker: &Value| worker["pid"] == before[0].as_raw();
+        (!workers.is_empty() && !workers.iter().any(is_old)).then_some(())
+    });
+    // Its template is the last that had the lobby of before, but for the supervisor.
+    ratoon.logged("template gone", &[("pool", "bad".into())]);
+    ratoon.status();
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+}
+
+/// "A worker can spoil its pool's statistics", and nothing else with them: not the sums over all pools, nor the page.
+#[test]
+fn the_greatest_numbers_in_two_scoreboards_overflow_in_no_process_of_ours() {
+    let worse = format!("[pool.worse]\nlisten = [\"127.0.0.1:0\"]\nprogram = [{:?}]\nworkers = 2\n", hostile());
+    let database = "[pool.bad.database]\nurl = \"postgres://nobody@127.0.0.1:1/nothing\"";
+    let ratoon = Ratoon::serving(&(ADMIN.to_owned() + &config(&format!("workers = 2\n{database}")) + &worse));
+    let admin = ratoon.admin_process();
+    for pool in ["bad", "worse"] {
+        assert_eq!(get(ratoon.address_of(pool), "/fill:300").status, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(ratoon.status()["pid"], ratoon.pid().as_raw());
+        for path in ["/", "/metrics", "/status.json"] {
+            assert_eq!(get(ratoon.admin(), path).status, 200, "{path}");
+        }
+        // A second document: what has happened since the first.
+        assert_eq!(get(ratoon.address_of("bad"), "/fill:300").status, 200);
+    }
+    assert_eq!(ratoon.admin_process(), admin);
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
 }
 
 #[test]

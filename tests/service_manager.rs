@@ -145,6 +145,25 @@ fn a_manager_that_reads_late_still_hears_that_it_is_ready() {
     manager.hears("READY=1");
 }
 
+/// "What it must know arrives", though the program that owes it has become another in between.
+#[test]
+fn a_manager_that_reads_late_hears_of_a_reload_that_was_over_before_an_upgrade() {
+    let (mut manager, name) = Manager::named("successor");
+    let ratoon = start(&fixture::pool("web", "workers = 1\nsettle = \"0s\""), &name);
+    manager.hears("READY=1");
+    let flood = UnixDatagram::unbound().unwrap();
+    flood.set_nonblocking(true).unwrap();
+    let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+    while flood.send_to_addr(b"X_FLOOD=1", &address).is_ok() {}
+    ratoon.signal(Signal::SIGHUP);
+    ratoon.logged("reloaded", &[]);
+    ratoon.signal(Signal::SIGUSR2);
+    ratoon.logged("upgraded: this program has taken over", &[]);
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
+    assert_eq!(manager.states(), ["READY=1", "RELOADING=1", "READY=1"]);
+}
+
 fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().into()
 }

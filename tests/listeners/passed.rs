@@ -8,17 +8,19 @@ use nix::sys::signal::Signal;
 use super::tcp_addresses;
 use crate::harness::{Ratoon, SOON, eventually, fixture, get, wrap};
 
-/// Opens a socket for each name and passes them as systemd does: a name may come twice, "-" is one that does not listen.
+/// Opens a socket for each name and passes them as systemd does: a name may come twice or be empty, "-" is one that does not
+/// listen, and for "?" there is none, though it is counted.
 const MANAGER: &str = "
 import os, socket, sys
 names = sys.argv[1].split(':')
-for place, name in enumerate(names):
+opened = [name for name in names if name != '?']
+for place, name in enumerate(opened):
     each = socket.socket()
     each.bind(('127.0.0.1', 0))
     if name != '-':
         each.listen(64)
     os.dup2(each.detach(), 100 + place)
-for place in range(len(names)):
+for place in range(len(opened)):
     os.dup2(100 + place, 3 + place)
     os.close(100 + place)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(names)), LISTEN_FDNAMES=':'.join(names))
@@ -65,6 +67,24 @@ fn a_name_that_nothing_was_passed_under_is_told_what_there_is() {
     assert!(said.ends_with(&format!("config.toml:2: pool.shop.listen[0]: {names}")), "{said}");
     let said = complaint(passing("web:-", &pool("shop", "[\"systemd:-\"]")));
     assert!(said.contains("cannot accept from \"systemd:-\": it is not a socket that listens"), "{said}");
+}
+
+/// As `sd_listen_fds_with_names(3)` has it: a name that is empty is one.
+#[test]
+fn a_socket_without_a_name_does_not_take_the_name_of_the_next() {
+    let ratoon = passing(":-:web", &pool("web", "[\"systemd:web\", \"systemd:unknown\"]"));
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    let addresses = tcp_addresses(&ratoon, "web");
+    assert_eq!(addresses.len(), 2);
+    addresses.into_iter().for_each(|address| assert_eq!(get(address, "/ok").status, 200));
+}
+
+/// Nothing that the supervisor has opened for itself is taken for one of them.
+#[test]
+fn fewer_than_were_promised_are_too_few_whatever_else_is_open_by_then() {
+    let log = "[log]\nfile = \"DIR/ratoon.log\"\n";
+    let said = complaint(passing("web:?:?", &(log.to_owned() + &pool("web", "[\"systemd:web\"]"))));
+    assert!(said.contains("descriptor 4 was to be passed by systemd: EBADF"), "{said}");
 }
 
 #[test]

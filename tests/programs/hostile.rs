@@ -2,15 +2,19 @@
 //! a template can, through every socket it finds itself with and into all the memory it shares.
 //!
 //! `/garbage:MIB` and `/words:MIB` send so much; `/scribble:MS`, `/press:MS` write into the scoreboard for so long;
-//! `/orphans:COUNT` leaves behind so many children of nobody; `/linger` sends connections that take an hour to close;
-//! `/print:MIB` and `/chatter:MIB` write as much to standard output and standard error, without an end of line and in short lines. `settings = { load = "words:1" }` has the template do it.
+//! `/orphans:COUNT` leaves behind so many children of nobody; `/linger` sends connections that take an hour to close,
+//! `/nest` hides them in sockets of their own first, and `:PORT` says where their other end is; `/fill:MS` writes the
+//! greatest number everywhere; `/print:MIB` and `/chatter:MIB` write as much to standard output and standard error, without
+//! an end of line and in short lines. `settings = { load = "words:1" }` has the template do it, `{ stop = "linger" }` a worker
+//! that leaves.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -18,7 +22,10 @@ use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, sendmsg, setsockopt, sockopt};
 use ratoon_worker::{App, Context, Error, Request, Response, Result, Settings};
 
-struct Hostile;
+struct Hostile {
+    /// What is to be done at the end.
+    stop: Option<String>,
+}
 
 fn main() -> ExitCode {
     ratoon_worker::main::<Hostile>()
@@ -27,9 +34,16 @@ fn main() -> ExitCode {
 impl App for Hostile {
     fn load(settings: Settings) -> Result<Self> {
         let wishes: serde_json::Value = settings.parse()?;
+        let stop = wishes["stop"].as_str().map(str::to_owned);
         match wishes["load"].as_str() {
-            Some(word) => act(word).map(|_| Hostile),
-            None => Ok(Hostile),
+            Some(word) => act(word).map(|_| Hostile { stop }),
+            None => Ok(Hostile { stop }),
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(Err(error)) = self.stop.as_deref().map(act) {
+            eprintln!("not done: {error}");
         }
     }
 
@@ -59,7 +73,9 @@ fn act(word: &str) -> Result<String> {
             let script = format!("i=0; while [ $i -lt {number} ]; do (true &); i=$((i+1)); done");
             Ok(Command::new("sh").args(["-c", &script]).status()?.to_string())
         }
-        "linger" => linger(),
+        "linger" => linger(number, &|connection| Ok(connection.into())),
+        "nest" => linger(number, &nested),
+        "fill" => fill(Duration::from_millis(number)),
         "print" => print(number, &[b'x'; 1 << 16]),
         "chatter" => print(number, &[&[b'x'; 63][..], b"\n"].concat().repeat(1 << 10)),
         _ => Err(Error::msg(format!("this is beyond the hostile: {word:?}"))),
@@ -124,6 +140,20 @@ fn scribble(time: Duration) -> Result<String> {
     Ok(format!("{} pieces of memory, {rounds} times", boards.len()))
 }
 
+/// The greatest number there is, in every word of the scoreboard, again and again.
+fn fill(time: Duration) -> Result<String> {
+    let (memory, boards) = (memory()?, boards()?);
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        for (from, to) in &boards {
+            for page in (*from..*to).step_by(4096) {
+                memory.write_all_at(&[u8::MAX; 4096], page)?;
+            }
+        }
+    }
+    Ok(format!("{} pieces of memory", boards.len()))
+}
+
 /// A deadline that is always just over, and never the same: late enough to be asked where it is stuck, and not to be
 /// killed. It answers, too, a thousand times.
 fn press(time: Duration) -> Result<String> {
@@ -163,24 +193,39 @@ fn boards() -> Result<Vec<(u64, u64)>> {
     spans.map(|(from, to)| Ok((u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?))).collect()
 }
 
-/// Connections that nobody reads from, with something to send and an hour to do it in: whoever has the last copy and
-/// closes it waits.
-fn linger() -> Result<String> {
+/// Connections that nobody reads from, with something to send and an hour to do it in, `wrapped` in something: whoever has
+/// the last copy and closes it waits. Their other end is at `port`, or ours if that is 0: then it ends when we do.
+fn linger(port: u64, wrapped: &dyn Fn(TcpStream) -> Result<OwnedFd>) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    let peer = match u16::try_from(port)? {
+        0 => listener.local_addr()?,
+        port => ([127, 0, 0, 1], port).into(),
+    };
     let mut taken = 0;
     for socket in sockets() {
-        let connection = TcpStream::connect(listener.local_addr()?)?;
-        std::mem::forget(listener.accept()?);
+        let connection = TcpStream::connect(peer)?;
+        if port == 0 {
+            std::mem::forget(listener.accept()?);
+        }
         connection.set_nonblocking(true)?;
         while (&connection).write(&[0; 1 << 16]).is_ok() {}
         setsockopt(&connection, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 3600 })?;
-        // Without this copy the close is whoever's that it was sent to; where it was not, it would be ours.
-        match send(socket, b"{}", &[connection.as_raw_fd()]) {
+        let copy = connection.try_clone()?;
+        let present = wrapped(connection)?;
+        // Without our copies the close is whoever's that it was sent to; where it was not, it would be ours.
+        match send(socket, b"{}", &[present.as_raw_fd()]) {
             Ok(_) => taken += 1,
-            Err(_) => setsockopt(&connection, sockopt::Linger, &libc::linger { l_onoff: 0, l_linger: 0 })?,
+            Err(_) => setsockopt(&copy, sockopt::Linger, &libc::linger { l_onoff: 0, l_linger: 0 })?,
         }
     }
     Ok(format!("{taken} were taken"))
+}
+
+/// A socket in which the connection lies as a message.
+fn nested(connection: TcpStream) -> Result<OwnedFd> {
+    let (near, far) = UnixDatagram::pair()?;
+    send(near.as_raw_fd(), b"{}", &[connection.as_raw_fd()])?;
+    Ok(far.into())
 }
 
 /// The sockets on which messages are sent.

@@ -44,3 +44,27 @@ fn a_broken_reload_makes_systemctl_fail_and_the_service_serves_on() {
     assert_eq!(machine.property("ratoon", "NRestarts"), "0");
     machine.said("ratoon", "the fixture fails: broken");
 }
+
+/// Each configuration may say where its control socket is; the one beside it may, too.
+#[test]
+fn each_of_several_instances_reloads_itself_wherever_its_control_socket_is() {
+    let machine = Machine::boot();
+    let instance = |port: u16, socket: &str, lines: &str| {
+        format!("[control]\nsocket = {socket:?}\n") + &pool("web", port, &format!("settle = \"0s\"\n{lines}"))
+    };
+    machine.write(CONFIG, &instance(8080, "/run/ratoon/elsewhere.sock", ""));
+    let broken = "settings = { load = \"error:broken\" }";
+    for (name, port) in [("one", 8081), ("two", 8082)] {
+        machine.write(&format!("/etc/ratoon/{name}.toml"), &instance(port, &format!("/run/ratoon-{name}/s"), ""));
+    }
+    let units = ["ratoon.service", "ratoon@one.service", "ratoon@two.service"];
+    machine.succeeds(&["systemctl", "daemon-reload"]);
+    machine.succeeds(&[&["systemctl", "start"], &units[..]].concat());
+    machine.write("/etc/ratoon/two.toml", &instance(8082, "/run/ratoon-two/s", broken));
+    machine.succeeds(&["systemctl", "reload", "ratoon.service", "ratoon@one.service"]);
+    assert!(!machine.run(&["systemctl", "reload", "ratoon@two.service"]).status.success());
+    for (address, generation) in [("127.0.0.1:8080", "2"), ("127.0.0.1:8081", "2"), ("127.0.0.1:8082", "1")] {
+        assert_eq!(machine.get(address, "/echo:0").header("generation"), Some(generation), "{address}");
+    }
+    machine.said("ratoon@two.service", "the fixture fails: broken");
+}

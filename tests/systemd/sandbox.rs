@@ -61,7 +61,7 @@ fn systemd_finds_nothing_wrong_with_the_units_and_little_to_attack() {
 /// The directives of a unit, without what it says of itself.
 fn directives(name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(crate::harness::root().join("systemd").join(name)).unwrap();
-    let own = ["Description=", "ExecStart=", "RuntimeDirectory=", "StateDirectory=", "LogsDirectory="];
+    let own = ["Description=", "ExecStart=", "ExecReload=", "RuntimeDirectory=", "StateDirectory=", "LogsDirectory="];
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.filter(|line| !own.iter().any(|each| line.starts_with(each))).map(str::to_owned).collect()
 }

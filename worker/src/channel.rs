@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc::linger;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, setsockopt,
-    socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+    setsockopt, shutdown, socketpair, sockopt,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,9 @@ use crate::protocol::{LONGEST, MOST_DESCRIPTORS};
 
 /// No more is repeated of what was not understood, in bytes.
 const LONGEST_COMPLAINT: usize = 200;
+
+/// So many messages that nobody has read are looked at before a channel is closed; twice as many as its buffer holds.
+const MOST_UNREAD: usize = 1024;
 
 /// One end of a channel.
 #[derive(Debug)]
@@ -83,13 +86,25 @@ impl Channel {
         if let Ok(Raw { descriptors, .. }) = &raw
             && !descriptors.is_empty()
         {
-            let at_once = linger { l_onoff: 0, l_linger: 0 };
-            for descriptor in descriptors {
-                let _ = setsockopt(descriptor, sockopt::Linger, &at_once);
-            }
+            wait_for_none(descriptors);
             return Received::Nonsense("it sends descriptors, for which nobody has asked".into());
         }
         received(raw, &text)
+    }
+
+    /// Closes this end of a channel whose other end is a stranger's: what was sent and not read is thrown away as
+    /// [`Channel::try_hear`] does it, since the last to close the socket closes what lies in it.
+    pub fn hang_up(self) {
+        // From here on nothing more comes in.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        let mut text = [0; LONGEST];
+        // An empty message looks like the end, so the end is not looked for.
+        for _ in 0..MOST_UNREAD {
+            match receive(&self.socket, &mut text, MsgFlags::MSG_DONTWAIT) {
+                Ok(Raw { descriptors, .. }) => wait_for_none(&descriptors),
+                Err(_) => return,
+            }
+        }
     }
 
     /// What comes next, waiting for it.
@@ -101,6 +116,14 @@ impl Channel {
         let mut text = [0; LONGEST];
         let raw = receive(&self.socket, &mut text, flags);
         received(raw, &text)
+    }
+}
+
+/// No connection among these is waited for when it is closed, however long its sender has made it linger.
+fn wait_for_none(descriptors: &[OwnedFd]) {
+    let at_once = linger { l_onoff: 0, l_linger: 0 };
+    for descriptor in descriptors {
+        let _ = setsockopt(descriptor, sockopt::Linger, &at_once);
     }
 }
 
@@ -223,17 +246,33 @@ mod tests {
     #[test]
     fn a_connection_that_was_made_to_linger_is_thrown_away_at_once() {
         let (ours, theirs) = Channel::pair().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let lingering = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (_peer, _) = listener.accept().unwrap();
-        lingering.set_nonblocking(true).unwrap();
-        while std::io::Write::write(&mut &lingering, &[0; 65536]).is_ok() {}
-        setsockopt(&lingering, sockopt::Linger, &linger { l_onoff: 1, l_linger: 60 }).unwrap();
-        send_raw(&theirs, b"{}", &[lingering.as_raw_fd()]).unwrap();
-        drop(lingering);
+        send_lingering(&theirs);
         let begun = Instant::now();
         assert!(matches!(ours.try_hear::<Report>(), Received::Nonsense(_)));
         assert!(begun.elapsed() < Duration::from_secs(20), "it waited for {:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn one_that_nobody_has_read_is_not_waited_for_when_the_channel_is_closed() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        send_raw(&theirs, b"", &[]).unwrap();
+        send_lingering(&theirs);
+        let begun = Instant::now();
+        ours.hang_up();
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waited for {:?}", begun.elapsed());
+        assert!(matches!(theirs.try_receive::<Order>(), Received::End));
+    }
+
+    /// A connection with something to send that nobody reads, and a minute to do it in; whoever receives it has the only
+    /// copy.
+    fn send_lingering(channel: &Channel) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let lingering = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        std::mem::forget(listener.accept().unwrap());
+        lingering.set_nonblocking(true).unwrap();
+        while std::io::Write::write(&mut &lingering, &[0; 65536]).is_ok() {}
+        setsockopt(&lingering, sockopt::Linger, &linger { l_onoff: 1, l_linger: 60 }).unwrap();
+        send_raw(channel, b"{}", &[lingering.as_raw_fd()]).unwrap();
     }
 
     #[test]

@@ -94,13 +94,12 @@ impl Daemon {
     ///
     /// # Errors
     /// The one sentence for the person who started us.
-    pub fn open(config: Config, logs: Logs) -> Result<Daemon, StartError> {
+    pub fn open(config: Config, logs: Logs, passed: Passed) -> Result<Daemon, StartError> {
         let system = |what: &'static str| move |error: Errno| StartError(format!("cannot {what}: {error}"));
         let program = own_path().map_err(|error| StartError(format!("cannot find this program: {error}")))?;
         if let Err(error) = sys::inherited::withhold() {
             tracing::warn!(%error, "programs inherit what was left open by whoever started this one");
         }
-        let passed = Passed::take().map_err(StartError)?;
         // Whoever started us may have blocked what we live by.
         SigSet::empty().thread_set_mask().map_err(system("unblock signals"))?;
         set_child_subreaper(true).map_err(system("become the parent of orphans"))?;
@@ -141,7 +140,7 @@ impl Daemon {
             killings: Killings::begin(),
             signals,
             epoll,
-            herald: Herald::new(),
+            herald: Herald::new(Vec::new()),
             unclaimed: HashMap::new(),
             has_unburied: false,
             becomes_another: false,

@@ -23,3 +23,4 @@ pub mod upgrade;
 
 pub use daemon::{Daemon, StartError};
 pub use logs::{Logs, MOST_SOURCES};
+pub use passed::Passed;

@@ -28,8 +28,8 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// The one that the environment names.
-    pub(super) fn from_environment() -> Manager {
+    /// The one that the environment names; it is owed these, by a predecessor.
+    pub(super) fn from_environment(owed: Vec<String>) -> Manager {
         let way = std::env::var_os("NOTIFY_SOCKET").and_then(|name| {
             let found = connect(&name);
             if let Err(error) = &found {
@@ -37,7 +37,7 @@ impl Manager {
             }
             found.ok()
         });
-        Manager { way, owed: VecDeque::new(), is_deaf: false }
+        Manager { way, owed: owed.into(), is_deaf: false }
     }
 
     /// Whether there is one.
@@ -66,6 +66,11 @@ impl Manager {
                 return self.owed.push_front(message);
             }
         }
+    }
+
+    /// What it must know and has not been told, for a successor.
+    pub(super) fn owed(&self) -> Vec<String> {
+        self.owed.iter().cloned().collect()
     }
 
     /// Whether it has not been told everything that it must know.

@@ -21,17 +21,18 @@ const FIRST: RawFd = 3;
 
 /// See the module's header.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
+pub struct Passed {
     /// Each with its name; several may have the same.
     sockets: Vec<(String, OwnedFd)>,
 }
 
 impl Passed {
-    /// Takes those that the environment tells of. To be called once, before anything else is opened.
+    /// Takes those that the environment tells of. To be called once, before this program has opened
+    /// anything: a number that is promised and not passed would be that of something else.
     ///
     /// # Errors
     /// What is told makes no sense, in a sentence.
-    pub(super) fn take() -> Result<Passed, String> {
+    pub fn take() -> Result<Passed, String> {
         let variable = |name: &str| std::env::var(name).ok();
         let is_ours = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
         let Some(count) = variable("LISTEN_FDS").filter(|_| is_ours) else {
@@ -39,10 +40,10 @@ impl Passed {
         };
         let count: u16 = count.parse().map_err(|_| format!("LISTEN_FDS is {count:?}, which is no number"))?;
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let mut names = names.split(':');
         let sockets = (FIRST..FIRST + RawFd::from(count)).map(|number| {
             // Without a name sd_listen_fds_with_names(3) calls it so.
-            let name = names.next().unwrap_or("unknown").to_owned();
+            let name = names.next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
             let socket = sys::inherited::adopt(number);
             let socket = socket.map_err(|errno| format!("descriptor {number} was to be passed by systemd: {errno}"))?;
             Ok((name, socket))

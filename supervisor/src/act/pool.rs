@@ -13,6 +13,7 @@ mod register;
 mod sockets;
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -26,9 +27,10 @@ use ratoon_worker::sys::shared::Shared;
 
 use super::logs::Captured;
 use super::unsent::Unsent;
-use crate::config;
+use crate::config::{self, Account};
 use crate::control::status::Metric;
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+use crate::sys;
 pub(super) use allowance::Allowance;
 pub(super) use estate::PoolEstate;
 pub(super) use launch::{LogWay, Surroundings};
@@ -41,13 +43,16 @@ pub(super) struct Pool {
     pub(super) id: PoolId,
     /// The configuration in force.
     pub(super) config: config::Pool,
-    /// The configurations of the editions that templates may still be started of.
-    editions: BTreeMap<Edition, config::Pool>,
+    /// As whom its processes run then.
+    account: Option<Account>,
+    /// The editions that templates may still be started of.
+    editions: BTreeMap<Edition, Issue>,
     pub(super) scoreboard: Shared<Scoreboard>,
-    /// Where its workers leave connections for each other. Held here, so that none is lost while there is no worker.
-    inbox: Inbox,
-    /// Where they lease connections to the database.
-    lobbies: Lobbies,
+    /// Where its workers leave connections for each other. Held here, so that none is lost while there is no worker. What
+    /// lies in it may be anything, so it is never simply dropped: see [`Pool::close`].
+    inbox: ManuallyDrop<Inbox>,
+    /// Where they lease connections to the database; as the inbox.
+    lobbies: ManuallyDrop<Lobbies>,
     /// What the application counts.
     register: Register,
     pub(super) sockets: Sockets,
@@ -59,6 +64,14 @@ pub(super) struct Pool {
     preparations: BTreeMap<Edition, (Pid, Option<Captured>)>,
     /// Requests begun when the pool was last counted.
     pub(super) requests: u64,
+}
+
+/// The configuration of one edition, and what was looked up for it: who asks a directory of users asks before the edition is
+/// tried, and not when a template has died.
+#[derive(Debug, Clone)]
+struct Issue {
+    config: config::Pool,
+    account: Option<Account>,
 }
 
 /// A template process.
@@ -100,6 +113,33 @@ pub(super) struct Worker {
     pub(super) captured: Option<Captured>,
 }
 
+impl Issue {
+    /// # Errors
+    /// The key that is wrong, and a sentence.
+    fn of(config: config::Pool) -> Result<Issue, (String, String)> {
+        let account = config.account().map_err(|(key, what)| (format!("{}.{key}", config.path()), what))?;
+        Ok(Issue { config, account })
+    }
+}
+
+impl Template {
+    /// Nothing more is heard of it, and it is told nothing more.
+    pub(super) fn hang_up(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.hang_up();
+        }
+    }
+}
+
+impl Worker {
+    /// Nothing more is heard of it, and it is told nothing more: an honest one reads the end of its channel, and leaves.
+    pub(super) fn hang_up(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.hang_up();
+        }
+    }
+}
+
 impl Pool {
     /// A pool that has nothing yet but what must be open before anything runs.
     ///
@@ -120,13 +160,15 @@ impl Pool {
         open_lobby(&mut lobbies, edition, &config)?;
         let mut sockets = Sockets::default();
         sockets.open(&config, edition, sources)?;
+        let issue = Issue::of(config)?;
         Ok(Pool {
             id,
-            editions: BTreeMap::from([(edition, config.clone())]),
-            config,
+            config: issue.config.clone(),
+            account: issue.account.clone(),
+            editions: BTreeMap::from([(edition, issue)]),
             scoreboard,
-            inbox,
-            lobbies,
+            inbox: ManuallyDrop::new(inbox),
+            lobbies: ManuallyDrop::new(lobbies),
             register,
             sockets,
             templates: BTreeMap::new(),
@@ -134,6 +176,12 @@ impl Pool {
             preparations: BTreeMap::new(),
             requests: 0,
         })
+    }
+
+    /// Closes everything that it has. No process is left of it; nobody waits for what the last has left in its inbox.
+    pub(super) fn close(self) {
+        let left = (ManuallyDrop::into_inner(self.inbox), ManuallyDrop::into_inner(self.lobbies));
+        bury(&self.config.name, left);
     }
 
     /// Another configuration that templates may be started of; what it names and is not open yet is opened.
@@ -148,15 +196,27 @@ impl Pool {
     ) -> Result<(), (String, String)> {
         self.sockets.open(&config, edition, sources)?;
         open_lobby(&mut self.lobbies, edition, &config)?;
-        self.editions.insert(edition, config);
+        self.editions.insert(edition, Issue::of(config)?);
         Ok(())
     }
 
     /// From now on this edition's configuration is the one in force.
     pub(super) fn adopt(&mut self, edition: Edition) {
-        if let Some(config) = self.editions.get(&edition) {
-            self.config = config.clone();
-            self.sockets.adjust(&self.config);
+        if let Some(issue) = self.editions.get(&edition).cloned() {
+            self.enforce(issue);
+        }
+    }
+
+    fn enforce(&mut self, Issue { config, account }: Issue) {
+        (self.config, self.account) = (config, account);
+        self.sockets.adjust(&self.config);
+    }
+
+    /// The configuration of this edition, and as whom its processes run; of one that is over, what is in force.
+    fn issue(&self, edition: Edition) -> (&config::Pool, Option<&Account>) {
+        match self.editions.get(&edition) {
+            Some(issue) => (&issue.config, issue.account.as_ref()),
+            None => (&self.config, self.account.as_ref()),
         }
     }
 
@@ -165,9 +225,8 @@ impl Pool {
         self.sockets.abandon(edition);
         self.editions.remove(&edition);
         self.close_abandoned();
-        if let Some((_, config)) = self.editions.last_key_value() {
-            self.config = config.clone();
-            self.sockets.adjust(&self.config);
+        if let Some(issue) = self.editions.last_key_value().map(|(_, issue)| issue.clone()) {
+            self.enforce(issue);
         }
     }
 
@@ -247,7 +306,7 @@ impl Pool {
 
     /// The file of its access log in this edition, if it has one.
     pub(super) fn access_file(&self, edition: Edition) -> Option<PathBuf> {
-        self.editions.get(&edition).unwrap_or(&self.config).access_file.clone()
+        self.issue(edition).0.access_file.clone()
     }
 
     /// Whose output there may be: templates, workers, and the commands that prepare an edition.
@@ -287,7 +346,9 @@ impl Pool {
     /// Nothing is left of this worker: its slot is clear, unless it is the next one's already.
     pub(super) fn forget(&mut self, who: WorkerRef) {
         if self.worker(who).is_some() {
-            self.workers.remove(&who.life);
+            if let Some(worker) = self.workers.remove(&who.life).as_mut() {
+                worker.hang_up();
+            }
             if let Some(cell) = self.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life) {
                 cell.clear();
                 self.register.bury(who.slot);
@@ -298,7 +359,10 @@ impl Pool {
 
     /// The template of this life is no more.
     pub(super) fn lose_template(&mut self, life: u64) -> Option<Template> {
-        let lost = self.templates.remove(&life);
+        let mut lost = self.templates.remove(&life);
+        if let Some(template) = &mut lost {
+            template.hang_up();
+        }
         self.close_abandoned();
         lost
     }
@@ -322,7 +386,11 @@ impl Pool {
         let (slots, loading) = (self.scoreboard.slots(), loading.collect::<Vec<u16>>());
         self.register
             .release(slots, &loading, |edition| alive.contains(&edition) || self.editions.contains_key(&edition));
-        self.lobbies.close_unneeded(|edition| alive.contains(&edition) || self.editions.contains_key(&edition));
+        let is_needed = |edition| alive.contains(&edition) || self.editions.contains_key(&edition);
+        let closed = self.lobbies.close_unneeded(is_needed);
+        if !closed.is_empty() {
+            bury(&self.config.name, closed);
+        }
     }
 
     /// Lets no newcomers into the queues, and leaves what is in them to the draining workers.
@@ -359,6 +427,13 @@ impl Pool {
         let templates = self.templates.values().map(|template| (&template.channel, &template.unsent));
         let workers = self.workers.values().map(|worker| (&worker.channel, &worker.unsent));
         templates.chain(workers).any(|(channel, unsent)| channel.is_some() && !unsent.is_empty())
+    }
+}
+
+/// Closes what its workers had in common, and may have left messages in.
+fn bury<T>(pool: &str, left: T) {
+    if let Err(error) = sys::undertaker::bury(left) {
+        tracing::error!(pool, %error, "cannot close what its workers have shared: it stays open");
     }
 }
 

@@ -121,8 +121,8 @@ fn earlier(samples: &VecDeque<Sample>, index: usize, window: u64) -> Option<&Sam
 /// The time, in seconds, that so large a part of the requests did not exceed; within a bucket all lengths are taken to be
 /// as likely. `None` if there were no requests.
 fn quantile(counts: &[u64], part: f64) -> Option<f64> {
-    let all: u64 = counts.iter().sum();
-    let wanted = part * all as f64;
+    let all: f64 = counts.iter().map(|count| *count as f64).sum();
+    let wanted = part * all;
     let mut seen = 0.0;
     for (power, count) in (0..).zip(counts) {
         let count = *count as f64;

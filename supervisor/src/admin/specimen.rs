@@ -99,7 +99,6 @@ fn worker(slot: u32, state: Doing) -> Worker {
         request_duration_ms: is_busy.then_some(2_300),
         request_line: Some(format!("GET /<script>{slot} HTTP/1.1")),
         connections: 2,
-        memory_bytes: Some(12 << 20),
         last_death: (!is_there).then(|| "exited 3".into()),
     }
 }

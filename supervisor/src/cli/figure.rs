@@ -27,18 +27,6 @@ pub(super) fn time(ms: u64) -> String {
     }
 }
 
-/// At most 7 characters: `512KiB`, `9999MiB`, `16GiB`.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        _ if bytes >> 20 == 0 => format!("{}KiB", bytes >> 10),
-        _ if bytes >> 20 < 10_000 => format!("{}MiB", bytes >> 20),
-        _ if bytes >> 30 < 10_000 => format!("{}GiB", bytes >> 30),
-        _ if bytes >> 40 < 10_000 => format!("{}TiB", bytes >> 40),
-        _ if bytes >> 50 < 10_000 => format!("{}PiB", bytes >> 50),
-        _ => format!("{}EiB", bytes >> 60),
-    }
-}
-
 /// `[#####...............]`: how much of it is done.
 pub(super) fn bar(done: u32, of: u32) -> String {
     const LENGTH: u64 = 20;
@@ -57,7 +45,6 @@ mod tests {
         for number in any {
             assert!(count(number).chars().count() <= 8, "{}", count(number));
             assert!(time(number).chars().count() <= 7, "{}", time(number));
-            assert!(size(number).chars().count() <= 7, "{}", size(number));
         }
     }
 
@@ -66,7 +53,6 @@ mod tests {
         assert_eq!([0, 99_999_999, 100_000_000, u64::MAX].map(count), ["0", "99999999", "100M", "18446P"]);
         assert_eq!([850, 250_000, 97_500_000].map(time), ["850ms", "4m10s", "27h5m"]);
         assert_eq!([442_800_000, 86_400_000_000, u64::MAX].map(time), ["5d3h", "1000d", "ages"]);
-        assert_eq!([0, 12 << 20, 16 << 30, 16 << 40, u64::MAX].map(size), ["0KiB", "12MiB", "16GiB", "16TiB", "15EiB"]);
         assert_eq!(bar(0, 8), "[....................]");
         assert_eq!(bar(4, 8), "[##########..........]");
         assert_eq!(bar(9, 8), bar(0, 0));

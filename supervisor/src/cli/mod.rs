@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use ratoon_worker::log;
 
-use crate::act::{self, Daemon, StartError, upgrade};
+use crate::act::{self, Daemon, Passed, StartError, upgrade};
 use crate::config::{self, Config, Control, Errors};
 use crate::control::{Ask, place};
 use crate::decide::event::{Size, Verdict};
@@ -157,13 +157,9 @@ pub fn main() -> ExitCode {
                 log::install(estate.config().log.level, estate.log_form(), estate.log_sink());
                 run(Daemon::resume(estate))
             }
-            None => match read(line.config).map(|config| (act::Logs::open(&config.log), config)) {
-                Ok((Ok(logs), config)) => {
-                    log::install(config.log.level, logs.form(), logs.sink());
-                    run(Daemon::open(config, logs))
-                }
-                Ok((Err(what), config)) => complain(&config.origin.complaint("log.file", what)),
-                Err(errors) => complain(&errors),
+            None => match Passed::take() {
+                Ok(passed) => begin(line.config, passed),
+                Err(what) => complain(&what),
             },
         },
         Command::Check { unit } => match read(line.config) {
@@ -232,6 +228,21 @@ fn read(path: Option<PathBuf>) -> Result<Config, Errors> {
     let config = config::load(&config::find(path)?)?;
     config.examine()?;
     Ok(config)
+}
+
+/// The first supervisor of a service, with what systemd has opened for it.
+fn begin(path: Option<PathBuf>, passed: Passed) -> ExitCode {
+    let config = match read(path) {
+        Ok(config) => config,
+        Err(errors) => return complain(&errors),
+    };
+    match act::Logs::open(&config.log) {
+        Ok(logs) => {
+            log::install(config.log.level, logs.form(), logs.sink());
+            run(Daemon::open(config, logs, passed))
+        }
+        Err(what) => complain(&config.origin.complaint("log.file", what)),
+    }
 }
 
 fn run(opened: Result<Daemon, StartError>) -> ExitCode {

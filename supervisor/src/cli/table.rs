@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::figure::{bar, count, size, time};
+use super::figure::{bar, count, time};
 use super::plain::cut;
 use crate::control::Status;
 use crate::control::status::{Database, Doing, Health, Outcome, Phase, Pool, Stage, Worker};
@@ -36,7 +36,7 @@ pub(super) fn table(status: &Status) -> String {
             lines.extend(wrapped(&use_of(database)));
             lines.extend(tally("reconnects", &database.reconnects).iter().flat_map(|line| wrapped(line)));
         }
-        lines.push(row(["SLOT", "PID", "GEN", "STATE", "REQUESTS", "AGE", "MEMORY", "REQUEST"].map(str::to_owned)));
+        lines.push(row(["SLOT", "PID", "GEN", "STATE", "REQUESTS", "AGE", "REQUEST"].map(str::to_owned)));
         lines.extend(pool.processes.iter().map(worker));
     }
     let lines: Vec<String> = lines.iter().map(|line| cut(line, WIDTH)).collect();
@@ -137,15 +137,12 @@ fn worker(worker: &Worker) -> String {
         state,
         count(worker.requests),
         or_dash(worker.start_since_ms.map(time)),
-        or_dash(worker.memory_bytes.map(size)),
         last,
     ])
 }
 
-fn row([slot, pid, generation, state, requests, age, memory, last]: [String; 8]) -> String {
-    format!("{slot:>4} {pid:>7} {generation:>4} {state:<16} {requests:>8} {age:>7} {memory:>7} {last}")
-        .trim_end()
-        .to_owned()
+fn row([slot, pid, generation, state, requests, age, last]: [String; 7]) -> String {
+    format!("{slot:>4} {pid:>7} {generation:>4} {state:<16} {requests:>8} {age:>7} {last}").trim_end().to_owned()
 }
 
 /// What every request line ends with tells nobody anything.

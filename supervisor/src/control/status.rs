@@ -248,8 +248,6 @@ pub struct Worker {
     pub request_line: Option<String>,
     /// Connections it holds open.
     pub connections: u32,
-    /// Memory that is its own and not shared with its template, if it has been measured.
-    pub memory_bytes: Option<u64>,
     /// Why the worker before it died, if there was one.
     pub last_death: Option<String>,
 }

@@ -16,9 +16,9 @@ pub(crate) fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
         return Err(Errno::EBADF);
     }
     // SAFETY: the numbers come from the supervisor that executed this program, or was this process before: that of the
-    // state from its environment, the others from the list in it, each once. They were open before this program began,
-    // so nothing here owns them. One that is not open is found out
-    // by the next call, and the value is then forgotten without being closed.
+    // state from its environment, the others from the list in it, each once. They were open before this program began
+    // (of systemd's `Passed::take` sees to that, which comes before anything is opened), so nothing here owns them. One
+    // that is not open is found out by the next call, and the value is then forgotten without being closed.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     match fcntl(&descriptor, FcntlArg::F_GETFD) {
         Ok(_) => Ok(descriptor),

@@ -7,4 +7,5 @@ pub(crate) mod identity;
 pub(crate) mod inherited;
 pub(crate) mod overdue;
 pub(crate) mod queue;
+pub(crate) mod undertaker;
 pub(crate) mod wait;

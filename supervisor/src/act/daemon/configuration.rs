@@ -133,7 +133,7 @@ impl Daemon {
         }
         // A pool that was only just opened, and was never told of, is nobody's.
         let deciding = &self.deciding;
-        self.pools.retain(|pool| deciding.pool(pool.id).is_some());
+        self.pools.extract_if(.., |pool| deciding.pool(pool.id).is_none()).for_each(Pool::close);
     }
 
     /// What a template of this edition is told of the daemon.

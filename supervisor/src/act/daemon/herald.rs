@@ -39,11 +39,17 @@ pub(super) struct Herald {
 }
 
 impl Herald {
-    pub(super) fn new() -> Herald {
-        let manager = Manager::from_environment();
+    /// That of a daemon whose predecessor owes the manager these.
+    pub(super) fn new(owed: Vec<String>) -> Herald {
+        let manager = Manager::from_environment(owed);
         // Twice within its patience, as sd_watchdog_enabled(3) has it.
         let beat = notify::patience_of_watchdog().filter(|_| manager.is_there()).map(|patience| (patience / 2, 0));
         Herald { manager, beat, looked: 0, look: 0, told: String::new() }
+    }
+
+    /// What the manager must know and has not been told.
+    pub(super) fn owed(&self) -> Vec<String> {
+        self.manager.owed()
     }
 
     /// How long the loop may sleep for our part.

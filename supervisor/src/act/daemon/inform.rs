@@ -95,9 +95,12 @@ impl Daemon {
                 Stage::Settling { .. } => status::Stage::Settling,
             }),
             last_reload: last,
-            log_lines_lost: self.pools.iter().map(|pool| self.lost_by(pool)).sum::<u64>()
-                + self.logs.lost(None)
-                + ratoon_worker::log::lost(),
+            log_lines_lost: self
+                .pools
+                .iter()
+                .map(|pool| self.lost_by(pool))
+                .chain([self.logs.lost(None), ratoon_worker::log::lost()])
+                .fold(0, u64::saturating_add),
             reloads: self.tallies.reloads(),
             upgrades: self.tallies.upgrades(),
             admin_deaths: self.tallies.admin_deaths(),

@@ -76,7 +76,8 @@ impl Daemon {
 
     /// How many lines that its workers wrote or printed nobody took.
     pub(super) fn lost_by(&self, pool: &Pool) -> u64 {
-        self.logs.lost(Some(&pool.config.name)) + pool.scoreboard.log_lines_lost()
+        // What stands in a scoreboard may be any number.
+        self.logs.lost(Some(&pool.config.name)).saturating_add(pool.scoreboard.log_lines_lost())
     }
 
     /// Tells those who have asked for the log to be opened anew, if that is done.

@@ -8,6 +8,7 @@ use ratoon_worker::protocol::Order;
 
 use super::Daemon;
 use super::errands::Errand;
+use crate::act::pool::Pool;
 use crate::act::token::{Token, wait_for};
 use crate::act::{children, notes};
 use crate::control::Answer;
@@ -47,7 +48,7 @@ impl Daemon {
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
             Action::Report(askers, id, step) => self.report(&askers, id, step),
             Action::Close(id) => {
-                self.pools.retain(|pool| pool.id != id);
+                self.pools.extract_if(.., |pool| pool.id == id).for_each(Pool::close);
                 self.obituaries.forget(id);
             }
             Action::ReopenLog => {
@@ -75,7 +76,7 @@ impl Daemon {
             }
             Action::DismissTemplate(who) => {
                 if let Some(template) = self.template(who) {
-                    template.channel = None;
+                    template.hang_up();
                 }
             }
             Action::KillTemplate(who) => {

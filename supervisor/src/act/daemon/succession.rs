@@ -93,6 +93,7 @@ impl Daemon {
             callers,
             errands: self.errands.iter().map(|(asker, errand)| (*asker, *errand)).collect(),
             admin,
+            owed: self.herald.owed(),
         };
         Ok(inventory.estate(content))
     }
@@ -164,7 +165,7 @@ impl Daemon {
             killings: Killings::begin(),
             signals,
             epoll,
-            herald: Herald::new(),
+            herald: Herald::new(content.owed),
             control,
             admin,
             obituaries: content.obituaries,

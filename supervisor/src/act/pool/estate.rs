@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid};
 use ratoon_worker::channel::Channel;
 use ratoon_worker::inbox::Inbox;
 use ratoon_worker::protocol::Order;
@@ -14,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::lobbies::{Lobbies, LobbyEstate};
 use super::register::{Register, RegisterEstate};
 use super::sockets::SocketEstate;
-use super::{Allowance, Pool, Sockets, Template, Worker};
+use super::{Allowance, Issue, Pool, Sockets, Template, Worker};
 use crate::act::logs::Captured;
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
 
 /// See the module's header.
@@ -28,6 +30,7 @@ pub(in crate::act) struct PoolEstate {
     /// Its name: a pool that ends may have none in the configuration any more.
     name: String,
     editions: Vec<Edition>,
+    account: Option<AccountEstate>,
     scoreboard: RawFd,
     inbox: [RawFd; 2],
     lobbies: Vec<LobbyEstate>,
@@ -37,6 +40,15 @@ pub(in crate::act) struct PoolEstate {
     workers: Vec<WorkerEstate>,
     preparations: BTreeMap<Edition, i32>,
     requests: u64,
+}
+
+/// As whom its processes run, in numbers: nobody is looked up again.
+#[derive(Debug, Serialize, Deserialize)]
+struct AccountEstate {
+    user: u32,
+    group: u32,
+    groups: Vec<u32>,
+    known: Option<(String, PathBuf)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +76,26 @@ struct WorkerEstate {
     asked: bool,
     unsent: Vec<Order>,
     captured: Option<[RawFd; 2]>,
+}
+
+impl AccountEstate {
+    fn of(account: &Account) -> AccountEstate {
+        AccountEstate {
+            user: account.user.as_raw(),
+            group: account.group.as_raw(),
+            groups: account.groups.iter().copied().map(Gid::as_raw).collect(),
+            known: account.known.clone(),
+        }
+    }
+
+    fn account(self) -> Account {
+        Account {
+            user: self.user.into(),
+            group: self.group.into(),
+            groups: self.groups.into_iter().map(Gid::from_raw).collect(),
+            known: self.known,
+        }
+    }
 }
 
 impl Pool {
@@ -98,6 +130,7 @@ impl Pool {
             id: self.id,
             name: self.config.name.clone(),
             editions: self.editions.keys().copied().collect(),
+            account: self.account.as_ref().map(AccountEstate::of),
             scoreboard: inventory.descriptor(&self.scoreboard.file()),
             inbox: self.inbox.ends().map(|end| inventory.descriptor(&end)),
             lobbies: self.lobbies.bequeath(inventory),
@@ -154,14 +187,16 @@ impl Pool {
         }
         let named = config.pool(&estate.name).cloned();
         let own = named.unwrap_or_else(|| crate::config::Pool { name: estate.name.clone(), ..Default::default() });
+        let issue = Issue { config: own, account: estate.account.map(AccountEstate::account) };
         let [give, take] = estate.inbox;
         Ok(Pool {
             id: estate.id,
-            editions: estate.editions.into_iter().map(|edition| (edition, own.clone())).collect(),
-            config: own,
+            editions: estate.editions.into_iter().map(|edition| (edition, issue.clone())).collect(),
+            config: issue.config,
+            account: issue.account,
             scoreboard: Shared::open(heirlooms.descriptor(estate.scoreboard)?)?,
-            inbox: Inbox::from_ends(heirlooms.descriptor(give)?, heirlooms.descriptor(take)?),
-            lobbies: Lobbies::inherit(estate.lobbies, heirlooms)?,
+            inbox: ManuallyDrop::new(Inbox::from_ends(heirlooms.descriptor(give)?, heirlooms.descriptor(take)?)),
+            lobbies: ManuallyDrop::new(Lobbies::inherit(estate.lobbies, heirlooms)?),
             register: Register::inherit(estate.register, heirlooms)?,
             sockets: Sockets::inherit(estate.sockets, heirlooms)?,
             templates,

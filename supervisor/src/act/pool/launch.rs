@@ -76,7 +76,7 @@ impl Pool {
         edition: Edition,
         daemon: &Surroundings,
     ) -> Result<(), String> {
-        let config = self.editions.get(&edition).unwrap_or(&self.config);
+        let (config, account) = self.issue(edition);
         let (ours, theirs) = Channel::pair().map_err(|errno| format!("cannot make a channel: {errno}"))?;
         ours.refuse_descriptors();
         let executable = config.executable()?.unwrap_or_else(|| daemon.sample.clone());
@@ -85,10 +85,9 @@ impl Pool {
         let mut command = Command::new(&executable);
         command.arg0(name).args(arguments.iter().skip(1)).stdin(Stdio::null());
         let captured = direct(&mut command, config, &daemon.log)?;
-        let account = config.account().map_err(|(key, what)| format!("{key}: {what}"))?;
-        environment::furnish(&mut command, config, account.as_ref(), our_environment(&daemon.secrets));
+        environment::furnish(&mut command, config, account, our_environment(&daemon.secrets));
         if let Some(Account { user, group, groups, .. }) = account {
-            sys::identity::assume(&mut command, user, group, groups);
+            sys::identity::assume(&mut command, *user, *group, groups.clone());
         }
         // The one descriptor that it inherits, by number. It is ours alone and closed here before anything else is
         // executed: we have one thread.
@@ -185,19 +184,18 @@ impl Pool {
     /// # Errors
     /// What could not be done, in a sentence.
     pub(in crate::act) fn prepare(&mut self, edition: Edition, daemon: &Surroundings) -> Result<(), String> {
-        let config = self.editions.get(&edition).unwrap_or(&self.config);
+        let (config, account) = self.issue(edition);
         let program = config.preparation()?.ok_or("there is nothing to run")?;
         let mut command = Command::new(&program);
         command.args(config.prepare.iter().flatten().skip(1)).stdin(Stdio::null()).process_group(0);
         let captured = direct(&mut command, config, &daemon.log)?;
-        let account = config.account().map_err(|(key, what)| format!("{key}: {what}"))?;
-        environment::furnish(&mut command, config, account.as_ref(), our_environment(&[]));
+        environment::furnish(&mut command, config, account, our_environment(&[]));
         // It may need what its workers are not told.
         if let Some((name, value)) = config.url_variable().and_then(|name| Some((name, std::env::var_os(name)?))) {
             command.env(name, value);
         }
         if let Some(Account { user, group, groups, .. }) = account {
-            sys::identity::assume(&mut command, user, group, groups);
+            sys::identity::assume(&mut command, *user, *group, groups.clone());
         }
         let process = command.spawn().map_err(|error| format!("cannot execute {}: {error}", program.display()))?;
         self.preparations.insert(edition, (Pid::from_raw(process.id() as i32), captured));

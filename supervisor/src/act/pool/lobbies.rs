@@ -64,10 +64,12 @@ impl Lobbies {
         self.open.iter().for_each(|open| open.lobby.bury(&is_dead));
     }
 
-    /// Closes those of editions that are needed no more, and with them the connections that nobody has taken.
-    pub(super) fn close_unneeded(&mut self, is_needed: impl Fn(Edition) -> bool) {
+    /// Gives up those of editions that are needed no more, and with them the connections that nobody has taken: they are
+    /// the caller's, who closes them where nobody waits for that.
+    #[must_use]
+    pub(super) fn close_unneeded(&mut self, is_needed: impl Fn(Edition) -> bool) -> Vec<Lobby> {
         self.open.iter_mut().for_each(|open| open.editions.retain(|edition| is_needed(*edition)));
-        self.open.retain(|open| !open.editions.is_empty());
+        self.open.extract_if(.., |open| open.editions.is_empty()).map(|open| open.lobby).collect()
     }
 
     /// Writes them down.
@@ -128,10 +130,10 @@ mod tests {
         lobbies.open("web", Edition(1), database.clone()).unwrap();
         lobbies.open("web", Edition(2), database).unwrap();
         let board = board_of(&lobbies, 1);
-        lobbies.close_unneeded(|edition| edition == Edition(2));
+        assert!(lobbies.close_unneeded(|edition| edition == Edition(2)).is_empty());
         assert_eq!(board_of(&lobbies, 2), board);
         assert!(lobbies.of(Edition(1)).is_none());
-        lobbies.close_unneeded(|_| false);
+        assert_eq!(lobbies.close_unneeded(|_| false).len(), 1);
         assert!(lobbies.of(Edition(2)).is_none());
     }
 }

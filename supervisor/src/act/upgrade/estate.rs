@@ -31,7 +31,7 @@ use crate::decide::event::{Asker, Exit, PoolId, Time};
 use crate::sys;
 
 /// The version of everything in here. A supervisor takes over its own only.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub(in crate::act) struct Content {
     pub(in crate::act) callers: Callers,
     pub(in crate::act) errands: Vec<(Asker, Errand)>,
     pub(in crate::act) admin: Option<AdminEstate>,
+    /// What the service manager must know and has not been told.
+    pub(in crate::act) owed: Vec<String>,
 }
 
 /// A listening socket.

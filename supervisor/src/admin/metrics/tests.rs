@@ -35,7 +35,7 @@ fn status() -> Status {
                 {"labels": {}, "histogram": {"bounds": [1.0, 2.5], "buckets": [1, 2, 3], "sum": 20.0}}]}],
         "processes": [{"slot": 0, "pid": std::process::id(), "generation": 3, "state": "busy", "start_since_ms": 5000,
                        "requests": 10, "request_duration_ms": 250, "request_line": "GET / HTTP/1.1", "connections": 2,
-                       "memory_bytes": null, "last_death": null}],
+                       "last_death": null}],
     });
     let mut bare = pool.clone();
     bare["pool"] = json!("jobs");

@@ -76,11 +76,11 @@ fn histogram(
     page.family(name, Kind::Histogram, help, |samples| {
         for pool in pools {
             let Times { sum_ns, buckets } = times(&pool.traffic);
-            let shorter: u64 = buckets.iter().take(first).sum();
+            let shorter = buckets.iter().take(first).copied().fold(0, u64::wrapping_add);
             let last = buckets.len().saturating_sub(1);
             let told = buckets.iter().enumerate().skip(first).map(|(place, count)| {
                 let bound = (place < last).then(|| (1u64 << place.min(63)) as f64 / 1e6);
-                (bound, count + if place == first { shorter } else { 0 })
+                (bound, count.wrapping_add(if place == first { shorter } else { 0 }))
             });
             samples.histogram(&[("pool", &pool.pool)], told, *sum_ns as f64 / 1e9);
         }

@@ -89,8 +89,6 @@ fn told(worker: &Worker) -> String {
 fn table(pool: &Pool) -> Markup {
     let is_listed = |worker: &&Worker| pool.processes.len() <= LISTED || worker.state != Doing::Idle;
     let listed: Vec<&Worker> = pool.processes.iter().filter(is_listed).take(LISTED).collect();
-    // It is measured where it is limited.
-    let has_memory = pool.processes.iter().any(|worker| worker.memory_bytes.is_some());
     let left_out = pool.processes.len() - listed.len();
     html! {
         details open[pool.processes.len() <= ROOMY / 2] {
@@ -100,11 +98,10 @@ fn table(pool: &Pool) -> Markup {
                     thead { tr {
                         th scope="col" { "slot" } th scope="col" { "state" } th.request scope="col" { "request" }
                         th.n scope="col" { "requests" } th.n.wide scope="col" { "connections" }
-                        @if has_memory { th.n.wide scope="col" { "memory" } }
                         th.n.wide scope="col" { "pid" } th.n.wide scope="col" { "gen" } th.wide scope="col" { "up" }
                         th.wide scope="col" { "last death" }
                     } }
-                    tbody { @for worker in listed { (row(worker, has_memory)) } }
+                    tbody { @for worker in listed { (row(worker)) } }
                 }
             }
             @if left_out > 0 {
@@ -114,7 +111,7 @@ fn table(pool: &Pool) -> Markup {
     }
 }
 
-fn row(worker: &Worker, has_memory: bool) -> Markup {
+fn row(worker: &Worker) -> Markup {
     let is_running = worker.request_duration_ms.is_some();
     html! {
         tr data-slot=(worker.slot) {
@@ -129,7 +126,6 @@ fn row(worker: &Worker, has_memory: bool) -> Markup {
             }
             td.n { (words::number("requests", worker.requests)) }
             td.n.wide { (worker.connections) }
-            @if has_memory { td.n.wide { @if let Some(bytes) = worker.memory_bytes { (words::bytes(bytes)) } } }
             td.n.wide data-field="pid" { @if let Some(pid) = worker.pid { (pid) } }
             td.n.wide { @if let Some(generation) = worker.generation { (generation) } }
             td.wide { @if let Some(up) = worker.start_since_ms { (words::millis(up)) } }

@@ -185,7 +185,7 @@ fn database_of(database: &Database) -> Markup {
             div {
                 dt { "reconnects" }
                 dd {
-                    (words::number("reconnects", database.reconnects.values().sum()))
+                    (words::number("reconnects", database.reconnects.values().copied().fold(0, u64::saturating_add)))
                     @for (cause, times) in &database.reconnects { small { " " (cause) " " (words::grouped(*times)) } }
                 }
             }

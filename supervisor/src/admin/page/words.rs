@@ -49,16 +49,6 @@ fn two_digits(value: f64) -> String {
     if value >= 9.95 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// A number of bytes, to two digits.
-pub(super) fn bytes(value: u64) -> String {
-    let (number, unit) = match value as f64 {
-        value if value >= (1_u64 << 30) as f64 => (value / (1_u64 << 30) as f64, "GiB"),
-        value if value >= (1_u64 << 20) as f64 => (value / (1_u64 << 20) as f64, "MiB"),
-        value => (value / 1024.0, "KiB"),
-    };
-    format!("{}\u{202f}{unit}", two_digits(number))
-}
-
 /// A number of milliseconds, for people.
 pub(super) fn millis(value: u64) -> String {
     span(Duration::from_millis(value))
@@ -112,8 +102,6 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
         assert_eq!([0.0, 0.24, 9.96, 12.3, 1234.4].map(rate), ["0", "0.2", "10", "12", "1\u{202f}234"]);
         let times = [0.0, 12.3e-6, 0.0014, 0.0999, 2.34, 61.0].map(seconds);
-        let sizes = [0, 700 << 10, 12 << 20, 5 << 30].map(bytes);
-        assert_eq!(sizes, ["0.0\u{202f}KiB", "700\u{202f}KiB", "12\u{202f}MiB", "5.0\u{202f}GiB"]);
         assert_eq!(times, ["0", "12\u{202f}µs", "1.4\u{202f}ms", "100\u{202f}ms", "2.3\u{202f}s", "61\u{202f}s"]);
     }
 

@@ -108,7 +108,6 @@ impl Daemon {
             request_duration_ms: busy,
             request_line: line.filter(|line| !line.is_empty()),
             connections: reading.map_or(0, |reading| reading.connections),
-            memory_bytes: None,
             last_death: self.obituaries.last(pool.id, slot).map(str::to_owned),
         }
     }

@@ -71,7 +71,7 @@ impl Daemon {
                 }
                 Received::Nothing => return,
                 Received::End => {
-                    template.channel = None;
+                    template.hang_up();
                     return;
                 }
                 Received::Nonsense(what) => return self.give_up_template(who, &what),
@@ -83,7 +83,7 @@ impl Daemon {
     fn refuse(&mut self, who: TemplateRef, reason: String) {
         self.events.push_back(Event::TemplateRefused(who, reason));
         if let Some(template) = self.template(who) {
-            template.channel = None;
+            template.hang_up();
         }
     }
 
@@ -199,7 +199,7 @@ impl Daemon {
                 ) => return self.hang_up(who, "it reports what only a template can"),
                 Received::Nothing => return,
                 Received::End => {
-                    worker.channel = None;
+                    worker.hang_up();
                     return;
                 }
                 Received::Nonsense(what) => return self.hang_up(who, &what),
@@ -212,7 +212,7 @@ impl Daemon {
     fn hang_up(&mut self, who: WorkerRef, what: &str) {
         tracing::warn!(pool = %self.name(who.pool), worker = who.slot, what, "a worker does not make sense: hanging up");
         if let Some(worker) = self.worker(who) {
-            worker.channel = None;
+            worker.hang_up();
         }
     }
 
@@ -220,7 +220,7 @@ impl Daemon {
     fn give_up_template(&mut self, who: TemplateRef, what: &str) {
         tracing::warn!(pool = %self.name(who.pool), what, "the template does not make sense: it is killed");
         if let Some(template) = self.template(who) {
-            template.channel = None;
+            template.hang_up();
             children::kill(template.pid);
         }
     }
