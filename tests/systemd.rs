@@ -1,5 +1,6 @@
 //! Promised: "a service that systemd can be told the truth by". With a real systemd, in a box of each test's own.
 
+mod journal;
 mod life;
 mod newer;
 mod reload;

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::Context;
 
 use super::form::{Form, word};
 use super::sink::{self, Sink};
-use super::{REQUEST, SPEAKER, journal};
+use super::{REQUEST, journal, speaker};
 
 /// The keys that say who is meant; they stand before the message.
 const IDENTITY: [&str; 4] = ["pool", "worker", "gen", "pid"];
@@ -38,6 +38,17 @@ impl Said {
     pub fn of_losses(lost: u64) -> Said {
         let message = "log lines lost: nobody took them".into();
         Said { message, rest: vec![("lost", lost.into())], ..Said::new(Level::WARN) }
+    }
+
+    /// The same of this process, which says who it is.
+    pub(super) fn of_own_losses(lost: u64) -> Said {
+        Said { identity: speaker(), ..Said::of_losses(lost) }
+    }
+
+    /// Whether it was taken where lines of this form go. What the journal does not take goes to standard error, which is the
+    /// journal's, too, and waits there for one that is being restarted.
+    pub(super) fn passes(&self, form: Form, sink: &Sink) -> bool {
+        (form == Form::Journal && journal::takes(self)) || sink.write_line(form.line(self).as_bytes())
     }
 
     fn take(&mut self, field: &Field, value: Value) {
@@ -84,26 +95,19 @@ impl Scribe {
         }
         Scribe { form, sink }
     }
-
-    /// What the journal does not take goes to standard error, which is the journal's, too, and waits there for one that is
-    /// being restarted.
-    fn pass_on(&self, said: &Said) -> bool {
-        (self.form == Form::Journal && journal::takes(said)) || self.sink.write_line(self.form.line(said).as_bytes())
-    }
 }
 
 impl<S: Subscriber> Layer<S> for Scribe {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut said = Said::new(*event.metadata().level());
-        if let Ok(speaker) = SPEAKER.read() {
-            said.identity.extend(speaker.0.iter().cloned());
-        }
+        said.identity = speaker();
         REQUEST.with(|request| {
             if let Some(request) = &*request.borrow() {
                 said.identity.push(("request_id", request.to_string().into()));
             }
         });
         event.record(&mut said);
-        sink::count(|lost| self.pass_on(&Said::of_losses(lost)), || self.pass_on(&said));
+        let (form, sink) = (self.form, &self.sink);
+        sink::count(|lost| Said::of_own_losses(lost).passes(form, sink), || said.passes(form, sink));
     }
 }

@@ -86,6 +86,11 @@ thread_local! {
     static REQUEST: RefCell<Option<RequestId>> = const { RefCell::new(None) };
 }
 
+/// Who that is now.
+fn speaker() -> Vec<(&'static str, serde_json::Value)> {
+    SPEAKER.read().map(|speaker| speaker.0.clone()).unwrap_or_default()
+}
+
 /// From now on this process, which has just begun, speaks under this name.
 pub(crate) fn speak_as(speaker: Speaker) {
     journal::renew();

@@ -1,0 +1,136 @@
+//! "A journal that is away: serving goes on, lost lines are counted", and said when it is back.
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use super::{WEB, pool};
+use crate::harness::machine::{CONFIG, Machine};
+use crate::harness::{Door, SOON, Traffic, eventually};
+
+const ADMIN: &str = "127.0.0.1:9180";
+
+/// All that belongs to the journal: what is stopped in part is started again by whoever speaks to it.
+const JOURNAL: [&str; 4] = [
+    "systemd-journald.socket",
+    "systemd-journald-dev-log.socket",
+    "systemd-journald-audit.socket",
+    "systemd-journald.service",
+];
+
+/// The shipped service, whose requests and what they print are lines of the journal. A reload takes longer than its
+/// watchdog waits.
+fn machine() -> Machine {
+    let machine = Machine::boot();
+    let web = pool("web", 8080, "access = \"json\"\nsettle = \"4s\"");
+    machine.write(CONFIG, &format!("{web}[admin]\nlisten = \"{ADMIN}\"\n"));
+    // The journal's own limit is not what is looked at.
+    machine.drop_in("ratoon.service", "[Service]\nWatchdogSec=2s\nLogRateLimitIntervalSec=0");
+    machine.succeeds(&["systemctl", "start", "ratoon"]);
+    machine
+}
+
+/// Clients whose workers have nothing to say but a line of the access log for each answer.
+fn traffic(machine: &Machine) -> Traffic {
+    let doors = [Door::Tcp(WEB.parse().unwrap())];
+    let traffic = machine.in_its_network(|| Traffic::begin(&doors, 2, &["ok"]));
+    traffic.goes_on(100);
+    traffic
+}
+
+/// How many lines of the pool are lost, as the status has it.
+fn lost(machine: &Machine) -> u64 {
+    machine.status()["pools"][0]["log_lines_lost"].as_u64().unwrap()
+}
+
+/// The same as the metrics have it.
+fn lost_by_the_metrics(machine: &Machine) -> u64 {
+    let text = machine.get(ADMIN, "/metrics").text();
+    let sample = text.lines().find_map(|line| line.strip_prefix("ratoon_log_lines_lost_total{pool=\"web\"} "));
+    sample.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+/// Everything there is while nobody takes a line: answers, losses that are counted, a worker that prints, a reload, signs of
+/// life.
+fn serves_on(machine: &Machine, traffic: &Traffic) {
+    eventually("lines are lost, and counted", SOON, || {
+        traffic.goes_on(100);
+        (lost(machine) > 0).then_some(())
+    });
+    assert_eq!(machine.get(WEB, "/print:stdout:unheard").status, 200);
+    assert_eq!(machine.get(WEB, "/flood:300000").status, 200);
+    machine.succeeds(&["systemctl", "reload", "ratoon"]);
+    assert_eq!(machine.get(WEB, "/echo:0").header("generation"), Some("2"));
+    traffic.goes_on(100);
+    let counted = lost(machine);
+    eventually("the metrics count them, too", SOON, || (lost_by_the_metrics(machine) >= counted).then_some(()));
+}
+
+/// What the journal has of the service.
+fn entries(machine: &Machine) -> Vec<Value> {
+    let text = machine.succeeds(&["journalctl", "-u", "ratoon", "-o", "json", "--no-pager", "--all"]);
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn message(entry: &Value) -> &str {
+    entry["MESSAGE"].as_str().unwrap_or_default()
+}
+
+/// Lines arrive again, of a worker and of what it prints. Workers that have written nothing but their access log say in a line
+/// how many are lost, and no more than are.
+fn speaks_again(machine: &Machine) {
+    eventually("what was lost is said, by whom it was lost", SOON, || {
+        let entries = entries(machine);
+        let of_a_worker = |entry: &&Value| entry["LOST"].is_string() && entry["WORKER"].is_string();
+        let said: Vec<&Value> = entries.iter().filter(of_a_worker).collect();
+        let sum: u64 = said.iter().map(|entry| entry["LOST"].as_str().unwrap().parse::<u64>().unwrap()).sum();
+        let is_right = |entry: &&Value| {
+            entry["POOL"] == "web"
+                && entry["PRIORITY"] == "4"
+                && message(entry).contains("log lines lost: nobody took them")
+        };
+        assert!(said.iter().all(is_right), "{said:?}");
+        assert!(sum <= lost(machine), "{said:?}");
+        (!said.is_empty()).then_some(())
+    });
+    eventually("a line of everybody arrives", SOON, || {
+        assert_eq!(machine.get(WEB, "/print:stdout:again").status, 200);
+        let entries = entries(machine);
+        let captured = |entry: &&Value| entry["STREAM"] == "stdout" && message(entry).contains("again stream=stdout");
+        let served = |entry: &&Value| message(entry).contains("\"target\":\"/print:stdout:again\"");
+        (entries.iter().any(|entry| captured(&entry)) && entries.iter().any(|entry| served(&entry))).then_some(())
+    });
+}
+
+#[test]
+fn a_journal_that_hangs_costs_lines_and_no_request_and_every_line_arrives_or_is_counted() {
+    let machine = machine();
+    let (process, journal) = (machine.property("ratoon", "MainPID"), machine.main_process("systemd-journald"));
+    let traffic = traffic(&machine);
+    kill(journal, Signal::SIGSTOP).unwrap();
+    serves_on(&machine, &traffic);
+    kill(journal, Signal::SIGCONT).unwrap();
+    speaks_again(&machine);
+    let answers = traffic.ends_without_a_loss();
+    eventually("every answer's line has arrived, or is counted", SOON, || {
+        let arrived = entries(&machine).iter().filter(|entry| message(entry).contains("\"target\":\"/ok\"")).count();
+        assert!(arrived <= answers, "{arrived} lines for {answers} answers");
+        (arrived as u64 + lost(&machine) >= answers as u64).then_some(())
+    });
+    assert_eq!(machine.property("ratoon", "MainPID"), process);
+    assert_eq!(machine.property("ratoon", "NRestarts"), "0");
+}
+
+#[test]
+fn a_journal_that_is_stopped_costs_lines_and_no_request_and_is_spoken_to_when_it_is_back() {
+    let machine = machine();
+    let process = machine.property("ratoon", "MainPID");
+    let traffic = traffic(&machine);
+    machine.succeeds(&[&["systemctl", "stop"], &JOURNAL[..]].concat());
+    serves_on(&machine, &traffic);
+    assert_eq!(machine.property("systemd-journald", "ActiveState"), "inactive");
+    machine.succeeds(&[&["systemctl", "start"], &JOURNAL[..]].concat());
+    speaks_again(&machine);
+    traffic.ends_without_a_loss();
+    assert_eq!(machine.property("ratoon", "MainPID"), process);
+    assert_eq!(machine.property("ratoon", "NRestarts"), "0");
+}
