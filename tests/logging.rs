@@ -4,3 +4,4 @@
 mod access;
 mod capture;
 mod files;
+mod format;

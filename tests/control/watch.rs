@@ -1,76 +1,27 @@
-//! Promised: "`ratoon status --watch` redraws like top", and progress is one line on a terminal. `script` (of Debian's
-//! bsdutils) is the terminal.
+//! Promised: "`ratoon status --watch` redraws like top", and progress is one line on a terminal.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{command, serving, socket, until};
-use crate::harness::{RATOON, Ratoon, fixture};
+use crate::harness::{Ratoon, Terminal, fixture};
 
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// `ratoon` with a terminal of its own.
-struct Terminal {
-    process: Child,
-    output: ChildStdout,
-    shown: String,
-}
-
-impl Terminal {
-    fn open(ratoon: &Ratoon, arguments: &str) -> Terminal {
-        // What follows on Ctrl-C is ratoon's to say, and no shell's that waits for it.
-        let line = format!("exec {RATOON} {arguments} --socket {}", socket(ratoon).display());
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
-        script.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
-        script.envs([("LC_ALL", "C.UTF-8"), ("SHELL", "/bin/sh")]);
-        let mut process = script.spawn().unwrap();
-        let output = process.stdout.take().unwrap();
-        Terminal { process, output, shown: String::new() }
-    }
-
-    /// Waits until this has been shown since the last time, and yields what was.
-    #[track_caller]
-    fn shows(&mut self, what: &str) -> String {
-        let mut piece = [0; 4096];
-        loop {
-            if let Some(at) = self.shown.find(what) {
-                let rest = self.shown.split_off(at + what.len());
-                return std::mem::replace(&mut self.shown, rest);
-            }
-            let length = self.output.read(&mut piece).unwrap();
-            assert!(length > 0, "it ended without {what:?}: {:?}", self.shown);
-            self.shown.push_str(&String::from_utf8_lossy(&piece[..length]));
-        }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// The rest, and the exit status.
-    fn end(mut self) -> (String, Option<i32>) {
-        self.output.read_to_string(&mut self.shown).unwrap();
-        (std::mem::take(&mut self.shown), self.process.wait().unwrap().code())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// `ratoon` with a terminal of its own, which asks this supervisor.
+fn terminal(ratoon: &Ratoon, arguments: &str) -> Terminal {
+    Terminal::open(&format!("{arguments} --socket {}", socket(ratoon).display()))
 }
 
 /// "Redraws once a second", in place, and Ctrl-C leaves the terminal as it was.
 #[test]
 fn on_a_terminal_the_table_is_redrawn_in_place_until_somebody_presses_ctrl_c() {
     let ratoon = serving(&fixture::pool("web", "workers = 1"));
-    let mut terminal = Terminal::open(&ratoon, "status --watch");
+    let mut terminal = terminal(&ratoon, "status --watch");
     terminal.shows(ENTER);
     terminal.shows("\x1b[H");
     let first = terminal.shows("\x1b[J");
@@ -92,7 +43,7 @@ fn on_a_terminal_the_table_is_redrawn_in_place_until_somebody_presses_ctrl_c() {
 #[test]
 fn a_supervisor_that_does_not_answer_is_said_and_asked_on() {
     let mut ratoon = serving(&fixture::pool("web", "workers = 1"));
-    let mut terminal = Terminal::open(&ratoon, "status --watch");
+    let mut terminal = terminal(&ratoon, "status --watch");
     terminal.shows("0/1 busy");
     ratoon.signal(Signal::SIGTERM);
     ratoon.leaves_in_peace();
@@ -128,7 +79,7 @@ fn in_a_pipe_one_table_follows_the_other_until_nobody_reads() {
 #[test]
 fn on_a_terminal_the_progress_of_a_reload_is_one_line_that_is_redrawn() {
     let ratoon = serving(&fixture::pool("web", "workers = 2\nsettle = \"0s\""));
-    let (shown, status) = Terminal::open(&ratoon, "reload").end();
+    let (shown, status) = terminal(&ratoon, "reload").end();
     assert_eq!(status, Some(0), "{shown:?}");
     let steps: Vec<&str> = shown.split("\r\x1b[K").collect();
     assert!(steps.contains(&"reading the configuration"), "{steps:?}");

@@ -17,6 +17,7 @@ pub mod process;
 pub mod relay;
 pub mod sql;
 pub mod status;
+pub mod terminal;
 pub mod traffic;
 pub mod unprivileged;
 
@@ -46,6 +47,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Stop};
 pub use relay::{Cut, Relay};
 pub use status::CONTROL;
+pub use terminal::Terminal;
 pub use traffic::Traffic;
 
 /// The program under test.

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
 
 /// The log process of a supervisor.
 #[track_caller]
@@ -92,11 +92,11 @@ fn a_worker_of_a_pool_that_is_not_captured_prints_where_the_supervisor_does() {
     assert_eq!(ratoon.logged("as-it-is", &[])["pool"], Value::Null);
 }
 
-/// "… never blocking the worker for ever": the reader always drains, whoever reads the log.
+/// "… never blocking the worker for ever": the reader always drains, whoever reads the log; and what finds no room is counted.
 #[test]
 fn a_worker_that_prints_much_waits_for_nobody_who_does_not_read_the_log() {
     let mut unread = None;
-    let config = fixture::pool("web", "workers = 1").replace("127.0.0.1:0", "unix:DIR/web");
+    let config = CONTROL.to_owned() + &fixture::pool("web", "workers = 1").replace("127.0.0.1:0", "unix:DIR/web");
     let ratoon = Ratoon::start_with(&config, |command| {
         let pipe = command.get_current_dir().unwrap().join("pipe");
         mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
@@ -109,6 +109,9 @@ fn a_worker_that_prints_much_waits_for_nobody_who_does_not_read_the_log() {
     for _ in 0..20 {
         assert_eq!(client.get("/flood:1000000").status, 200);
     }
+    eventually("what found no room is counted", SOON, || {
+        (ratoon.status_of("web")["log_lines_lost"].as_u64().unwrap() > 0).then_some(())
+    });
     drop(unread);
 }
 
@@ -148,6 +151,14 @@ fn a_worker_that_prints_much_while_there_is_no_log_process_goes_on() {
     }
     assert_eq!(flood.join().unwrap(), 200);
     assert!(victims > 0);
+    // The pauses are longer by now than what is printed may wait for a reader.
+    eventually("what nobody reads is dropped, and counted", SOON, || {
+        for victim in process::children(ratoon.pid(), "ratoon: log") {
+            let _ = kill(victim, Signal::SIGKILL);
+        }
+        assert_eq!(get(ratoon.address(), "/print:stdout:unheard").status, 200);
+        (ratoon.status_of("web")["log_lines_lost"].as_u64().unwrap() > 0).then_some(())
+    });
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, mkfifo};
 
 use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, says, wrap};
 
@@ -112,4 +113,50 @@ fn a_full_disk_costs_lines_and_no_request_and_what_was_lost_is_said_when_there_i
     let text = std::fs::read_to_string(&file).unwrap();
     let whole = text.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count();
     assert!(whole + 1 >= text.lines().count(), "only the last line that had room may be cut");
+}
+
+/// "… full or slow": a pipe that nobody has opened to read is the slowest disk there is, for whoever opens or writes it waits.
+#[test]
+fn a_disk_that_stalls_costs_lines_and_no_request_and_nobody_else_s_lines() {
+    let pool = |name: &str| {
+        let lines = format!("workers = 1\naccess = \"{{target}}\"\naccess_file = \"DIR/log/{name}.access\"");
+        fixture::pool(name, &lines).replace("127.0.0.1:0", &format!("unix:DIR/{name}"))
+    };
+    let mut ratoon = Ratoon::start_with(&(CONTROL.to_owned() + &pool("web") + &pool("other")), |command| {
+        let log = command.get_current_dir().unwrap().join("log");
+        std::fs::create_dir(&log).unwrap();
+        mkfifo(&log.join("web.access"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    });
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    let lost = |pool: &str| ratoon.status_of(pool)["log_lines_lost"].as_u64().unwrap();
+    let long = "x".repeat(1000);
+    let mut answers = 0;
+    eventually("lines are lost, and counted", SOON * 3, || {
+        for _ in 0..100 {
+            assert_eq!(ask(&ratoon, "web", &format!("ok?{answers:06}-{long}")), 200);
+            answers += 1;
+        }
+        (lost("web") > 0).then_some(())
+    });
+    assert_eq!(ask(&ratoon, "other", "ok?other"), 200);
+    says(&ratoon.directory().join("log/other.access"), &["/ok?other"]);
+    assert_eq!(lost("other"), 0);
+
+    // What has waited is there, whole, and in its order; then what comes next. The loss is said in the log.
+    let path = ratoon.directory().join("log/web.access");
+    let reader = std::thread::spawn(move || std::fs::read_to_string(path).unwrap());
+    assert_eq!(ask(&ratoon, "web", "print:stdout:again"), 200);
+    let said = ratoon.logged("log lines lost: nobody took them", &[("pool", "web".into())]);
+    let lost = lost("web");
+    assert_eq!(said["lost"], lost);
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.leaves_in_peace();
+    let text = reader.join().unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (last, waited) = lines.split_last().unwrap();
+    assert_eq!(*last, "/print:stdout:again");
+    assert_eq!(waited.len() as u64 + lost, answers);
+    for (line, number) in waited.iter().zip(0..) {
+        assert_eq!(*line, format!("/ok?{number:06}-{long}"));
+    }
 }

@@ -1,11 +1,12 @@
-//! "A journal that is away: serving goes on, lost lines are counted", and said when it is back.
+//! "Journald's native fields under systemd, so that `journalctl POOL=web` works"; and "a journal that is away: serving goes
+//! on, lost lines are counted", and said when it is back.
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use super::{WEB, pool};
 use crate::harness::machine::{CONFIG, Machine};
-use crate::harness::{Door, SOON, Traffic, eventually};
+use crate::harness::{Client, Door, SOON, Traffic, eventually};
 
 const ADMIN: &str = "127.0.0.1:9180";
 
@@ -99,6 +100,44 @@ fn speaks_again(machine: &Machine) {
         let served = |entry: &&Value| message(entry).contains("\"target\":\"/print:stdout:again\"");
         (entries.iter().any(|entry| captured(&entry)) && entries.iter().any(|entry| served(&entry))).then_some(())
     });
+}
+
+/// What `journalctl` has of a service with two pools that has been reloaded once.
+#[test]
+fn the_journal_finds_lines_by_pool_worker_generation_and_priority() {
+    let machine = Machine::boot();
+    let pools =
+        |more: &str| pool("web", 8080, &format!("settle = \"0s\"\n{more}")) + &pool("jobs", 8081, "settle = \"0s\"");
+    machine.write(CONFIG, &pools(""));
+    machine.succeeds(&["systemctl", "start", "ratoon"]);
+    assert_eq!(machine.get(WEB, "/print:stderr:printed").status, 200);
+    machine.succeeds(&["systemctl", "reload", "ratoon"]);
+    let mut doomed = machine.in_its_network(|| Client::connect(WEB.parse().unwrap()));
+    doomed.send(b"GET /exit:3 HTTP/1.1\r\nHost: test\r\n\r\n");
+    machine.said("ratoon", "exited 3");
+    let found = |matches: &[&str]| -> Vec<Value> {
+        let text = machine.succeeds(&[&["journalctl", "-o", "json", "--no-pager", "--all"], matches].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all_have = |entries: &[Value], fields: &[(&str, &str)]| {
+        assert!(!entries.is_empty());
+        let has = |entry: &Value| fields.iter().all(|(key, value)| entry[*key] == *value);
+        assert!(entries.iter().all(has), "{entries:?}");
+    };
+    let of_worker = found(&["POOL=web", "WORKER=0", "GENERATION=2"]);
+    all_have(&of_worker, &[("POOL", "web"), ("WORKER", "0"), ("GENERATION", "2"), ("SYSLOG_IDENTIFIER", "ratoon")]);
+    let ready = of_worker.iter().find(|entry| message(entry).contains(" ready boot=")).unwrap();
+    let words = format!("pool=web worker=0 gen=2 pid={} ready boot=", ready["PID"].as_str().unwrap());
+    assert!(message(ready).starts_with(&words) && ready["PRIORITY"] == "6", "{ready}");
+    let captured = found(&["POOL=web", "STREAM=stderr"]);
+    all_have(&captured, &[("POOL", "web"), ("GENERATION", "1"), ("PRIORITY", "6")]);
+    assert!(message(&captured[0]).contains(" printed stream=stderr"), "{captured:?}");
+    assert_eq!(captured[0]["_COMM"], "ratoon: log", "and not the worker's own standard error");
+    let jobs = found(&["POOL=jobs", "GENERATION=2"]);
+    assert!(jobs.iter().any(|entry| message(entry).contains(" ready boot=")), "{jobs:?}");
+    let wrong = found(&["POOL=web", "-p", "warning"]);
+    assert!(wrong.iter().any(|entry| message(entry).contains("exited 3")), "{wrong:?}");
+    assert!(wrong.iter().all(|entry| entry["PRIORITY"].as_str().unwrap() <= "4"), "{wrong:?}");
 }
 
 #[test]
