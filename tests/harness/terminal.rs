@@ -59,7 +59,9 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // A supervisor does not end with its terminal.
         let script = Pid::from_raw(self.process.id() as i32);
-        process::children(script, "").into_iter().for_each(|pid| drop(kill(pid, Signal::SIGKILL)));
+        for pid in process::children(script, "") {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get};
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process};
 
 /// A supervisor of one worker with an access log of this form in `access`, and these further lines.
 fn with(form: &str, lines: &str) -> (Ratoon, PathBuf) {
@@ -108,6 +109,14 @@ fn a_template_that_is_none_is_refused_with_what_would_be_right() {
         ),
         ("access = \"json\"\naccess_file = \"/none/x\"", "config.toml:4: pool.web.access_file: /none cannot be used"),
         ("access = \"json\"\naccess_skip = [\"x\"]", "config.toml:4: pool.web.access_skip: \"x\" is not a path"),
+        (
+            "access_file = \"/tmp/access\"",
+            "config.toml:3: pool.web.access_file: needs access, or there is no line: write for example access = \"combined\"",
+        ),
+        (
+            "access = \"off\"\naccess_skip = [\"/ok\"]",
+            "config.toml:4: pool.web.access_skip: needs access, or there is no line",
+        ),
         ("log_query = \"some\"", "config.toml:3: pool.web.log_query: "),
     ] {
         let directory = tempfile::tempdir().unwrap();
@@ -242,4 +251,40 @@ fn an_access_log_is_opened_anew_with_the_rest_and_loses_no_line() {
     let expected: Vec<String> =
         (0..5).flat_map(|round| (0..50).map(move |line| format!("/ok?{round}-{line}"))).collect();
     assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+}
+
+/// A reload that takes an access log away closes its file everywhere, and one that brings it back goes on with it.
+#[test]
+fn the_file_of_an_access_log_that_is_taken_away_is_closed() {
+    let pool =
+        |lines: &str| CONTROL.to_owned() + &fixture::pool("web", &format!("workers = 1\nsettle = \"0s\"\n{lines}"));
+    let with = pool("access = \"{target}\"\naccess_file = \"DIR/access\"");
+    let ratoon = Ratoon::serving(&with);
+    let file = ratoon.directory().join("access");
+    let open = |pid: Pid| {
+        let all = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        all.map(|each| std::fs::read_link(each.path()).unwrap_or_default()).collect::<Vec<PathBuf>>()
+    };
+    let log = process::children(ratoon.pid(), "ratoon: log")[0];
+    let mut before = None;
+    for (round, expected) in [(0, 1), (1, 2)] {
+        assert_eq!(get(ratoon.address(), &format!("/ok?{round}")).status, 200);
+        assert_eq!(lines(&file, expected).last().unwrap(), &format!("/ok?{round}"));
+        assert!(open(log).contains(&file));
+        for (config, number) in [(pool(""), 2 * round + 1), (with.clone(), 2 * round + 2)] {
+            ratoon.configure(&config);
+            ratoon.signal(Signal::SIGHUP);
+            eventually("it is reloaded", SOON, || (ratoon.all_logged("reloaded", &[]).len() == number).then_some(()));
+            if number % 2 == 1 {
+                eventually("the log process has closed it", SOON, || (!open(log).contains(&file)).then_some(()));
+                assert_eq!(get(ratoon.address(), "/ok?unseen").status, 200);
+                // Nor does the supervisor keep anything of it.
+                let now = eventually("the old template has left", SOON, || {
+                    (process::children(ratoon.pid(), "ratoon: web").len() == 2).then(|| open(ratoon.pid()).len())
+                });
+                assert_eq!(*before.get_or_insert(now), now);
+            }
+        }
+    }
+    assert_eq!(lines(&file, 2), ["/ok?0", "/ok?1"]);
 }

@@ -160,7 +160,8 @@ impl Daemon {
         if self.deciding.phase() == Phase::Starting {
             self.announce_start();
         }
-        self.look_after_the_log();
+        let wanted = self.deciding.handle(Event::LogWanted, self.clock.now());
+        self.perform(wanted);
         let begin = self.deciding.begin(self.clock.now());
         self.perform(begin);
         self.decide();

@@ -1,32 +1,34 @@
 //! The log from the supervisor's side: where lines go, and the log process that takes them there.
 //!
-//! Owns the pipes before the log's files, which outlive the log process; starts it, and starts it anew when it has died.
-//! Never writes to a regular file, and never waits for the log process but for a moment at the end.
+//! Owns the pipes before the log's files, which outlive the log process, and all that it must be told when it is started.
+//! Never writes to a regular file, and never waits for the log process but for a moment at the end. When it is started
+//! is decided elsewhere (`decide/log`).
 
 mod capture;
 mod estate;
+mod file;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 use ratoon_worker::channel::{Channel, Received};
 use ratoon_worker::log::{Form, Lines, Sink};
 
+use self::file::LogFile;
 use super::children;
 use super::unsent::Unsent;
 use crate::config;
 use crate::decide::event::Time;
-use crate::decide::restart::{Backoff, Meaning};
 use crate::logger::{CHANNEL, Order, Report, Source};
 pub(super) use capture::{Captured, pipes};
 pub(super) use estate::LogsEstate;
@@ -37,8 +39,6 @@ pub const MOST_SOURCES: usize = 48;
 const DRAINING: Duration = Duration::from_millis(500);
 /// How long the last lines may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// The room in a pipe before a file, in bytes: what any user may have.
-const ROOM: i32 = 1 << 20;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -49,10 +49,8 @@ pub struct Logs {
     /// Those of access logs.
     files: Vec<LogFile>,
     process: Option<Running>,
-    backoff: Backoff,
-    jitter: fastrand::Rng,
-    /// When it is started anew, and when the streams are drained next, if it does not run.
-    absent: Option<Absent>,
+    /// When the streams are drained next, while there is none.
+    drains: Option<Time>,
     /// Lines lost, by pool; `None` for what was not captured.
     lost: BTreeMap<Option<String>, u64>,
     /// How often the files were to be opened anew, and how often that was done.
@@ -61,36 +59,11 @@ pub struct Logs {
     news: Option<Result<String, String>>,
 }
 
-/// A file and the pipe before it.
-#[derive(Debug)]
-struct LogFile {
-    path: PathBuf,
-    read: OwnedFd,
-    /// Does not wait.
-    write: OwnedFd,
-}
-
 #[derive(Debug)]
 struct Running {
     pid: Pid,
     channel: Option<Channel>,
     unsent: Unsent<Order>,
-    since: Time,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Absent {
-    starts: Time,
-    drains: Time,
-}
-
-impl LogFile {
-    fn new(path: PathBuf) -> nix::Result<LogFile> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // With less room more is lost when the disk is slow; that is all.
-        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(ROOM));
-        Ok(LogFile { path, read, write })
-    }
 }
 
 impl Logs {
@@ -99,13 +72,8 @@ impl Logs {
     /// # Errors
     /// In a sentence: a file cannot be written, or there is no room for a pipe.
     pub fn open(config: &config::Log) -> Result<Logs, String> {
-        let path = config.file.clone().or_else(file_that_is_standard_error);
-        let log = match path {
-            Some(path) => {
-                let tried = OpenOptions::new().append(true).create(true).open(&path);
-                tried.map_err(|error| format!("cannot write to {}: {error}", path.display()))?;
-                Some(LogFile::new(path).map_err(|errno| format!("cannot make a pipe: {errno}"))?)
-            }
+        let log = match config.file.clone().or_else(file::that_is_standard_error) {
+            Some(path) => Some(LogFile::writable(path)?),
             None => None,
         };
         let form = match log {
@@ -121,9 +89,7 @@ impl Logs {
             log,
             files: Vec::new(),
             process: None,
-            backoff: Backoff::default(),
-            jitter: fastrand::Rng::new(),
-            absent: None,
+            drains: None,
             lost: BTreeMap::new(),
             rounds: (0, 0),
             news: None,
@@ -137,22 +103,21 @@ impl Logs {
 
     /// Where the supervisor's own lines go.
     pub fn sink(&self) -> Sink {
-        let own = self.log.as_ref().map(|log| log.write.try_clone());
+        let own = self.log.as_ref().map(LogFile::entrance);
         own.and_then(Result::ok).map_or_else(Sink::standard_error, Sink::to)
     }
 
     /// Where those of templates and workers go.
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
         match &self.log {
-            Some(log) => log.write.try_clone(),
+            Some(log) => log.entrance(),
             None => io::stderr().as_fd().try_clone_to_owned(),
         }
     }
 
     /// Where programs print that are not captured, if that is not simply where we do: an end of the log's pipe that waits.
     pub(super) fn printed(&self) -> Option<io::Result<File>> {
-        let log = self.log.as_ref()?;
-        Some(OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", log.write.as_raw_fd())))
+        self.log.as_ref().map(LogFile::waiting_entrance)
     }
 
     /// The end to write to of the pipe before this file, which is the log process's to open.
@@ -161,14 +126,19 @@ impl Logs {
     /// There is no room for a pipe.
     pub(super) fn file(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let mut known = self.log.iter().chain(&self.files);
-        if let Some(file) = known.find(|file| file.path == path) {
-            return file.write.try_clone();
+        if let Some(file) = known.find(|file| file.path() == path) {
+            return file.entrance();
         }
         let file = LogFile::new(path.to_owned())?;
-        let write = file.write.try_clone()?;
-        tell(&mut self.process, &Order::Write { path: path.to_owned() }, &[file.read.as_fd()]);
+        let entrance = file.entrance()?;
+        tell(&mut self.process, &file.order(), &[file.exit()]);
         self.files.push(file);
-        Ok(write)
+        Ok(entrance)
+    }
+
+    /// Gives up the files of access logs that are not needed: each is written until the last who has its pipe has left.
+    pub(super) fn keep_files(&mut self, is_needed: impl Fn(&Path) -> bool) {
+        self.files.retain(|file| is_needed(file.path()));
     }
 
     /// Where lines of an access log go that has this file, or none of its own.
@@ -182,22 +152,24 @@ impl Logs {
         })
     }
 
-    /// Starts the log process, and tells it all that is to be read.
-    pub(super) fn start<'a>(&mut self, now: Time, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
-        self.absent = None;
-        match self.execute() {
-            Ok((pid, channel)) => {
-                self.process = Some(Running { pid, channel: Some(channel), unsent: Unsent::default(), since: now });
-                self.brief();
-                self.listen(captured);
-                // It opens them as they are now.
-                self.reopened(self.rounds.0, None);
-            }
-            Err(error) => {
-                let absent = self.miss(now, Meaning::FailedBoot);
-                tracing::error!(%error, retry = ?self.retry_in(absent, now), "cannot start the log process");
-            }
-        }
+    /// Executes the log process, and tells it all that is to be read.
+    ///
+    /// # Errors
+    /// It cannot be executed: then what is printed is dropped until it is.
+    pub(super) fn start<'a>(
+        &mut self,
+        now: Time,
+        captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>,
+    ) -> io::Result<()> {
+        self.drains.get_or_insert(now.after(DRAINING));
+        let (pid, channel) = self.execute()?;
+        self.drains = None;
+        self.process = Some(Running { pid, channel: Some(channel), unsent: Unsent::default() });
+        self.brief();
+        self.listen(captured);
+        // It opens them as they are now.
+        self.reopened(self.rounds.0, None);
+        Ok(())
     }
 
     fn execute(&self) -> io::Result<(Pid, Channel)> {
@@ -214,11 +186,10 @@ impl Logs {
 
     fn brief(&mut self) {
         let form = self.form;
-        let log = self.log.as_ref();
-        let to: Vec<BorrowedFd<'_>> = log.map(|log| log.write.as_fd()).into_iter().collect();
+        let to: Vec<BorrowedFd<'_>> = self.log.iter().map(LogFile::borrowed_entrance).collect();
         tell(&mut self.process, &Order::Begin { form }, &to);
-        for log in self.log.iter().chain(&self.files) {
-            tell(&mut self.process, &Order::Write { path: log.path.clone() }, &[log.read.as_fd()]);
+        for file in self.log.iter().chain(&self.files) {
+            tell(&mut self.process, &file.order(), &[file.exit()]);
         }
     }
 
@@ -240,44 +211,27 @@ impl Logs {
         self.process.as_ref().map(|process| process.pid)
     }
 
-    /// Whether this process was the log process: then it is started anew, at once or later.
-    pub(super) fn lose(&mut self, pid: Pid, now: Time, exit: &dyn std::fmt::Display) -> bool {
-        let Some(process) = self.process.take_if(|process| process.pid == pid) else {
-            return false;
-        };
-        let absent = self.miss(now, Meaning::Ended(now.since(process.since)));
-        tracing::error!(pid = pid.as_raw(), cause = %exit, retry = ?self.retry_in(absent, now), "the log process died");
-        true
-    }
-
-    fn miss(&mut self, now: Time, meaning: Meaning) -> Absent {
-        let pause = self.backoff.pause(meaning, &mut self.jitter);
-        let absent = Absent { starts: now.after(pause), drains: now.after(DRAINING) };
-        self.absent = Some(absent);
-        absent
-    }
-
-    fn retry_in(&self, absent: Absent, now: Time) -> Duration {
-        absent.starts.since(now)
+    /// Whether this was the log process: then it is over.
+    pub(super) fn buries(&mut self, pid: Pid, now: Time) -> bool {
+        let is_it = self.process.take_if(|process| process.pid == pid).is_some();
+        if is_it {
+            self.drains = Some(now.after(DRAINING));
+        }
+        is_it
     }
 
     /// When there is something to be done here, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Time> {
-        self.absent.map(|absent| absent.starts.min(absent.drains))
-    }
-
-    /// Whether the log process is to be started now.
-    pub(super) fn is_due(&self, now: Time) -> bool {
-        self.process.is_none() && self.absent.is_none_or(|absent| absent.starts <= now)
+        self.drains
     }
 
     /// Without a log process: drops what has been printed, so that nobody waits for ever who prints. Bounded for each
     /// stream: whoever floods his waits all the same.
     pub(super) fn drain<'a>(&mut self, now: Time, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
-        let Some(absent) = self.absent.as_mut().filter(|absent| absent.drains <= now) else {
+        let Some(due) = self.drains.as_mut().filter(|due| **due <= now) else {
             return;
         };
-        absent.drains = now.after(DRAINING);
+        *due = now.after(DRAINING);
         let mut scratch = vec![0; 64 << 10];
         for (source, pipe) in captured {
             if let Ok(count) = nix::unistd::read(pipe, &mut scratch) {
@@ -341,7 +295,7 @@ impl Logs {
         }
         self.rounds.1 = round;
         let paths: Vec<String> =
-            self.log.iter().chain(&self.files).map(|file| file.path.display().to_string()).collect();
+            self.log.iter().chain(&self.files).map(|file| file.path().display().to_string()).collect();
         let path = paths.join(", ");
         self.news = Some(match failed {
             Some(error) => {
@@ -391,12 +345,4 @@ fn tell(process: &mut Option<Running>, order: &Order, descriptors: &[BorrowedFd<
     {
         tracing::error!(%error, "the log process cannot be told");
     }
-}
-
-const STANDARD_ERROR: &str = "/proc/self/fd/2";
-
-fn file_that_is_standard_error() -> Option<PathBuf> {
-    let is_file = std::fs::metadata(STANDARD_ERROR).is_ok_and(|file| file.is_file());
-    let path = is_file.then(|| std::fs::read_link(STANDARD_ERROR).ok()).flatten()?;
-    Path::exists(&path).then_some(path)
 }

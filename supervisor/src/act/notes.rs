@@ -95,6 +95,9 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
         }
         Note::Rehearsing => tracing::info!("upgrade: the new program checks the state it would be handed"),
         Note::UpgradeFailed(reason) => tracing::error!(reason, "upgrade failed: the old program goes on"),
+        Note::LogDied { pid, cause, retry } => {
+            tracing::error!(pid = pid.map(|pid| pid.0), %cause, retry = %span(*retry), "the log process died");
+        }
         Note::AdminDied { cause, retry } => {
             tracing::error!(%cause, retry = %span(*retry), "admin process died: everything else serves on");
         }

@@ -15,7 +15,7 @@ mod sockets;
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use ratoon_worker::channel::Channel;
@@ -307,6 +307,12 @@ impl Pool {
     /// The file of its access log in this edition, if it has one.
     pub(super) fn access_file(&self, edition: Edition) -> Option<PathBuf> {
         self.issue(edition).0.access_file.clone()
+    }
+
+    /// The files of its access log, in all editions of which something may still be started.
+    pub(super) fn access_files(&self) -> impl Iterator<Item = &Path> {
+        let all = self.editions.values().chain([&self.config]);
+        all.filter_map(|config| config.access_file.as_deref())
     }
 
     /// Whose output there may be: templates, workers, and the commands that prepare an edition.

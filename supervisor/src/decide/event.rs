@@ -195,6 +195,12 @@ pub enum Event {
     UpgradeFailed(String),
     /// Somebody wants the whole daemon to end.
     StopWanted(Stop),
+    /// There is a log: its process is wanted, if there is none.
+    LogWanted,
+    /// The log process could not be executed, and why; no death follows.
+    LogNotStarted(String),
+    /// The log process has been reaped.
+    LogDied(Pid, Exit),
     /// The socket of the status page is open: its process is wanted.
     AdminWanted,
     /// The admin process could not be executed, and why; no death follows.
@@ -317,6 +323,8 @@ pub enum Action {
     AnnounceReady,
     /// Tell the service manager that we are on the way out.
     AnnounceStopping,
+    /// Execute the log process.
+    StartLog,
     /// Execute the process that serves the status page.
     StartAdmin,
     /// Have it answer what it has in hand, then leave.

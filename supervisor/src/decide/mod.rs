@@ -9,6 +9,7 @@ pub mod cause;
 pub mod event;
 pub mod lifecycle;
 pub mod limits;
+mod log;
 pub mod note;
 mod pool;
 mod realm;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use admin::Admin;
 use cause::Cause;
 use event::{Action, Event, Farewell, Generation, Plan, PoolId, TemplateRef, Time, WorkerRef};
+use log::Log;
 use note::Note;
 use pool::Pool;
 use realm::Realm;
@@ -35,6 +37,7 @@ pub use reload::Stage;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Supervisor {
     realm: Realm,
+    log: Log,
     admin: Admin,
     source: Source,
 }
@@ -44,7 +47,7 @@ impl Supervisor {
     /// depends on `seed`.
     pub fn new(plans: Vec<Plan>, seed: u64, now: Time) -> Self {
         let source = Source { lives: 0, rng: fastrand::Rng::with_seed(seed) };
-        Supervisor { realm: Realm::new(plans, now), admin: Admin::default(), source }
+        Supervisor { realm: Realm::new(plans, now), log: Log::default(), admin: Admin::default(), source }
     }
 
     /// Starts every pool's template.
@@ -55,9 +58,12 @@ impl Supervisor {
     /// What to do, in this order, now that this has happened.
     pub fn handle(&mut self, event: Event, now: Time) -> Vec<Action> {
         let mut turn = Turn { now, source: &mut self.source, actions: Vec::new(), gives_up_for: None };
-        if let Some(event) = self.admin.learn(event, &mut turn) {
+        let event = self.log.learn(event, &mut turn).and_then(|event| self.admin.learn(event, &mut turn));
+        if let Some(event) = event {
             self.realm.learn(event, &mut turn);
         }
+        // Before anybody who may print.
+        self.log.settle(&mut turn);
         self.realm.settle(&mut turn);
         if !self.realm.has_left() {
             self.admin.settle(self.realm.is_upgrading(), &mut turn);
@@ -73,7 +79,8 @@ impl Supervisor {
         if self.realm.has_left() {
             return None;
         }
-        self.realm.wake_at().into_iter().chain(self.admin.wake_at(self.realm.is_upgrading())).min()
+        let admin = self.admin.wake_at(self.realm.is_upgrading());
+        [self.realm.wake_at(), self.log.wake_at(), admin].into_iter().flatten().min()
     }
 
     /// When [`Event::WorkerOverdue`] is wanted about a worker in whose cell this deadline stands; `None` if never.

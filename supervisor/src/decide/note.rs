@@ -113,6 +113,15 @@ pub enum Note {
     Rehearsing,
     /// The old program goes on, for this reason.
     UpgradeFailed(String),
+    /// The log process is gone; what is printed waits for the next.
+    LogDied {
+        /// Its process, if there was one.
+        pid: Option<Pid>,
+        /// Why.
+        cause: Cause,
+        /// When the next one is started, from now.
+        retry: Duration,
+    },
     /// The admin process is gone; nobody but its readers will notice.
     AdminDied {
         /// Why.

@@ -93,7 +93,8 @@ impl Realm {
                 self.end_upgrade(turn);
             }
             Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),
-            // The admin process is nobody of ours.
+            // The log and the admin process are nobody of ours.
+            Event::LogWanted | Event::LogNotStarted(_) | Event::LogDied(..) => {}
             Event::AdminWanted | Event::AdminNotStarted(_) | Event::AdminDied(_) | Event::AdminConfused => {}
             Event::Ticked => {}
         }

@@ -83,6 +83,7 @@ impl World {
                 self.begin_stop(Stop::Graceful);
                 self.announce(action);
             }
+            Action::StartLog => panic!("nobody has said that there is a log"),
             Action::StartAdmin => self.start_admin(),
             Action::DismissAdmin => self.dismiss_admin(),
             Action::KillAdmin => self.kill_admin(),

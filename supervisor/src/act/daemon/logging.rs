@@ -13,27 +13,36 @@ use crate::act::pool::Pool;
 use crate::act::token::{Token, wait_for};
 use crate::control::Answer;
 use crate::decide::cause::Cause;
-use crate::decide::event::{Edition, PoolId, TemplateRef, WorkerRef};
+use crate::decide::event::{Edition, Event, PoolId, TemplateRef, WorkerRef};
 use crate::logger::{Output, Source};
 
 impl Daemon {
-    /// Starts the log process if it is time for that, and does without it until then.
-    pub(super) fn look_after_the_log(&mut self) {
+    /// Executes the log process.
+    pub(super) fn start_log(&mut self) {
         let now = self.clock.now();
-        self.logs.flush();
-        if self.logs.is_due(now) {
-            let (logs, pools) = (&mut self.logs, &self.pools);
-            logs.start(now, captured(pools));
-            if let Some(channel) = self.logs.channel()
-                && let Err(error) = wait_for(&self.epoll, channel, Token::Log)
-            {
-                tracing::error!(%error, "cannot wait for the log process");
-            }
-            self.conclude_reopening();
-        } else {
-            let (logs, pools) = (&mut self.logs, &self.pools);
-            logs.drain(now, captured(pools));
+        let (logs, pools) = (&mut self.logs, &self.pools);
+        if let Err(error) = logs.start(now, captured(pools)) {
+            self.events.push_back(Event::LogNotStarted(error.to_string()));
         }
+        if let Some(channel) = self.logs.channel()
+            && let Err(error) = wait_for(&self.epoll, channel, Token::Log)
+        {
+            tracing::error!(%error, "cannot wait for the log process");
+        }
+        self.conclude_reopening();
+    }
+
+    /// Tells the log process what it is still to be told, and does without it while there is none.
+    pub(super) fn look_after_the_log(&mut self) {
+        self.logs.flush();
+        let (logs, pools) = (&mut self.logs, &self.pools);
+        logs.drain(self.clock.now(), captured(pools));
+    }
+
+    /// Closes the files of access logs that no configuration names any more.
+    pub(super) fn close_idle_files(&mut self) {
+        let (logs, pools) = (&mut self.logs, &self.pools);
+        logs.keep_files(|path| pools.iter().flat_map(Pool::access_files).any(|named| named == path));
     }
 
     /// The line in the access log of the request that this worker's death has ended, if there was one: its worker can write

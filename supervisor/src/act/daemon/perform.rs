@@ -43,13 +43,20 @@ impl Daemon {
                 }
             }
             Action::Adopt(edition) => self.adopt(edition),
-            Action::Abandon(edition) => self.abandon(edition),
-            Action::Conclude(edition) => self.conclude(edition),
+            Action::Abandon(edition) => {
+                self.abandon(edition);
+                self.close_idle_files();
+            }
+            Action::Conclude(edition) => {
+                self.conclude(edition);
+                self.close_idle_files();
+            }
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
             Action::Report(askers, id, step) => self.report(&askers, id, step),
             Action::Close(id) => {
                 self.pools.extract_if(.., |pool| pool.id == id).for_each(Pool::close);
                 self.obituaries.forget(id);
+                self.close_idle_files();
             }
             Action::ReopenLog => {
                 self.logs.reopen();
@@ -129,6 +136,7 @@ impl Daemon {
                 self.herald.ready();
             }
             Action::AnnounceStopping => self.announce_stop(),
+            Action::StartLog => self.start_log(),
             Action::StartAdmin => self.start_admin(),
             Action::DismissAdmin => {
                 if let Some(admin) = &self.admin {

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::Daemon;
 use crate::act::pool::{Pool, Worker};
 use crate::act::token::Token;
-use crate::decide::event::{Asker, Event, Exit, Scope, Stop, TemplateRef, WorkerRef};
+use crate::decide::event::{self, Asker, Event, Exit, Scope, Stop, TemplateRef, WorkerRef};
 use crate::sys::wait;
 
 /// How many messages of one process are read before everybody else has had a turn.
@@ -117,7 +117,11 @@ impl Daemon {
     fn lose_stranger(&mut self, pid: Pid, exit: Exit) {
         // Whoever the kernel killed, the next to be killed was not it.
         let exit = self.exit_of(exit);
-        if self.end_rehearsal(pid, exit) || self.logs.lose(pid, self.clock.now(), &exit) {
+        if self.end_rehearsal(pid, exit) {
+            return;
+        }
+        if self.logs.buries(pid, self.clock.now()) {
+            self.events.push_back(Event::LogDied(event::Pid(pid.as_raw()), exit));
             return;
         }
         if self.admin.as_mut().is_some_and(|admin| admin.buries(pid)) {

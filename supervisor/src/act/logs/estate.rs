@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
 
 use nix::libc::O_NONBLOCK;
 use nix::unistd::Pid;
@@ -13,11 +12,11 @@ use ratoon_worker::log::{Form, Sink};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::{LogFile, Logs, Running};
+use super::file::{FileEstate, LogFile};
+use super::{Logs, Running};
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::decide::event::Time;
-use crate::decide::restart::Meaning;
 
 /// See the module's header.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,17 +24,11 @@ pub(in crate::act) struct LogsEstate {
     form: Form,
     log: Option<FileEstate>,
     files: Vec<FileEstate>,
-    process: Option<(i32, RawFd)>,
+    /// Its pid, and our end of its channel while there is one.
+    process: Option<(i32, Option<RawFd>)>,
     lost: BTreeMap<String, u64>,
     lost_by_others: u64,
     rounds: (u64, u64),
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct FileEstate {
-    path: PathBuf,
-    read: RawFd,
-    write: RawFd,
 }
 
 impl LogsEstate {
@@ -49,7 +42,7 @@ impl LogsEstate {
         let Some(log) = &self.log else {
             return Sink::standard_error();
         };
-        let itself = format!("/proc/self/fd/{}", log.write);
+        let itself = format!("/proc/self/fd/{}", log.entrance());
         let anew = OpenOptions::new().append(true).custom_flags(O_NONBLOCK).open(itself);
         anew.map_or_else(|_| Sink::standard_error(), |file| Sink::to(file.into()))
     }
@@ -58,15 +51,11 @@ impl LogsEstate {
 impl Logs {
     /// Writes it down.
     pub(in crate::act) fn bequeath(&self, inventory: &mut Inventory<'_>) -> LogsEstate {
-        let mut written = |file: &LogFile| FileEstate {
-            path: file.path.clone(),
-            read: inventory.descriptor(&file.read),
-            write: inventory.descriptor(&file.write),
-        };
-        let log = self.log.as_ref().map(&mut written);
-        let files = self.files.iter().map(&mut written).collect();
-        let process = self.process.as_ref().and_then(|process| {
-            process.channel.as_ref().map(|channel| (process.pid.as_raw(), inventory.descriptor(channel)))
+        let log = self.log.as_ref().map(|file| file.bequeath(inventory));
+        let files = self.files.iter().map(|file| file.bequeath(inventory)).collect();
+        let process = self.process.as_ref().map(|process| {
+            let channel = process.channel.as_ref().map(|channel| inventory.descriptor(channel));
+            (process.pid.as_raw(), channel)
         });
         let captured = self.lost.iter().filter_map(|(pool, lines)| Some((pool.clone()?, *lines)));
         LogsEstate {
@@ -85,10 +74,7 @@ impl Logs {
     /// # Errors
     /// A descriptor is not what it should be.
     pub(in crate::act) fn inherit(estate: LogsEstate, now: Time, heirlooms: &Heirlooms) -> io::Result<Logs> {
-        let inherited = |file: FileEstate| -> io::Result<LogFile> {
-            let (read, write) = (heirlooms.descriptor(file.read)?, heirlooms.descriptor(file.write)?);
-            Ok(LogFile { path: file.path, read, write })
-        };
+        let inherited = |file| LogFile::inherit(file, heirlooms);
         let log = estate.log.map(inherited).transpose()?;
         let files = estate.files.into_iter().map(inherited).collect::<io::Result<_>>()?;
         let mut logs = Logs::with(estate.form, log);
@@ -98,11 +84,10 @@ impl Logs {
         logs.files = files;
         match estate.process {
             Some((pid, channel)) => {
-                let channel = Some(Channel::from(heirlooms.descriptor(channel)?));
-                let pid = Pid::from_raw(pid);
-                logs.process = Some(Running { pid, channel, unsent: Unsent::default(), since: now });
+                let channel = channel.map(|channel| heirlooms.descriptor(channel)).transpose()?.map(Channel::from);
+                logs.process = Some(Running { pid: Pid::from_raw(pid), channel, unsent: Unsent::default() });
             }
-            None => drop(logs.miss(now, Meaning::NoFault)),
+            None => logs.drains = Some(now),
         }
         Ok(logs)
     }

@@ -40,6 +40,14 @@ impl Pool {
         unheard.chain(unread).collect()
     }
 
+    /// What would be written nowhere.
+    fn access_contradictions(&self) -> Vec<Mistake> {
+        let keys = [("access_file", self.access_file.is_some()), ("access_skip", !self.access_skip.is_empty())];
+        let idle = keys.into_iter().filter(|(_, is_given)| *is_given && self.access.is_none());
+        let what = r#"needs access, or there is no line: write for example access = "combined", or remove it"#;
+        idle.map(|(key, _)| Mistake::new(&format!("{}.{key}", self.path()), what)).collect()
+    }
+
     /// What is wrong with this pool although each of its keys is right.
     pub(in crate::config) fn contradictions(&self) -> Vec<Mistake> {
         let path = self.path();
@@ -85,6 +93,7 @@ impl Pool {
                 format!("\"{hard}\" is below max_memory, which is \"{soft}\": raise it, or lower max_memory"),
             ));
         }
+        found.extend(self.access_contradictions());
         found.extend(self.scaling_contradictions());
         found.extend(self.database_contradictions());
         found

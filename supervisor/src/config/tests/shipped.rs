@@ -89,8 +89,9 @@ fn what_the_shipped_file_shows_commented_out_is_valid_too() {
     for (table, line) in shown {
         let url = if line.starts_with("url") { "" } else { "url = \"postgres://db\"" };
         let listen = if line.starts_with("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
+        let access = if line.starts_with("access_") { "access = \"json\"" } else { "" };
         let said = ["static", "dynamic", "ondemand"].map(|scaling| {
-            let pool = format!("[pool.web]\nscaling = {scaling:?}\n{listen}\n");
+            let pool = format!("[pool.web]\nscaling = {scaling:?}\n{listen}\n{access}\n");
             complaints(&match table.as_str() {
                 "pool.NAME" => format!("{pool}{line}\n"),
                 "pool.NAME.database" => format!("{pool}[pool.web.database]\n{url}\n{line}\n"),
