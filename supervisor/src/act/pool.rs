@@ -311,7 +311,7 @@ impl Pool {
 
     /// The files of its access log, in all editions of which something may still be started.
     pub(super) fn access_files(&self) -> impl Iterator<Item = &Path> {
-        let all = self.editions.values().chain([&self.config]);
+        let all = self.editions.values().map(|issue| &issue.config).chain([&self.config]);
         all.filter_map(|config| config.access_file.as_deref())
     }
 
