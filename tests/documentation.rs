@@ -60,3 +60,64 @@ fn the_messages_by_which_trouble_is_looked_up_are_those_of_the_log() {
         assert!(source.contains(message), "nobody says {message:?}");
     }
 }
+
+/// The map: each line that names something, as the folder it is in and what is named there.
+fn map() -> Vec<(PathBuf, Vec<String>)> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let block = text.split_once("## Where things are\n\n```\n").unwrap().1.split_once("\ntests/").unwrap().0;
+    let (mut crate_folder, mut folder, mut found) = (PathBuf::new(), PathBuf::new(), Vec::new());
+    for line in block.lines() {
+        let depth = line.len() - line.trim_start().len();
+        // Names and what is said of them take turns; two blanks are between them.
+        let cells = line.trim_start().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).step_by(2);
+        let names: Vec<String> = cells.flat_map(|cell| cell.split(", ")).map(|name| name.replace('/', "")).collect();
+        match depth {
+            0 => (crate_folder, folder) = (root().join(line.trim()), root().join(line.trim())),
+            2 => {
+                found.push((crate_folder.clone(), names.clone()));
+                folder = crate_folder.join(&names[0]);
+            }
+            4 => found.push((folder.clone(), names)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The modules of a folder, but for itself and its tests.
+fn modules(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = entries
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|kind| kind == "rs"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| !["mod", "lib", "main", "tests"].contains(&name.as_str()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[test]
+fn the_map_names_each_folder_and_each_file_that_is_there_and_no_other() {
+    let map = map();
+    for (folder, names) in &map {
+        let there = modules(folder);
+        for name in names {
+            assert!(there.contains(name), "the map has {name:?} in {}, where nothing is called so", folder.display());
+        }
+    }
+    let named = |folder: &Path, module: &String| map.iter().any(|(its, names)| its == folder && names.contains(module));
+    for source in ["supervisor/src", "worker/src"].map(|place| root().join(place).join("")) {
+        let folders: Vec<PathBuf> = modules(&source).iter().map(|name| source.join(name)).collect();
+        let missing = |folder: &Path| {
+            let names = modules(folder).into_iter().filter(|module| !named(folder, module));
+            names.map(|name| folder.join(name)).collect::<Vec<_>>()
+        };
+        let mut lost = missing(&source);
+        // A folder beside a file of its name is that file's own business, unless the map opens it.
+        let is_open =
+            |folder: &&PathBuf| !folder.with_extension("rs").exists() || map.iter().any(|(its, _)| its == *folder);
+        lost.extend(folders.iter().filter(is_open).flat_map(|folder| missing(folder)));
+        assert!(lost.is_empty(), "ARCHITECTURE.md's map does not have {lost:?}");
+    }
+}

@@ -15,3 +15,4 @@ pub mod logger;
 pub mod sample;
 mod span;
 mod sys;
+mod weight;

@@ -1,4 +1,4 @@
-//! A time for people: in log lines and in tables.
+//! Spans of time as others want them: people, in log lines and in tables, and documents, in milliseconds.
 
 use std::time::Duration;
 
@@ -12,4 +12,9 @@ pub(crate) fn span(time: Duration) -> String {
         (_, seconds @ 60..3600) => format!("{}m{}s", seconds / 60, seconds % 60),
         (_, seconds) => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// In whole milliseconds; one that is longer than any that can be told is the longest.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -25,6 +25,7 @@ use super::listener::Listener;
 use super::upgrade::estate::{Heirlooms, Inventory};
 use crate::admin::{Commission, ROLE};
 use crate::config::{self, Address, Level};
+use crate::sys::identity;
 use crate::sys::inherited::pass_on;
 
 /// This very program, also when another stands at its path by now: both sides must mean the same by what they say.
@@ -95,8 +96,8 @@ impl Admin {
         command.arg0("ratoon: admin").env_clear().env(ROLE, commission).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(lines);
         if let Some((user, group)) = self.account {
-            // With no other groups: std leaves them all behind when it changes the user.
-            command.uid(user).gid(group);
+            // In no other groups.
+            identity::assume(&mut command, user.into(), group.into(), Vec::new());
         }
         // These two only, by number; they are copies, and closed here before anything else is executed.
         for number in [door.as_raw_fd(), theirs.as_raw_fd()] {

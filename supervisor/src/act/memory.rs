@@ -6,24 +6,15 @@
 
 use std::fs;
 
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
+
+use crate::weight;
 
 /// Bytes that the process shares with nobody, exactly if they may be more than `bound`; else at least as many as there
 /// are. `None` if there is no such process.
 pub(super) fn of_its_own(pid: Pid, bound: u64) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096);
-    let resident = pages.saturating_mul(page);
-    if resident <= bound {
-        return Some(resident);
-    }
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kib = |name: &str| -> u64 {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-    };
-    Some((kib("Private_Clean:") + kib("Private_Dirty:") + kib("SwapPss:")).saturating_mul(1024))
+    let resident = weight::resident(pid)?;
+    if resident <= bound { Some(resident) } else { weight::private(pid) }
 }
 
 /// The kernel's own count of those it has killed for memory in our cgroup.

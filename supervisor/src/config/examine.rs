@@ -8,15 +8,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, Group, User, access, geteuid};
+use nix::unistd::{AccessFlags, Group, User, access};
 
 use super::error::{Complaint, Errors};
 use super::{Admin, Config, Listen, Pool};
-
-/// Who owns nothing.
-const NOBODY: &str = "nobody";
-/// That user's number where no list of users says so.
-const OVERFLOW: u32 = 65534;
 
 impl Config {
     /// Whether everything this configuration names exists and can be used by the user who asks.
@@ -37,33 +32,6 @@ impl Config {
 }
 
 impl Admin {
-    /// As whom the process of the status page runs: user and group; `None`: as the supervisor does.
-    ///
-    /// # Errors
-    ///
-    /// There is no such user, or the supervisor may not become another: what would be right.
-    pub fn account(&self) -> Result<Option<(u32, u32)>, String> {
-        let find = |name: &str| match name.parse::<u32>() {
-            Ok(number) => User::from_uid(number.into()).map(|user| user.map_or((number, number), ids)).map(Some),
-            Err(_) => User::from_name(name).map(|user| user.map(ids)),
-        };
-        let ids = |name: &str| match find(name) {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(format!("no user {name:?} on this system: create it, or name another")),
-            Err(error) => Err(format!("the user {name:?} cannot be looked up: {}", error.desc())),
-        };
-        let ours = geteuid();
-        match &self.user {
-            None if ours.is_root() => Ok(Some(ids(NOBODY).unwrap_or((OVERFLOW, OVERFLOW)))),
-            None => Ok(None),
-            Some(name) => match ids(name)? {
-                wanted if ours.is_root() => Ok(Some(wanted)),
-                (user, _) if user == ours.as_raw() => Ok(None),
-                _ => Err(format!("user {ours} cannot become {name:?}: start ratoon as root, or leave this key out")),
-            },
-        }
-    }
-
     /// What stands in its way, each with the path of its key.
     fn obstacles(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -73,10 +41,6 @@ impl Admin {
         }
         found
     }
-}
-
-fn ids(user: User) -> (u32, u32) {
-    (user.uid.as_raw(), user.gid.as_raw())
 }
 
 /// The owner and group of a socket that do not exist, each with the path of its key.

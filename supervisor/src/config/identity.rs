@@ -1,13 +1,18 @@
-//! The user and the groups that a pool's processes run as.
+//! The users and the groups that a pool's processes, and that of the status page, run as.
 //!
-//! Owns how `user` and `group` become numbers, and who may ask for which. Looks things up; never becomes anybody.
+//! Owns how `user`, `group` and `admin.user` become numbers, and who may ask for which. Looks things up; never becomes anybody.
 
 use std::ffi::CString;
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use super::Pool;
+use super::{Admin, Pool};
+
+/// Who owns nothing.
+const NOBODY: &str = "nobody";
+/// That user's number where no list of users says so.
+const OVERFLOW: u32 = 65534;
 
 /// Another user than the supervisor's, in the kernel's numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,35 @@ impl Pool {
     }
 }
 
+impl Admin {
+    /// As whom the process of the status page runs: user and group; `None`: as the supervisor does.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user, or the supervisor may not become another: what would be right.
+    pub fn account(&self) -> Result<Option<(u32, u32)>, String> {
+        let find = |name: &str| match name.parse::<u32>() {
+            Ok(number) => User::from_uid(number.into()).map(|user| user.map_or((number, number), ids)).map(Some),
+            Err(_) => User::from_name(name).map(|user| user.map(ids)),
+        };
+        let ids = |name: &str| match find(name) {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(format!("no user {name:?} on this system: create it, or name another")),
+            Err(error) => Err(format!("the user {name:?} cannot be looked up: {}", error.desc())),
+        };
+        let ours = geteuid();
+        match &self.user {
+            None if ours.is_root() => Ok(Some(ids(NOBODY).unwrap_or((OVERFLOW, OVERFLOW)))),
+            None => Ok(None),
+            Some(name) => match ids(name)? {
+                wanted if ours.is_root() => Ok(Some(wanted)),
+                (user, _) if user == ours.as_raw() => Ok(None),
+                _ => Err(format!("user {ours} cannot become {name:?}: start ratoon as root, or leave this key out")),
+            },
+        }
+    }
+}
+
 fn group(name: &str) -> Result<Gid, String> {
     if let Ok(number) = name.parse::<u32>() {
         return Ok(number.into());
@@ -77,4 +111,8 @@ fn group(name: &str) -> Result<Gid, String> {
         Ok(None) => Err(format!("no group {name:?} on this system: create it, or name another")),
         Err(error) => Err(format!("the group {name:?} cannot be looked up: {}", error.desc())),
     }
+}
+
+fn ids(user: User) -> (u32, u32) {
+    (user.uid.as_raw(), user.gid.as_raw())
 }

@@ -2,7 +2,7 @@
 
 mod pools;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Daemon;
 use crate::act::control::ClientId;
@@ -10,6 +10,7 @@ use crate::act::pool::Pool;
 use crate::control::{Answer, Ask, Status, status};
 use crate::decide::event::{Outcome, PoolId, Scope};
 use crate::decide::{Phase, Stage};
+use crate::span::millis;
 
 impl Daemon {
     /// Answers whoever has asked, and sees to those who take their time.
@@ -107,8 +108,4 @@ impl Daemon {
             pools: self.pools.iter().map(|pool| self.pool_status(pool, now)).collect(),
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

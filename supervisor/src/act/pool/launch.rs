@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
@@ -26,6 +25,7 @@ use crate::act::unsent::Unsent;
 use crate::act::upgrade::ESTATE;
 use crate::config::{self, Account};
 use crate::decide::event::{Edition, Generation, TemplateRef, WorkerRef};
+use crate::span::millis;
 use crate::sys;
 
 /// What a template is told of the daemon that it is part of.
@@ -307,10 +307,6 @@ fn endow(config: &config::Pool, pid: Pid) {
 
 fn file_in_memory(name: &str) -> nix::Result<std::fs::File> {
     nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn limits(config: &config::Pool) -> Limits {

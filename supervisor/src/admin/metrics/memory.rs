@@ -4,10 +4,11 @@
 //! told only to those who might trace it: so it is asked seldom, and never for long at a time.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{SysconfVar, sysconf};
+use nix::unistd::Pid;
+
+use crate::weight;
 
 /// How long a measured figure is good enough.
 const FRESH: Duration = Duration::from_secs(10);
@@ -47,31 +48,15 @@ impl Memory {
         for pid in &processes {
             let is_fresh = self.measured.get(pid).is_some_and(|measure| measure.at.elapsed() < FRESH);
             if !is_fresh && begun.elapsed() < BUDGET {
-                self.measured.insert(*pid, Measure { at: Instant::now(), bytes: private(*pid) });
+                self.measured.insert(*pid, Measure { at: Instant::now(), bytes: weight::private(Pid::from_raw(*pid)) });
             }
         }
         let weight = |pid: i32| Weight {
-            resident: resident(pid),
+            resident: weight::resident(Pid::from_raw(pid)),
             private: self.measured.get(&pid).and_then(|measure| measure.bytes),
         };
         processes.into_iter().map(|pid| (pid, weight(pid))).collect()
     }
-}
-
-fn resident(pid: i32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok())?;
-    Some(pages.saturating_mul(page))
-}
-
-fn private(pid: i32) -> Option<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kib = |name: &str| -> Option<u64> {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse().ok()
-    };
-    Some((kib("Private_Clean:")? + kib("Private_Dirty:")? + kib("SwapPss:").unwrap_or(0)).saturating_mul(1024))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ratoon_worker::scoreboard::{self, CLASSES, Stale, Times};
 
-use super::millis;
 use crate::act::daemon::Daemon;
 use crate::act::obituaries::Death;
 use crate::act::pool::Pool;
@@ -14,6 +13,7 @@ use crate::decide::Phase;
 use crate::decide::event::{Generation, Time};
 use crate::decide::lifecycle::State;
 use crate::decide::restart;
+use crate::span::millis;
 
 impl Daemon {
     pub(super) fn pool_status(&self, pool: &Pool, now: Time) -> status::Pool {
