@@ -2,6 +2,8 @@
 //! generations, a scribbled scoreboard, descriptors that bite. It has no more memory than before, it answers, and
 //! everybody else is served.
 
+mod forged;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
