@@ -128,7 +128,7 @@ fn a_flood_of_reports_that_a_worker_may_make_is_not_listened_to() {
     let ratoon = Ratoon::serving(&config("workers = 2\nrequest_timeout = \"100s\""));
     withstands(&ratoon, &["reports:4", "reports:4"]);
     let why = ("what", "it says more than it was asked".into());
-    let hung_up = || ratoon.all_logged("a worker does not make sense: hanging up", &[why.clone()]).len();
+    let hung_up = || ratoon.all_logged("a worker does not make sense: hanging up", std::slice::from_ref(&why)).len();
     eventually("both were hung up on", SOON, || (hung_up() == 2).then_some(()));
     assert!(ratoon.all_logged("last words", &[]).is_empty(), "somebody spoke who was not asked");
 }
