@@ -14,6 +14,7 @@ mod retry;
 mod secrets;
 mod status;
 mod tls;
+mod users;
 
 use std::net::SocketAddr;
 

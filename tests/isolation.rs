@@ -7,9 +7,8 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
-use tempfile::TempDir;
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, process, unprivileged};
+use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, process, unprivileged, wrap};
 
 /// The environment a process was executed with.
 fn environment(pid: Pid) -> BTreeMap<String, String> {
@@ -132,16 +131,6 @@ fn no_descriptor_of_one_pool_is_open_in_another_nor_one_of_the_supervisors() {
     }
 }
 
-/// Where the fixture can be executed by anybody.
-fn public_fixture() -> (TempDir, String) {
-    let directory = unprivileged::directory();
-    let program = directory.path().join("fixture");
-    std::fs::copy(fixture::program(), &program).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    let path = program.display().to_string();
-    (directory, path)
-}
-
 /// A line of `/proc/PID/status`.
 fn status(pid: Pid, field: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -165,7 +154,7 @@ fn assert_is(pid: Pid, user: &User) {
 #[test]
 fn a_pool_runs_as_its_user_with_no_capability_and_is_served_watched_and_killed_as_ever() {
     assert!(geteuid().is_root(), "only root can prove this: nothing was tested");
-    let (_directory, program) = public_fixture();
+    let (_directory, program) = fixture::public();
     let nobody = User::from_name("nobody").unwrap().unwrap();
     let lines = "workers = 2\nuser = \"nobody\"\nrequest_timeout = \"500ms\"\nkill_grace = \"1s\"\nbody_memory = \"1KiB\"\nsettle = \"0s\"\n\
                  prepare = [\"/bin/sh\", \"-c\", \"id -u > /var/tmp/ratoon-$PPID\"]";
@@ -214,11 +203,19 @@ fn a_pool_runs_as_its_user_with_no_capability_and_is_served_watched_and_killed_a
 #[test]
 fn a_group_of_its_own_and_a_mere_number_are_taken_too() {
     assert!(geteuid().is_root(), "only root can prove this: nothing was tested");
-    let (_directory, program) = public_fixture();
+    let (_directory, program) = fixture::public();
     let lines = "workers = 1\nuser = \"4711\"\ngroup = \"4712\"";
     let config = fixture::pool("web", lines).replace(fixture::program().to_str().unwrap(), &program);
-    let ratoon = Ratoon::serving(&config);
+    // Of a supervisor that has what a change of the user alone would leave: groups, capabilities to inherit, and a kernel
+    // that takes none away.
+    let ratoon = Ratoon::start_with(&config, |command| {
+        wrap(command, &["setpriv", "--groups=0,4", "--inh-caps=+chown", "--securebits=+no_setuid_fixup", "--"]);
+    });
+    ratoon.logged("serving: every pool has a ready worker", &[]);
     let worker = ratoon.workers("web")[0];
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(worker, set), "0000000000000000", "{set}");
+    }
     assert_eq!(
         (status(worker, "Uid"), status(worker, "Gid")),
         ("4711 4711 4711 4711".into(), "4712 4712 4712 4712".into())
@@ -252,4 +249,80 @@ fn who_is_not_root_is_told_that_he_cannot_become_another() {
     assert!(check("user = \"nobody-here\"").contains("no user \"nobody-here\" on this system"));
     assert!(check("user = \"3999999\"").contains("no user has the number 3999999 here: name its group, too"));
     assert!(check("group = \"daemon\"").contains("cannot become"));
+}
+
+/// "`check` judges as the pool's user what that user must be able to."
+#[test]
+fn what_a_pools_user_may_not_execute_or_write_is_found_out_before_it_is_started() {
+    assert!(geteuid().is_root(), "only root can prove this: nothing was tested");
+    let directory = tempfile::tempdir().unwrap();
+    let open = |mode: u32| {
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let place = |name: &str, mode: u32| {
+        let path = directory.path().join(name);
+        if name == "bodies" { std::fs::create_dir(&path) } else { std::fs::copy("/bin/true", &path).map(drop) }
+            .unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let (program, prepare, bodies) = (place("program", 0o750), place("prepare", 0o750), place("bodies", 0o750));
+    let path = directory.path().join("config.toml");
+    let lines = format!("program = [{program:?}]\nprepare = [{prepare:?}]\nbody_dir = {bodies:?}\n");
+    let check = |user: &str, lines: &str| {
+        std::fs::write(&path, format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nuser = {user}\n{lines}")).unwrap();
+        let checked = Command::new(RATOON).args(["check", "--config"]).arg(&path).output().unwrap();
+        String::from_utf8(checked.stderr).unwrap()
+    };
+    let refused = |line: usize, key: &str, path: &str, what: &str| {
+        let config = directory.path().join("config.toml").display().to_string();
+        format!("{config}:{line}: pool.web.{key}: {path} is not {what}\n")
+    };
+    let run = "executable for the user \"nobody\": Permission denied: let that user execute it and pass every directory \
+               above, or put it elsewhere";
+    let write = "writable for the user \"nobody\": Permission denied: name another directory";
+    let all = refused(4, "program", &program, run)
+        + &refused(5, "prepare", &prepare, run)
+        + &refused(6, "body_dir", &bodies, write);
+    open(0o755);
+    assert_eq!(check("\"root\"", &lines), "");
+    assert_eq!(check("\"nobody\"", &lines), all);
+    // Everybody may, but for a directory on the way.
+    for each in [&program, &prepare, &bodies] {
+        std::fs::set_permissions(each, PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    assert_eq!(check("\"nobody\"", &lines), "");
+    open(0o700);
+    assert_eq!(check("\"nobody\"", &lines), all);
+    assert_eq!(check("\"4711\"\ngroup = \"0\"", &lines).matches("is not").count(), 3, "a mere number is judged, too");
+    open(0o710);
+    assert_eq!(check("\"4711\"\ngroup = \"0\"", &lines), "", "and so is its group");
+    // A reload changes nothing, and says why.
+    open(0o755);
+    let ratoon = Ratoon::serving(&fixture::pool("web", "workers = 1"));
+    open(0o700);
+    ratoon.configure(&format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nuser = \"nobody\"\n{lines}"));
+    ratoon.signal(Signal::SIGHUP);
+    let failed = ratoon.logged("reload failed: everything is as it was", &[]);
+    assert!(failed["reason"].as_str().unwrap().contains("is not executable for the user \"nobody\""), "{failed}");
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+}
+
+/// "Secrets of one pool are not visible in another's workers", where they have users of their own.
+#[test]
+fn a_worker_cannot_look_into_another_pools() {
+    assert!(geteuid().is_root(), "only root can prove this: nothing was tested");
+    let (_directory, program) = fixture::public();
+    let pool = |name: &str, user: &str| {
+        let lines = format!("workers = 1\nuser = {user:?}\nenv = {{ SECRET = \"{name}\" }}");
+        fixture::pool(name, &lines).replace(fixture::program().to_str().unwrap(), &program)
+    };
+    let ratoon = Ratoon::serving(&(pool("web", "nobody") + &pool("api", "daemon")));
+    let (web, api) = (ratoon.ready_workers("web", 1)[0], ratoon.ready_workers("api", 1)[0]);
+    let tries = |pid: Pid, place: &str| get(ratoon.address_of("web"), &format!("/try:read:~proc~{pid}~{place}")).text();
+    for place in ["environ", "mem", "maps"] {
+        assert_eq!(tries(web, place), "yes", "its own {place}");
+        assert_eq!(tries(api, place), "no: Permission denied (os error 13)", "{place}");
+        assert_eq!(tries(ratoon.pid(), place), "no: Permission denied (os error 13)", "the supervisor's {place}");
+    }
 }

@@ -3,7 +3,6 @@
 
 mod application;
 mod calls;
-mod database;
 mod exposition;
 mod hostile;
 mod monotonic;

@@ -8,7 +8,8 @@ use crate::harness::{CONTROL, RATOON, Ratoon, SOON, eventually, fixture, get, pr
 
 /// Stands wherever a password may.
 const MARKER: &str = "hunter2";
-const VARIABLE: &str = "RATOON_TEST_DATABASE_URL";
+/// Every program is given what is called like this, but for a secret.
+const VARIABLE: &str = "LC_TEST_DATABASE_URL";
 const TAKEN_OVER: &str = "upgraded: this program has taken over";
 
 fn url(user: &str) -> String {

@@ -1,18 +1,30 @@
 //! Supervisors of the fixture, the application that does what it is told: `tests/programs/fixture.rs` has its words.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
-use super::{Client, Ratoon, SOON, eventually, example};
+use super::{Client, Ratoon, SOON, eventually, example, unprivileged};
 
 /// Where the fixture's program is.
 #[track_caller]
 pub fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| example("fixture"));
     &PROGRAM
+}
+
+/// A copy of it that everybody can execute: where it is, for as long as its directory is kept.
+pub fn public() -> (TempDir, String) {
+    let directory = unprivileged::directory();
+    let copy = directory.path().join("fixture");
+    std::fs::copy(program(), &copy).unwrap();
+    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = copy.display().to_string();
+    (directory, path)
 }
 
 /// The configuration of a pool that runs the fixture on a free port, with these further lines.

@@ -95,3 +95,10 @@ pub fn all() -> impl Iterator<Item = Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
 }
+
+/// The sockets that a process has open, each by its number.
+pub fn sockets(pid: Pid) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.map(|target| target.display().to_string()).filter(|target| target.starts_with("socket:")).collect()
+}

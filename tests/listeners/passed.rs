@@ -1,22 +1,24 @@
 //! "What systemd has opened is taken by its name, and kept through reloads and upgrades."
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use super::tcp_addresses;
-use crate::harness::{Ratoon, SOON, eventually, fixture, get, wrap};
+use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
 
 /// Opens a socket for each name and passes them as systemd does: a name may come twice or be empty, "-" is one that does not
-/// listen, and for "?" there is none, though it is counted.
+/// listen, "NAME@PATH" a Unix socket, and for "?" there is none, though it is counted.
 const MANAGER: &str = "
 import os, socket, sys
-names = sys.argv[1].split(':')
-opened = [name for name in names if name != '?']
-for place, name in enumerate(opened):
-    each = socket.socket()
-    each.bind(('127.0.0.1', 0))
+named = [name.partition('@') for name in sys.argv[1].split(':')]
+names = [name for name, _, _ in named]
+opened = [(name, path) for name, _, path in named if name != '?']
+for place, (name, path) in enumerate(opened):
+    each = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+    each.bind(path or ('127.0.0.1', 0))
     if name != '-':
         each.listen(64)
     os.dup2(each.detach(), 100 + place)
@@ -57,6 +59,26 @@ fn each_pool_has_the_sockets_of_its_name_and_their_workers_see_no_others() {
         assert_eq!(get(addresses[0], "/environment:LISTEN_FDS").text(), "unset");
         assert_eq!(get(addresses[0], "/environment:LISTEN_FDNAMES").text(), "unset");
     }
+    // What its own pool accepts from, and none of the others'.
+    let listening = |pool: &str| -> BTreeSet<String> {
+        let members = process::children(ratoon.pid(), &format!("ratoon: {pool} "));
+        assert!(members.len() >= 2, "{members:?}");
+        members.into_iter().flat_map(process::sockets).collect()
+    };
+    let (web, api) = (listening("web"), listening("api"));
+    assert_eq!(web.intersection(&api).count(), 0, "{web:?} {api:?}");
+}
+
+#[test]
+fn the_file_of_a_unix_socket_stays_when_the_supervisor_has_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("web");
+    let mut ratoon = passing(&format!("web@{}", path.display()), &pool("web", "[\"systemd:web\"]"));
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    assert_eq!(Client::connect_unix(&path).unwrap().get("/ok").status, 200);
+    ratoon.signal(Signal::SIGTERM);
+    ratoon.leaves_in_peace();
+    assert!(path.exists(), "it is systemd's, and not ours to remove");
 }
 
 #[test]

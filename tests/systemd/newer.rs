@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{WEB, pool};
 use crate::harness::machine::{CONFIG, Machine};
@@ -31,6 +32,8 @@ fn with_notify_reload_a_reload_waits_and_fails_as_without() {
     machine.write(CONFIG, &pool("web", 8080, "settle = \"0s\"\nsettings = { load = \"await:~run~ratoon~go\" }"));
     let mut reload = machine.command(&["systemctl", "reload", "ratoon"]).spawn().unwrap();
     eventually("systemd waits", SOON, || (machine.property("ratoon", "ActiveState") == "reloading").then_some(()));
+    // Longer than a signal takes.
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!((generation(), reload.try_wait().unwrap()), ("1".into(), None));
     machine.write("/run/ratoon/go", "");
     assert!(reload.wait().unwrap().success());

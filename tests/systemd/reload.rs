@@ -1,5 +1,7 @@
 //! "`systemctl reload` waits for the outcome, and fails when the reload failed."
 
+use std::time::Duration;
+
 use super::{WEB, pool};
 use crate::harness::machine::{CONFIG, Machine};
 use crate::harness::{SOON, eventually};
@@ -18,6 +20,9 @@ fn a_good_reload_returns_when_the_new_generation_serves_alone() {
     eventually("systemd waits for the reload", SOON, || {
         (machine.property("ratoon", "ActiveState") == "reloading").then_some(())
     });
+    // Longer than a command takes that only begins one.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(machine.property("ratoon", "ActiveState"), "reloading");
     assert_eq!(generation(&machine), "1");
     assert_eq!(reload.try_wait().unwrap(), None);
     machine.write("/run/ratoon/go", "");

@@ -8,10 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Group, User, access};
 
 use super::error::{Complaint, Errors};
-use super::{Admin, Config, Listen, Pool};
+use super::{Account, Admin, Config, Listen, Pool};
+use crate::sys;
 
 impl Config {
     /// Whether everything this configuration names exists and can be used by the user who asks.
@@ -64,7 +66,7 @@ impl Pool {
     ///
     /// There is no such program, or it cannot be executed: what was looked at, and what would be right.
     pub fn executable(&self) -> Result<Option<PathBuf>, String> {
-        found(self.program.as_deref())
+        found(self.program.as_deref(), self.runs_as().as_ref())
     }
 
     /// The absolute path of the program that prepares a generation; `None` where nothing does.
@@ -73,7 +75,12 @@ impl Pool {
     ///
     /// As [`Pool::executable`].
     pub fn preparation(&self) -> Result<Option<PathBuf>, String> {
-        found(self.prepare.as_deref())
+        found(self.prepare.as_deref(), self.runs_as().as_ref())
+    }
+
+    /// As whom, where that is somebody else and known.
+    fn runs_as(&self) -> Option<Account> {
+        self.account().ok().flatten()
     }
 
     /// What stands in this pool's way, each with the path of its key.
@@ -84,14 +91,20 @@ impl Pool {
             found.extend(outcome.err().map(|message| (format!("{path}.{key}"), message)));
         };
 
-        check("program".to_owned(), self.executable().map(drop));
+        let account = self.runs_as();
+        let program = match (&self.program, &account) {
+            // The sample application is this program.
+            (None, Some(_)) => env::current_exe().map_or(Ok(()), |path| can_run(&path, account.as_ref())),
+            _ => self.executable().map(drop),
+        };
+        check("program".to_owned(), program);
         check("prepare".to_owned(), self.preparation().map(drop));
         if let Err((key, message)) = self.account() {
             check(key.to_owned(), Err(message));
         }
-        check("body_dir".to_owned(), writable_directory(&self.body_dir));
+        check("body_dir".to_owned(), writable_directory(&self.body_dir, account.as_ref()));
         let directory = self.access_file.as_deref().and_then(Path::parent);
-        check("access_file".to_owned(), directory.map_or(Ok(()), writable_directory));
+        check("access_file".to_owned(), directory.map_or(Ok(()), |directory| writable_directory(directory, None)));
         for (index, listen) in self.listen.iter().enumerate() {
             found.extend(strangers(&format!("{path}.listen[{index}]"), listen));
         }
@@ -99,46 +112,63 @@ impl Pool {
     }
 }
 
-/// The absolute path of the program in a command, if there is a command.
-fn found(command: Option<&[String]>) -> Result<Option<PathBuf>, String> {
+/// The absolute path of the program in a command that `who` is to run, if there is a command; `None` is we.
+fn found(command: Option<&[String]>, who: Option<&Account>) -> Result<Option<PathBuf>, String> {
     let name = command.and_then(|arguments| arguments.first());
-    name.map(|name| executable(name, env::var_os("PATH").as_deref())).transpose()
+    name.map(|name| executable(name, env::var_os("PATH").as_deref(), who)).transpose()
 }
 
 /// The absolute path of `name`: itself if it has a slash, else the first executable of that name in `search`.
-fn executable(name: &str, search: Option<&OsStr>) -> Result<PathBuf, String> {
+fn executable(name: &str, search: Option<&OsStr>, who: Option<&Account>) -> Result<PathBuf, String> {
     if !name.contains('/') {
         let directories = search.map(|search| env::split_paths(search).collect::<Vec<_>>()).unwrap_or_default();
         let candidates = directories.iter().filter(|directory| directory.is_absolute()).map(|place| place.join(name));
-        return candidates.into_iter().find(|path| can_run(path).is_ok()).ok_or_else(|| {
+        return candidates.into_iter().find(|path| can_run(path, who).is_ok()).ok_or_else(|| {
             let shown = search.unwrap_or_default().display();
             format!("no executable {name:?} in PATH ({shown}): install it, or write its absolute path")
         });
     }
     let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
-    can_run(&path).map(|()| path)
+    can_run(&path, who).map(|()| path)
 }
 
-fn can_run(path: &Path) -> Result<(), String> {
+fn can_run(path: &Path, who: Option<&Account>) -> Result<(), String> {
     let shown = path.display();
     let kind = fs::metadata(path)
         .map_err(|error| format!("{shown} cannot be used: {error}: build or install it, or correct the path"))?;
     if !kind.is_file() {
         return Err(format!("{shown} is not a file: write the path of the program itself"));
     }
-    access(path, AccessFlags::X_OK)
-        .map_err(|_| format!("{shown} is not executable for this user: run chmod +x {shown}, or correct the path"))
+    may(who, path, AccessFlags::X_OK).map_err(|error| match who {
+        None => format!("{shown} is not executable for this user: run chmod +x {shown}, or correct the path"),
+        Some(who) => format!(
+            "{shown} is not executable for {who}: {}: let that user execute it and pass every directory above, or \
+             put it elsewhere",
+            error.desc()
+        ),
+    })
 }
 
-fn writable_directory(path: &Path) -> Result<(), String> {
+fn writable_directory(path: &Path, who: Option<&Account>) -> Result<(), String> {
     let shown = path.display();
     let kind = fs::metadata(path)
         .map_err(|error| format!("{shown} cannot be used: {error}: create it, or name another directory"))?;
     if !kind.is_dir() {
         return Err(format!("{shown} is not a directory: name one"));
     }
-    access(path, AccessFlags::W_OK | AccessFlags::X_OK)
-        .map_err(|error| format!("{shown} is not writable for this user: {}: name another directory", error.desc()))
+    may(who, path, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        let whom = who.map_or_else(|| "this user".to_owned(), Account::to_string);
+        format!("{shown} is not writable for {whom}: {}: name another directory", error.desc())
+    })
+}
+
+/// Whether `who` may do that with what is at this path; `None` is we.
+fn may(who: Option<&Account>, path: &Path, what: AccessFlags) -> Result<(), Errno> {
+    match who {
+        None => access(path, what),
+        Some(Account { user, group, groups, .. }) => sys::identity::may(*user, *group, groups.clone(), path, what)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+    }
 }
 
 /// Whether `name` is a number, which needs no entry anywhere, or known to the system.
@@ -221,17 +251,17 @@ mod tests {
 
     #[test]
     fn a_program_without_a_slash_is_searched_in_path() {
-        let found = executable("sh", Some(OsStr::new("/nowhere:/bin")));
+        let found = executable("sh", Some(OsStr::new("/nowhere:/bin")), None);
         assert_eq!(found, Ok(PathBuf::from("/bin/sh")));
         assert_eq!(
-            executable("shop", Some(OsStr::new("/nowhere:/etc"))),
+            executable("shop", Some(OsStr::new("/nowhere:/etc")), None),
             Err("no executable \"shop\" in PATH (/nowhere:/etc): install it, or write its absolute path".to_owned())
         );
     }
 
     #[test]
     fn a_relative_program_is_named_by_its_absolute_path() {
-        let message = executable("./no-such-program", None).unwrap_err();
+        let message = executable("./no-such-program", None, None).unwrap_err();
         assert!(message.starts_with('/') && message.contains("/no-such-program cannot be used"), "{message}");
     }
 }

@@ -3,6 +3,7 @@
 //! Owns how `user`, `group` and `admin.user` become numbers, and who may ask for which. Looks things up; never becomes anybody.
 
 use std::ffi::CString;
+use std::fmt;
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
@@ -25,6 +26,15 @@ pub struct Account {
     pub groups: Vec<Gid>,
     /// What it is called, and where it is at home; unknown of a mere number.
     pub known: Option<(String, PathBuf)>,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.known {
+            Some((name, _)) => write!(f, "the user {name:?}"),
+            None => write!(f, "the user {}", self.user),
+        }
+    }
 }
 
 impl Pool {

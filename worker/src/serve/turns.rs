@@ -141,7 +141,7 @@ impl<A: App> Server<A> {
             }
         }
         if let Some((record, is_whole)) = connection.take_record() {
-            self.records.end(record, connection.wire.traffic().1, is_whole, self.scoreboard.cell(self.worker.slot));
+            self.records.end(record, connection.wire.traffic().1, is_whole);
         }
         self.grant(key, wish);
     }
@@ -178,7 +178,7 @@ impl<A: App> Server<A> {
             return;
         };
         if let Some(record) = connection.record.take() {
-            self.records.end(record, connection.wire.traffic().1, false, self.cell());
+            self.records.end(record, connection.wire.traffic().1, false);
         }
         if let Some(cell) = self.cell() {
             let (received, sent) = connection.wire.take_traffic();
