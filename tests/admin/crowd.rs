@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{serving, status, until};
-use crate::harness::{Client, SOON, eventually, fixture, get, process};
+use crate::harness::{Client, SOON, eventually, fixture, get, process, raise_descriptor_limit};
 
 #[test]
 fn the_state_is_told_while_every_worker_is_busy() {
@@ -47,6 +47,25 @@ fn silent_and_slow_clients_hold_up_nobody() {
     assert_eq!(process::threads(ratoon.admin_process()), 1);
     drop((silent, slow));
     assert_eq!(ratoon.all_logged("admin process died: everything else serves on", &[]).len(), 0);
+}
+
+/// "1024 clients are held at a time": beyond that who has been idle for longest makes room, at once.
+#[test]
+fn a_crowd_that_keeps_its_connections_keeps_nobody_out() {
+    raise_descriptor_limit();
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    let address = ratoon.admin();
+    let crowd: Vec<Client> = (0..1400)
+        .map(|_| {
+            let mut client = Client::connect(address);
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n");
+            client
+        })
+        .collect();
+    let begun = Instant::now();
+    assert_eq!(get(address, "/healthz").text(), "ok\n");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    drop(crowd);
 }
 
 /// "A flood of requests costs the supervisor at most five questions a second."

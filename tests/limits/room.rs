@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::is_refused;
@@ -156,6 +157,46 @@ fn whoever_waits_takes_the_place_of_the_connection_that_has_been_idle_for_longes
     for client in &mut inside {
         assert_eq!(client.get("/hello").status, 200);
     }
+}
+
+/// Promised: "at `max_connections` the longest idle one makes room for a newcomer", as fast as they come.
+#[test]
+fn where_all_are_idle_newcomers_are_let_in_as_fast_as_they_come() {
+    let ratoon = Ratoon::serving(
+        "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nmax_connections = 60\nkeep_alive_timeout = \"1h\"\n",
+    );
+    ratoon.ready_workers("web", 2);
+    let connect = |_| {
+        let mut client = Client::connect(ratoon.address());
+        client.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        client
+    };
+    let mut idle: Vec<Client> = (0..120).map(connect).collect();
+    idle.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    let begun = Instant::now();
+    let mut newcomers: Vec<Client> = (0..120).map(connect).collect();
+    newcomers.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert!(begun.elapsed() < SOON, "the last of 120 came in after {:?}", begun.elapsed());
+}
+
+#[test]
+fn over_whose_connection_a_request_has_come_by_then_is_served_and_the_next_longest_idle_goes() {
+    let ratoon = Ratoon::serving(FOUR);
+    let worker = ratoon.ready_workers("web", 1)[0];
+    let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(ratoon.address())).collect();
+    for client in &mut inside {
+        assert_eq!(client.get("/hello").status, 200);
+    }
+    // It finds the newcomer first, and the request when it is about to let its client go.
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let mut newcomer = Client::connect(ratoon.address());
+    newcomer.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    inside[0].send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    kill(worker, Signal::SIGCONT).unwrap();
+    assert_eq!(newcomer.response().status, 200);
+    assert_eq!(inside[0].response().status, 200);
+    assert!(inside.remove(1).is_closed());
+    inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));
 }
 
 /// Bytes that no other piece has at this place: a piece that is missing, doubled or out of place is noticed.

@@ -65,6 +65,12 @@ impl Scoreboard {
         self.in_use().any(|cell| cell.state() == State::Idle && fewer(cell))
     }
 
+    /// Whether another worker serves and has fewer connections than `most`. A hint, too.
+    pub fn has_room(&self, most: usize) -> bool {
+        let serves = |cell: &Cell| matches!(cell.state(), State::Idle | State::Busy | State::Deferred);
+        self.in_use().any(|cell| (cell.connections.load(Relaxed) as usize) < most && serves(cell))
+    }
+
     /// Reserves `more` bytes of temporary files for the worker of `cell`, unless the pool then exceeds `bound`.
     pub fn reserve_disk(&self, cell: &Cell, more: u64, bound: u64) -> bool {
         // Written first and counted afterwards: of two workers that ask at the same time at least one sees both.

@@ -3,6 +3,8 @@
 //! Deadlines are kept in the connections, not in a queue: a look at all of them finds the next one, and a look is due
 //! only when the nearest deadline found last time has come. Deadlines mostly move away, so looks are rare.
 
+use std::cmp::Reverse;
+
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use slab::Slab;
 
@@ -12,11 +14,31 @@ use super::wire::Wire;
 /// The least time between two looks at all deadlines, in nanoseconds: what a timeout may be late by.
 const LOOK: u64 = 50_000_000;
 
+/// How many of the idle are picked out at one look at all of them.
+const AT_A_GLANCE: usize = 64;
+
 #[derive(Default)]
 pub(super) struct Crowd {
     connections: Slab<Connection>,
     serial: u32,
     next_look: u64,
+    /// Who had been idle for longest at the last look at all, the longest last.
+    idlest: Vec<Idle>,
+}
+
+/// A connection that is idle, and since when.
+#[derive(Debug, PartialEq, Eq)]
+struct Idle {
+    key: usize,
+    serial: u32,
+    since: u64,
+}
+
+impl Idle {
+    fn of(key: usize, connection: &Connection) -> Option<Idle> {
+        let is_idle = connection.is_idle() && !connection.queued;
+        is_idle.then_some(Idle { key, serial: connection.serial, since: connection.quiet_since })
+    }
 }
 
 impl Crowd {
@@ -120,12 +142,34 @@ impl Crowd {
 
     /// The connection that can best be spared: the one that has been idle for longest, else the one whose head has
     /// kept us waiting for longest.
-    pub(super) fn most_dispensable(&self) -> Option<usize> {
-        self.connections
-            .iter()
-            .filter(|(_, each)| each.is_between_requests() && !each.queued)
-            .min_by_key(|(_, each)| (!each.is_idle(), each.quiet_since))
-            .map(|(key, _)| key)
+    pub(super) fn most_dispensable(&mut self) -> Option<usize> {
+        if let Some(key) = self.longest_idle() {
+            return Some(key);
+        }
+        let mut idle: Vec<Idle> = self.connections.iter().filter_map(|(key, each)| Idle::of(key, each)).collect();
+        if idle.len() > AT_A_GLANCE {
+            idle.select_nth_unstable_by_key(AT_A_GLANCE, |each| each.since);
+            idle.truncate(AT_A_GLANCE);
+        }
+        idle.sort_unstable_by_key(|each| Reverse(each.since));
+        self.idlest = idle;
+        self.longest_idle().or_else(|| {
+            let waits = |(_, each): &(usize, &Connection)| each.is_between_requests() && !each.queued;
+            let slowest = self.connections.iter().filter(waits).min_by_key(|(_, each)| each.quiet_since);
+            slowest.map(|(key, _)| key)
+        })
+    }
+
+    /// The first of those who were found idle at the last look at all and have been so ever since: who came to be idle
+    /// later has not been for longer.
+    fn longest_idle(&mut self) -> Option<usize> {
+        while let Some(known) = self.idlest.last() {
+            if self.connections.get(known.key).and_then(|each| Idle::of(known.key, each)).as_ref() == Some(known) {
+                return Some(known.key);
+            }
+            self.idlest.pop();
+        }
+        None
     }
 
     /// How many descriptors all of it takes: sockets, and files that come or go over them.

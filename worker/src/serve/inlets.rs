@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::inbox::{Inbox, Parcel, Taken};
@@ -131,7 +130,7 @@ impl Inlets {
         self.door = door;
         if door == Door::Shut {
             // Others have the same sockets, so closing ours would not end their events.
-            self.wait_if(false, epoll, 0);
+            self.wait_if(false, false, epoll, 0);
             // An address is free again once nobody holds its socket.
             self.listeners.clear();
         }
@@ -175,13 +174,6 @@ impl Inlets {
         probes.is_ok()
     }
 
-    /// Whether anybody waits to be taken in.
-    pub(super) fn somebody_waits(&self) -> bool {
-        let mut looked_at: Vec<PollFd> =
-            self.listeners.iter().map(|listener| PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)).collect();
-        poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|waiting| waiting > 0)
-    }
-
     /// Whether any connection may still come.
     pub(super) fn may_yield(&self) -> bool {
         match self.door {
@@ -194,14 +186,15 @@ impl Inlets {
         }
     }
 
-    /// Waits for connections if `free`, and not otherwise. A draining worker does not wait for listeners, it asks.
-    pub(super) fn wait_if(&mut self, free: bool, epoll: &Epoll, now: u64) {
+    /// Waits for what siblings leave, if `takes`, and for newcomers, if `takes_newcomers`, and not otherwise. A draining
+    /// worker does not wait for listeners, it asks.
+    pub(super) fn wait_if(&mut self, takes: bool, takes_newcomers: bool, epoll: &Epoll, now: u64) {
         if self.listeners.iter().any(|listener| listener.is_closing) {
             self.close_empty(epoll);
         }
-        let free = free && now >= self.rests_until;
+        let rests = now < self.rests_until;
         let mut done = true;
-        let wanted = free && self.door == Door::Open;
+        let wanted = takes_newcomers && !rests && self.door == Door::Open;
         if wanted != self.waiting {
             for listener in &self.listeners {
                 let token = self.tokens.first_listener + u64::from(listener.place);
@@ -209,7 +202,7 @@ impl Inlets {
             }
             self.waiting = if done { wanted } else { self.waiting };
         }
-        let wanted = free && self.door != Door::Shut;
+        let wanted = takes && !rests && self.door != Door::Shut;
         if wanted != self.inbox_waiting
             && let Some(inbox) = &self.inbox
         {

@@ -20,6 +20,7 @@ mod pace;
 mod preface;
 mod records;
 mod refusal;
+mod relief;
 mod turned_away;
 mod turns;
 mod upload;
@@ -46,6 +47,7 @@ use self::inlets::{Inlets, Tokens};
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
 use self::records::Records;
+use self::relief::Relief;
 use self::turned_away::TurnedAway;
 use self::upload::Bounds;
 use self::wire::{Scratch, scratch};
@@ -165,10 +167,7 @@ pub(crate) struct Server<A> {
     now: u64,
     /// The earliest moment at which what this turn of the loop has found can have come.
     found_since: u64,
-    /// When newcomers who found no room are looked for again.
-    relieves_again: u64,
-    /// When the next complaint about missing room is due.
-    complains_again: u64,
+    relief: Relief,
     turned_away: TurnedAway,
     /// When connections are offered to the siblings again, if the inbox had no room for them.
     gives_again: Option<u64>,
@@ -242,8 +241,7 @@ impl<A: App> Server<A> {
             epoll,
             now: clock::now(),
             found_since: 0,
-            relieves_again: 0,
-            complains_again: 0,
+            relief: Relief::default(),
             turned_away: TurnedAway::default(),
             gives_again: None,
             crowd: Crowd::new(),
@@ -279,7 +277,8 @@ impl<A: App> Server<A> {
             // One moment for both: what one holds to be resting the other must not hold to be over.
             self.now = clock::now();
             let asked = self.now;
-            self.inlets.wait_if(self.may_take(), &self.epoll, self.now);
+            let takes = self.may_take();
+            self.inlets.wait_if(takes, takes || self.may_relieve(), &self.epoll, self.now);
             self.bell.wait_if(self.database.as_ref(), &self.epoll);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
@@ -296,10 +295,8 @@ impl<A: App> Server<A> {
             for event in events[..found].iter().filter(|event| !is_parcel(event)) {
                 self.note(*event);
             }
-            match self.stage {
-                Stage::Serving => self.relieve(),
-                Stage::Retiring { .. } => {}
-                Stage::Leaving { .. } => self.take_what_is_left(),
+            if let Stage::Leaving { .. } = self.stage {
+                self.take_what_is_left();
             }
             self.give_turns();
             self.break_off_if_overdue();
@@ -363,7 +360,7 @@ impl<A: App> Server<A> {
 
     /// Whether this worker could serve newcomers, had it room for them.
     fn is_full(&self) -> bool {
-        self.stage == Stage::Serving && self.is_free() && !self.has_room()
+        self.stage == Stage::Serving && self.is_free() && !self.has_room() && !self.rules.budget.is_used_up()
     }
 
     fn has_room(&self) -> bool {
@@ -384,8 +381,8 @@ impl<A: App> Server<A> {
             let chance = Some(since + LAST_CHANCE).filter(|chance| now < *chance);
             until = until.min(bound).min(chance.unwrap_or(u64::MAX));
         }
-        if self.is_full() {
-            until = until.min(self.relieves_again);
+        if self.is_full() && now < self.relief.again {
+            until = until.min(self.relief.again);
         }
         if let Some(Held { since, deadline, .. }) = &self.held {
             let gives = Some(since.saturating_add(SLOW)).filter(|gives| self.has_siblings() && now < *gives);

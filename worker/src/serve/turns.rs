@@ -1,5 +1,8 @@
 //! Who goes on: connections are taken in, given turns, granted what they wish, and closed.
 
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
 use super::connection::{Connection, Wish};
 use super::inlets::Arrival;
 use super::wire::Wire;
@@ -8,11 +11,12 @@ use crate::app::App;
 
 /// How often the same trouble is complained of, in nanoseconds.
 pub(super) const COMPLAINT: u64 = 10_000_000_000;
-/// How long newcomers wait for another worker's room before somebody here has to go, in nanoseconds.
-const RELIEF: u64 = 500_000_000;
 
 impl<A: App> Server<A> {
     pub(super) fn take_in(&mut self, listener: u32) {
+        if self.may_relieve() {
+            return self.relieve(listener);
+        }
         if !self.may_take() {
             return;
         }
@@ -21,23 +25,26 @@ impl<A: App> Server<A> {
             return;
         }
         match self.inlets.take(listener, self.now) {
-            Arrival::Connection(socket, peer) => {
-                let wire = Wire::new(socket, self.scratch.clone(), &[]);
-                let queued = peer.map(|_| self.time_in_queue(&wire));
-                let came = self.found_since;
-                let from = (peer, self.rules.proxies.announced.contains(&listener));
-                let key = self.crowd.insert(|serial| Connection::new(wire, from, serial, &self.rules, came, self.now));
-                if let Some(cell) = self.cell() {
-                    cell.accepted();
-                    if let Some(nanos) = queued {
-                        cell.has_queued(nanos);
-                    }
-                }
-                self.enqueue(key);
-            }
+            Arrival::Connection(socket, peer) => self.welcome(listener, socket, peer),
             Arrival::Nobody => {}
             Arrival::NoRoom => self.make_room(),
         }
+    }
+
+    /// Makes a connection of what a listener has yielded.
+    pub(super) fn welcome(&mut self, listener: u32, socket: OwnedFd, peer: Option<SocketAddr>) {
+        let wire = Wire::new(socket, self.scratch.clone(), &[]);
+        let queued = peer.map(|_| self.time_in_queue(&wire));
+        let came = self.found_since;
+        let from = (peer, self.rules.proxies.announced.contains(&listener));
+        let key = self.crowd.insert(|serial| Connection::new(wire, from, serial, &self.rules, came, self.now));
+        if let Some(cell) = self.cell() {
+            cell.accepted();
+            if let Some(nanos) = queued {
+                cell.has_queued(nanos);
+            }
+        }
+        self.enqueue(key);
     }
 
     /// How long a TCP connection that was just accepted had waited for it, in nanoseconds: not at all if this worker slept
@@ -61,30 +68,6 @@ impl<A: App> Server<A> {
             self.take_in(listener);
         }
         self.take_over();
-    }
-
-    /// Somebody has to go before anybody can be taken in.
-    pub(super) fn make_room(&mut self) {
-        if self.now >= self.complains_again {
-            self.complains_again = self.now + COMPLAINT;
-            let connections = self.crowd.len();
-            tracing::warn!(connections, "no room for a connection: raise max_connections or the limit on open files");
-        }
-        if let Some(key) = self.crowd.most_dispensable() {
-            self.close(key);
-            self.inlets.end_rest();
-        }
-    }
-
-    /// At `max_connections` listeners are not waited for: another worker may have room. Whoever has been waiting all
-    /// the same when this is asked takes the place of the most dispensable.
-    pub(super) fn relieve(&mut self) {
-        if self.is_full() && self.now >= self.relieves_again {
-            self.relieves_again = self.now + RELIEF;
-            if self.inlets.somebody_waits() {
-                self.make_room();
-            }
-        }
     }
 
     pub(super) fn enqueue(&mut self, key: usize) {

@@ -115,6 +115,12 @@ impl Wire {
         self.half_closed.get() || poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|found| found > 0)
     }
 
+    /// Whether anything has come, or the end, that nobody has looked at yet. Asks the kernel.
+    pub(super) fn has_news(&self) -> bool {
+        let mut looked_at = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        self.may_have_more() || poll(&mut looked_at, PollTimeout::ZERO).is_ok_and(|found| found > 0)
+    }
+
     /// For how long the client has sent nothing, in nanoseconds; 0 where the kernel does not know. Asks it.
     pub(super) fn silence(&self) -> u64 {
         silence(&self.socket).map_or(0, |millis| millis.saturating_mul(1_000_000))
