@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Ratoon};
+use crate::harness::{Client, Ratoon, SOON, eventually};
 
 /// A supervisor whose pool believes this much.
 fn believing(forwarded: &str) -> Ratoon {
@@ -78,6 +79,24 @@ fn whom_a_proxy_header_names_is_believed_in_headers_only_if_it_is_a_trusted_prox
         door.send(format!("PROXY TCP4 {named} 198.51.100.1 51000 443\r\n").as_bytes());
         assert_eq!(client(door, X).0["ip"], expected);
     }
+}
+
+/// A client on a Unix socket of the proxy's is no proxy: "unix" is for those of the pool. Also when it is another worker's.
+#[test]
+fn whom_a_proxy_header_places_on_a_unix_socket_is_not_believed_in_headers() {
+    let ratoon = believing("trusted_proxies = [\"unix\"]\nforwarded = \"x-forwarded\"");
+    let mut door = Client::connect_unix(&socket(&ratoon, "announced.sock")).unwrap();
+    door.send(&[&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'/'; 216]].concat());
+    let mut seen = |request: &str| {
+        door.send(format!("GET /headers HTTP/1.1\r\nHost: inner\r\n{request}\r\n").as_bytes());
+        door.response().json()["client"].clone()
+    };
+    let nobody = json!({ "ip": null, "port": null, "scheme": "http", "host": "inner" });
+    assert_eq!(seen(X), nobody);
+    let before = ratoon.ready_workers("web", 1);
+    kill(before[0], Signal::SIGTERM).unwrap();
+    eventually("another worker", SOON, || Some(ratoon.workers("web")).filter(|now| now.len() == 1 && *now != before));
+    assert_eq!(seen(X), nobody);
 }
 
 #[test]

@@ -27,15 +27,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// That of a request that came with these headers over a connection from `peer`.
-    pub(crate) fn of(headers: &HeaderMap, peer: Option<SocketAddr>, proxies: &Proxies) -> Client {
+    /// That of a request that came with these headers over a connection from `peer`; `None` is believed as somebody on a
+    /// Unix socket of ours, unless it `is_hearsay`: then only a proxy says that it was on one, of its own.
+    pub(crate) fn of(headers: &HeaderMap, peer: Option<SocketAddr>, is_hearsay: bool, proxies: &Proxies) -> Client {
         let mut client = Client {
             ip: peer.map(|peer| peer.ip()),
             port: peer.map(|peer| peer.port()),
             scheme: Scheme::HTTP,
             host: headers.get(HOST).cloned(),
         };
-        if proxies.trusted.covers(client.ip) {
+        if !is_hearsay && proxies.trusted.covers(client.ip) {
             match proxies.forwarded {
                 Forwarded::Off => {}
                 Forwarded::Forwarded => forwarded::forwarded(&mut client, headers, &proxies.trusted),

@@ -59,7 +59,7 @@ pub struct Parcel<S> {
 pub struct Label {
     /// Whether a PROXY header must come before anything else.
     pub is_announced: bool,
-    /// The address of whoever is at its other end; `None` over a Unix socket.
+    /// The address of whoever is at its other end, as its worker has it; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
     /// When it was taken in, or its last response had left.
     pub quiet_since: u64,

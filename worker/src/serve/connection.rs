@@ -5,7 +5,7 @@
 
 mod stages;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use super::budget::Budget;
@@ -23,6 +23,9 @@ use crate::woken::Woken;
 
 /// How long what a refused client still sends is read and thrown away, in nanoseconds, and how much of it, in bytes.
 const LINGER: (u64, usize) = (2_000_000_000, 16 * 1024 * 1024);
+
+/// From worker to worker: in the place of the address of somebody on a proxy's Unix socket.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What all connections of a worker have in common; times in nanoseconds.
 pub(super) struct Rules {
@@ -49,6 +52,8 @@ pub(super) struct Connection {
     pub(super) wire: Rc<Wire>,
     /// Who is at its other end, as the socket says, or its PROXY header; `None` over a Unix socket.
     pub(super) peer: Option<SocketAddr>,
+    /// Whether a PROXY header says that there is somebody on a Unix socket, which is none of ours.
+    pub(super) is_hearsay: bool,
     /// Tells this connection from an earlier one at the same place.
     pub(super) serial: u32,
     /// Whether the loop waits for its socket.
@@ -136,6 +141,7 @@ impl Connection {
         Connection {
             wire: Rc::new(wire),
             peer,
+            is_hearsay: false,
             serial,
             registered: false,
             queued: false,
@@ -161,7 +167,8 @@ impl Connection {
         let stage = Stage::before_a_request(label.is_announced, label.head_by.is_some());
         Connection {
             wire: Rc::new(wire),
-            peer: label.peer,
+            peer: label.peer.filter(|peer| *peer != NOBODY),
+            is_hearsay: label.peer == Some(NOBODY),
             serial,
             registered: false,
             queued: false,
@@ -185,7 +192,8 @@ impl Connection {
             _ => return None,
         };
         let head_by = timed.then_some(self.deadline);
-        Some(Label { is_announced, peer: self.peer, quiet_since: self.quiet_since, head_by })
+        let peer = self.peer.or(self.is_hearsay.then_some(NOBODY));
+        Some(Label { is_announced, peer, quiet_since: self.quiet_since, head_by })
     }
 
     /// Whether it is between requests, with nothing begun.

@@ -35,7 +35,7 @@ impl<A: App> Server<A> {
         };
         let cell = self.scoreboard.cell(self.worker.slot);
         let (peer, served) = (connection.peer, self.served);
-        let client = Client::of(request.headers(), peer, &self.rules.proxies);
+        let client = Client::of(request.headers(), peer, connection.is_hearsay, &self.rules.proxies);
         let own = Own {
             peer,
             client,
@@ -123,7 +123,8 @@ impl<A: App> Server<A> {
     /// From now on it is known of this request what is to be written down when it is over.
     fn remember(&mut self, key: usize, request: &Request, id: &RequestId) {
         if let Some(connection) = self.crowd.get_mut(key) {
-            let client = Client::of(request.headers(), connection.peer, &self.rules.proxies).ip();
+            let client =
+                Client::of(request.headers(), connection.peer, connection.is_hearsay, &self.rules.proxies).ip();
             connection.record = Some(self.records.begin(request, connection, client, id, self.now));
         }
     }

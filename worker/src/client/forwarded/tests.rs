@@ -13,7 +13,7 @@ fn believed(forwarded: Forwarded, peer: Option<&str>, headers: &[(&'static str, 
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value).unwrap());
     }
-    let client = Client::of(&map, peer.map(|text| text.parse::<SocketAddr>().unwrap()), &proxies);
+    let client = Client::of(&map, peer.map(|text| text.parse::<SocketAddr>().unwrap()), false, &proxies);
     let ip = client.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
     let port = client.port().map_or_else(String::new, |port| format!("#{port}"));
     format!("{ip}{port} {}://{}", client.scheme(), client.host().unwrap_or_default())

@@ -57,7 +57,7 @@ fn request(handle: impl FnOnce(&mut Context<'_>)) {
     let worker = worker();
     let id = RequestId::Own { since: 0, pid: 1, number: 1 };
     let (extensions, deferred, endings) = (Extensions::new(), Vec::new(), Vec::new());
-    let client = Client::of(&HeaderMap::new(), None, &Proxies::default());
+    let client = Client::of(&HeaderMap::new(), None, false, &Proxies::default());
     let own = Own { peer: None, client, served: 0, id, extensions, deferred, endings };
     let mut context = Context { worker: &worker, cell: None, database: None, own };
     handle(&mut context);

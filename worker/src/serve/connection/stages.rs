@@ -22,6 +22,7 @@ impl Connection {
         match read {
             Ok(Some((origin, length))) => {
                 self.wire.inbound().advance(length);
+                self.is_hearsay = origin == Origin::Unix;
                 self.peer = match origin {
                     Origin::Socket => self.peer,
                     Origin::Address(address) => Some(address),
