@@ -80,6 +80,23 @@ fn a_supervisor_that_does_not_answer_is_reported_in_time() {
     assert_eq!(status(address)["pid"], ratoon.pid().as_raw());
 }
 
+/// One with which nobody can speak any more would tell everybody for ever that the supervisor does not answer.
+#[test]
+fn one_whose_line_is_cut_is_replaced() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    let deaf = ratoon.admin_process();
+    let script = root().join("tests/admin/nonsense.py");
+    let arguments = [deaf.to_string(), ratoon.pid().to_string(), "cut".into()];
+    let done = Command::new("python3").arg(script).args(arguments).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    eventually("it is gone", SOON, || (!process::is_alive(deaf)).then_some(()));
+    ratoon.logged("admin process died: everything else serves on", &[]);
+    assert_eq!(get(ratoon.admin(), "/healthz").text(), "ok\n");
+}
+
 /// "If it floods its socket pair the supervisor is not moved": one that talks nonsense is hung up on, killed, replaced.
 #[test]
 fn one_that_talks_nonsense_is_replaced() {

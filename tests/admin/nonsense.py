@@ -1,5 +1,6 @@
 # Says something that makes no sense on the line of the admin process with this pid, in its place: takes a copy of each of
-# its connected sockets (pidfd_getfd, which root may), and writes to the one whose other end is the supervisor.
+# its connected sockets (pidfd_getfd, which root may), and writes to the one whose other end is the supervisor; or, with the
+# word "cut", cuts that one.
 import ctypes, os, socket, struct, sys
 
 admin, supervisor = int(sys.argv[1]), int(sys.argv[2])
@@ -17,6 +18,9 @@ for number in sorted(int(entry) for entry in os.listdir(f"/proc/{admin}/fd")):
     if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         continue
     peer = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    if peer == supervisor and sys.argv[3:] == ["cut"]:
+        one.shutdown(socket.SHUT_RDWR)
+        sys.exit(0)
     if peer == supervisor:
         one.setblocking(False)
         sent = 0

@@ -57,7 +57,7 @@ fn scale_names_the_range_and_the_pools() {
     let ratoon = serving(&fixture::pool("web", "workers = 2"));
     for size in ["-2", "+999", "1001"] {
         let why = "pool web: it can have 1 to 1000 workers, now at most 2";
-        assert_asked(&ratoon, &["scale", "web", size], 1, why);
+        assert_asked(&ratoon, &["scale", "web", size], 2, why);
     }
     assert_asked(&ratoon, &["scale", "shop", "2"], 2, "there is no pool \"shop\": there are web");
     for size in ["0", "many", "+0"] {
@@ -124,7 +124,7 @@ fn restart_of_a_slot_replaces_the_worker_in_it_and_no_other() {
     let after = eventually("three again", SOON, || Some(ratoon.workers("web")).filter(|pids| pids.len() == 3));
     let left: Vec<_> = before.iter().filter(|pid| !after.contains(pid)).map(|pid| i64::from(pid.as_raw())).collect();
     assert_eq!(left, [victim]);
-    assert_asked(&ratoon, &["restart", "web", "9"], 1, &{
+    assert_asked(&ratoon, &["restart", "web", "9"], 2, &{
         let last = status(&ratoon)["pools"][0]["processes"].as_array().unwrap().last().unwrap()["slot"].clone();
         format!("pool web: there is no worker in slot 9: the last one is in slot {last}")
     });

@@ -4,7 +4,41 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::{command, said};
+use super::{command, said, serving, socket};
+use crate::harness::fixture;
+
+/// What could not be written was not told: a status of 0 would say that it was.
+#[test]
+fn what_is_asked_for_and_cannot_be_written_is_a_failure() {
+    let ratoon = serving(&fixture::pool("web", "workers = 1"));
+    let config = ratoon.directory().join("config.toml");
+    let asking = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        if arguments[0] == "status" {
+            command.arg("--socket").arg(socket(&ratoon));
+        }
+        if arguments[0] == "config" {
+            command.arg("--config").arg(&config);
+        }
+        command
+    };
+    for arguments in [&["status"][..], &["status", "--json"], &["config"], &["completions", "bash"], &["man"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = asking(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(said(&output), "cannot write to standard output: No space left on device (os error 28)\n");
+
+        let plain = asking(arguments);
+        let mut closed = Command::new("sh");
+        closed.args(["-c", "exec \"$@\" >&-", "sh"]).arg(plain.get_program()).args(plain.get_args());
+        let output = closed.current_dir("/").stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", said(&output));
+        assert_eq!(said(&output), "cannot write to standard output: Bad file descriptor (os error 9)\n");
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = asking(&["status", "--watch"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
 
 #[test]
 fn config_tells_every_value_with_its_line_and_hides_what_is_secret() {

@@ -47,6 +47,21 @@ fn an_unknown_key_changes_nothing() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_changes_nothing() {
+    let access = |file: &str| web(&format!("access = \"combined\"\naccess_file = \"{file}\"\n"));
+    let said = "pool.web.access_file: /etc is a directory: name a file in it";
+    let ratoon = assert_changes_nothing(&access("/etc"), said);
+    ratoon.configure(&access("DIR/nowhere/a.log"));
+    let outcome = reload(&ratoon, &[]);
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert!(outcome.reason.contains("nowhere cannot be used: No such file or directory"), "{outcome:?}");
+    assert_changes_nothing(
+        &format!("[log]\nfile = \"/etc\"\n{}", web("")),
+        "log.file: /etc is a directory: name a file in it",
+    );
+}
+
+#[test]
 fn a_wrong_value_changes_nothing() {
     assert_changes_nothing(&web("kill_grace = \"soon\"\n"), "kill_grace");
 }

@@ -56,6 +56,26 @@ fn what_needs_a_restart_is_named_and_the_rest_takes_effect() {
     time_of(&ratoon.lines().pop().unwrap());
 }
 
+/// "Named in the log and in the answer", and judged by what is in force: what is put back needs no restart.
+#[test]
+fn the_answer_names_what_needs_a_restart_as_long_as_something_else_is_in_force() {
+    let ratoon = Ratoon::serving(&web(""));
+    let answer = || super::reload(&ratoon, &[]).reason;
+    let well = "reloaded: the new generation serves";
+    for _ in 0..2 {
+        ratoon.configure(&format!("[admin]\nlisten = \"127.0.0.1:9180\"\n{}", web("")));
+        let named = "; only when the daemon is started anew takes effect: admin.listen.address, admin.listen.backlog";
+        // Also if the file before said the same.
+        for _ in 0..2 {
+            assert!(answer().starts_with(&format!("{well}{named}")));
+        }
+        ratoon.configure(&web(""));
+        assert_eq!(answer(), well);
+    }
+    let warned = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("→ unset"));
+    assert!(!ratoon.lines().iter().any(warned), "{}", ratoon.text());
+}
+
 #[test]
 fn a_reload_of_the_same_file_says_that_nothing_changed() {
     let ratoon = Ratoon::serving(&web(""));

@@ -54,6 +54,8 @@ pub struct Daemon {
     deciding: Supervisor,
     /// The configuration in force.
     config: Config,
+    /// The keys that the newest reload has found to be other than what is in force, and to need a restart.
+    awaits_restart: Vec<String>,
     /// The one that is being tried.
     draft: Option<Draft>,
     pools: Vec<Pool>,
@@ -132,6 +134,7 @@ impl Daemon {
             errands: Errands::new(),
             started: (clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
             config,
+            awaits_restart: Vec::new(),
             draft: None,
             program,
             rehearsal: None,

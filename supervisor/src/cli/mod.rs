@@ -14,18 +14,20 @@ mod table;
 mod unit;
 mod watch;
 
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use nix::errno::Errno;
 use ratoon_worker::log;
 
 use crate::act::{self, Daemon, Passed, StartError, upgrade};
 use crate::config::{self, Config, Control, Errors};
 use crate::control::{Ask, place};
 use crate::decide::event::{Size, Verdict};
+use crate::sys;
 
 /// A preforking process supervisor: keeps pools of reusable, single-threaded worker processes alive.
 #[derive(Debug, Parser)]
@@ -83,6 +85,7 @@ enum Command {
         /// The pool
         pool: String,
         /// The slot, by default all
+        #[arg(value_parser = size::slot)]
         slot: Option<u32>,
         #[command(flatten)]
         whom: Whom,
@@ -190,14 +193,10 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "ratoon", &mut text);
-            say(String::from_utf8_lossy(&text).trim_end());
-            ExitCode::SUCCESS
+            deliver(String::from_utf8_lossy(&text).trim_end())
         }
         Command::Man => match manual() {
-            Ok(text) => {
-                say(text.trim_end());
-                ExitCode::SUCCESS
-            }
+            Ok(text) => deliver(text.trim_end()),
             Err(error) => complain(&error),
         },
         Command::Status { watch: true, whom, .. } => asked(whom, &watch::main),
@@ -262,8 +261,7 @@ fn run(opened: Result<Daemon, StartError>) -> ExitCode {
 /// What this configuration means, and which it is.
 fn show(config: &Config, which: &str) -> ExitCode {
     let control = place::to_open(config);
-    say(&format!("# {which}\n{}", plain::plain(&config.account(control.as_deref()))));
-    ExitCode::SUCCESS
+    deliver(&format!("# {which}\n{}", plain::plain(&config.account(control.as_deref()))))
 }
 
 /// One page with every command: what a package installs as ratoon(1).
@@ -295,7 +293,27 @@ fn hint(what: &dyn std::fmt::Display) {
     eprintln!("{what}");
 }
 
-/// Writes a line for whoever reads; nobody need.
+/// Writes a line for whoever reads; nobody need: what counts is said by the exit status.
 fn say(what: &str) {
     let _ = writeln!(stdout(), "{what}");
+}
+
+/// Writes what was asked for, and nothing else was.
+fn deliver(what: &str) -> ExitCode {
+    let written = match sys::output::was_open() {
+        true => writeln!(stdout(), "{what}").and_then(|()| stdout().flush()),
+        false => Err(Errno::EBADF.into()),
+    };
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => undelivered(&error),
+    }
+}
+
+/// What was asked for could not be written. Who has read enough need not be told.
+fn undelivered(error: &std::io::Error) -> ExitCode {
+    if error.kind() != ErrorKind::BrokenPipe {
+        hint(&format!("cannot write to standard output: {error}"));
+    }
+    ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! The size of a pool as an operator types it: `5`, `+1`, `-2`.
+//! Numbers as an operator types them: the size of a pool, `5`, `+1`, `-2`; a slot.
 
 use crate::decide::event::Size;
 
@@ -11,6 +11,11 @@ pub(super) fn parse(text: &str) -> Result<Size, String> {
         Some(Size::By(0)) | None => Err("write how many workers (5), or how many more (+1) or fewer (-1)".into()),
         Some(size) => Ok(size),
     }
+}
+
+/// Which slot was meant.
+pub(super) fn slot(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "write the number of a slot, as `ratoon status` shows it".into())
 }
 
 #[cfg(test)]

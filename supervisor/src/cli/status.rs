@@ -1,6 +1,6 @@
 //! `ratoon status`: how the running supervisor is, for a person or as the document itself.
 //!
-//! Exit statuses: 0 answered, 2 nobody could be asked.
+//! Exit statuses: 0 answered, 2 nobody could be asked, 1 the answer cannot be written.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::call::{AT_ONCE, Call};
 use super::plain::{json, plain};
 use super::table::table;
-use super::{complain, say};
+use super::{complain, deliver};
 use crate::control::{Answer, Ask, Status};
 
 /// Asks and shows.
@@ -22,10 +22,7 @@ pub(super) fn main(place: &Path, as_json: bool) -> ExitCode {
         false => Ok(table(&status)),
     };
     match text {
-        Ok(text) => {
-            say(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => deliver(&text),
         Err(error) => complain(&error),
     }
 }

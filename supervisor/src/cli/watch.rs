@@ -3,7 +3,7 @@
 //! Owns the terminal while it runs, and leaves it as it was: at Ctrl-C, TERM, HUP, and when nobody reads any more. A
 //! supervisor that does not answer for a while is said in the table's place, and asked on.
 
-use std::io::{self, IsTerminal, Read, Write, stdout};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{ExitCode, exit};
@@ -16,7 +16,7 @@ use terminal_size::terminal_size;
 
 use super::plain::{cut, plain};
 use super::table::table;
-use super::{complain, status};
+use super::{complain, status, undelivered};
 
 /// Between two looks.
 const BEAT: Duration = Duration::from_secs(1);
@@ -46,8 +46,11 @@ pub(super) fn main(place: &Path) -> ExitCode {
         sleep(BEAT);
         text = status::ask(place).map_or_else(|reason| plain(&reason), |status| table(&status));
     }
-    // Nobody reads any more.
-    ExitCode::SUCCESS
+    match shown {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => undelivered(&error),
+        // Nobody reads any more.
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// The text in the place of what was on the screen, as much of it as there is room for.

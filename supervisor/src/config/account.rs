@@ -60,8 +60,11 @@ impl Config {
     }
 
     fn line(&self, key: &str, value: &Value) -> String {
-        let shown = if is_secret(key) { HIDDEN.to_owned() } else { written(value) };
-        match self.origin.line(key) {
+        let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+        let shown = if is_secret(key) && !is_empty { HIDDEN.to_owned() } else { written(value) };
+        // A listener may be written as nothing but its address.
+        let shorthand = || key.strip_suffix(".address").and_then(|listener| self.origin.line(listener));
+        match self.origin.line(key).or_else(shorthand) {
             Some(number) => line(key, &shown, &format!("{}:{number}", self.origin.file())),
             None => line(key, &shown, "default"),
         }
@@ -73,10 +76,15 @@ fn line(key: &str, value: &str, origin: &str) -> String {
 }
 
 /// Whether the value at this key is not told. Pools' names have no dot.
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     let of_a_pool = key.strip_prefix("pool.").and_then(|rest| rest.split_once('.'));
-    let secrets = ["settings.", "env.", "database.url", "database.init_sql"];
-    of_a_pool.is_some_and(|(_, key)| secrets.iter().any(|secret| key.starts_with(secret)))
+    let is =
+        |key: &str, table: &str| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    of_a_pool.is_some_and(|(_, key)| {
+        is(key, "settings")
+            || is(key, "env")
+            || ["database.url", "database.init_sql"].iter().any(|it| key.starts_with(it))
+    })
 }
 
 /// The numbers that follow from others where the file says nothing.
@@ -131,6 +139,19 @@ mod tests {
         }
         assert!(told.lines().any(|line| line.starts_with("pool.web.workers = ") && line.ends_with("# computed")));
         assert!(!told.contains("s3cret"), "{told}");
+    }
+
+    #[test]
+    fn a_listener_comes_from_its_line_in_either_form() {
+        let pool = "[pool.web]\nlisten = [\"127.0.0.1:80\"]\n";
+        for listen in ["\"127.0.0.1:1\"", "{ address = \"127.0.0.1:1\" }"] {
+            let text = format!("{pool}[admin]\nlisten = {listen}\n");
+            let told = parse(&text, "c.toml").unwrap().account(None);
+            let of =
+                |key: &str| told.lines().find(|line| line.starts_with(key)).and_then(|line| line.split("# ").nth(1));
+            assert_eq!(of("admin.listen.address = "), Some("c.toml:4"), "{told}");
+            assert_eq!(of("admin.listen.backlog = "), Some("default"), "{told}");
+        }
     }
 
     #[test]

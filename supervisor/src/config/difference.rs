@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::document::below;
 use super::effect::{self, Effect};
 use super::error::quoted;
-use super::{Config, Pool};
+use super::{Config, Log, Pool};
 
 mod listeners;
 
@@ -67,6 +67,13 @@ impl Config {
             removed: only(self, new),
             listeners: Listeners::between(self, new),
         }
+    }
+
+    /// This configuration as far as it can be in force where `running` is: what takes effect only when the daemon is started
+    /// anew is as it was.
+    pub fn without_restart(self, running: &Config) -> Config {
+        let log = Log { level: self.log.level, ..running.log.clone() };
+        Config { log, control: running.control.clone(), admin: running.admin.clone(), ..self }
     }
 
     /// The pool of this name.

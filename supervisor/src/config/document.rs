@@ -15,6 +15,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use toml::de::DeValue;
 
+use super::account::is_secret;
 use super::error::quoted;
 
 /// More mistakes than this are not reported: by then the file is of another kind.
@@ -60,11 +61,13 @@ pub(super) struct Mistake {
     placed: bool,
     /// The key without which this one cannot be judged.
     grounds: Option<String>,
+    /// What to say instead where the value may be secret.
+    discreet: Option<String>,
 }
 
 impl Mistake {
     pub(super) fn new(path: &str, message: impl Into<String>) -> Mistake {
-        Mistake { path: path.to_owned(), message: message.into(), placed: true, grounds: None }
+        Mistake { path: path.to_owned(), message: message.into(), placed: true, grounds: None, discreet: None }
     }
 
     /// This, unless the key at `grounds` is mistaken itself.
@@ -91,6 +94,7 @@ impl Mistake {
         if !self.placed {
             self.path = path.to_owned();
             self.placed = true;
+            self.message = self.discreet.take().filter(|_| is_secret(path)).unwrap_or(self.message);
         }
         self
     }
@@ -106,10 +110,11 @@ impl std::error::Error for Mistake {}
 
 impl de::Error for Mistake {
     fn custom<T: Display>(message: T) -> Mistake {
-        Mistake { path: String::new(), message: message.to_string(), placed: false, grounds: None }
+        Mistake { path: String::new(), message: message.to_string(), placed: false, grounds: None, discreet: None }
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Mistake {
+        let is_text = matches!(found, Unexpected::Str(_));
         let found = match found {
             Unexpected::Str(text) => quoted(text),
             Unexpected::Bool(value) => value.to_string(),
@@ -124,7 +129,8 @@ impl de::Error for Mistake {
             word if word == "a map" || word.starts_with("struct ") => "a table".to_owned(),
             word => word,
         };
-        Mistake::custom(format!("found {found}, wanted {wanted}"))
+        let discreet = is_text.then(|| format!("found a text, wanted {wanted}"));
+        Mistake { discreet, ..Mistake::custom(format!("found {found}, wanted {wanted}")) }
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Mistake {

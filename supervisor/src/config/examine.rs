@@ -6,14 +6,18 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Group, User, access};
 
 use super::error::{Complaint, Errors};
-use super::{Account, Admin, Config, Listen, Pool};
+use super::{Account, Admin, Config, Listen, Log, Pool};
 use crate::sys;
+
+/// Where systemd makes directories for logs.
+const LOGS: &str = "/var/log";
 
 impl Config {
     /// Whether everything this configuration names exists and can be used by the user who asks.
@@ -23,13 +27,22 @@ impl Config {
     /// Everything that is missing, with its line and what would be right.
     pub fn examine(&self) -> Result<(), Errors> {
         let complaints: Vec<Complaint> = self
-            .admin
-            .obstacles()
+            .log
+            .obstacle()
             .into_iter()
+            .chain(self.admin.obstacles())
             .chain(self.pools.iter().flat_map(Pool::obstacles))
             .map(|(key, message)| self.origin.complaint(&key, message))
             .collect();
         if complaints.is_empty() { Ok(()) } else { Err(complaints.into_iter().collect()) }
+    }
+}
+
+impl Log {
+    /// What stands in its way, with the path of its key.
+    fn obstacle(&self) -> Option<(String, String)> {
+        let file = self.file.as_deref()?;
+        appendable(file).err().map(|message| ("log.file".to_owned(), message))
     }
 }
 
@@ -103,8 +116,7 @@ impl Pool {
             check(key.to_owned(), Err(message));
         }
         check("body_dir".to_owned(), writable_directory(&self.body_dir, account.as_ref()));
-        let directory = self.access_file.as_deref().and_then(Path::parent);
-        check("access_file".to_owned(), directory.map_or(Ok(()), |directory| writable_directory(directory, None)));
+        check("access_file".to_owned(), self.access_file.as_deref().map_or(Ok(()), appendable));
         for (index, listen) in self.listen.iter().enumerate() {
             found.extend(strangers(&format!("{path}.listen[{index}]"), listen));
         }
@@ -171,6 +183,25 @@ fn may(who: Option<&Account>, path: &Path, what: AccessFlags) -> Result<(), Errn
     }
 }
 
+/// Whether lines can be appended to this file, or it can be made.
+fn appendable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(kind) if kind.is_dir() => Err(format!("{shown} is a directory: name a file in it")),
+        Ok(_) => access(path, AccessFlags::W_OK)
+            .map_err(|error| format!("{shown} is not writable for this user: {}: name another file", error.desc())),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+            Some(directory) if !directory.exists() && directory.starts_with(LOGS) => Err(format!(
+                "there is no {0}: create it (install -d {0}), or check again when the unit has been started, whose \
+                 LogsDirectory= makes it",
+                directory.display()
+            )),
+            directory => directory.map_or(Ok(()), |directory| writable_directory(directory, None)),
+        },
+        Err(error) => Err(format!("{shown} cannot be used: {error}: name another file")),
+    }
+}
+
 /// Whether `name` is a number, which needs no entry anywhere, or known to the system.
 fn account(kind: &str, name: &str, known: impl Fn(&str) -> nix::Result<bool>) -> Result<(), String> {
     if name.parse::<u32>().is_ok() {
@@ -229,6 +260,24 @@ mod tests {
                 format!("{listen}\nbody_dir = \"/nowhere\""),
                 "config.toml:3: pool.web.body_dir: /nowhere cannot be used: No such file or directory (os error 2): \
                  create it, or name another directory",
+            ),
+            (
+                format!("{listen}\naccess_file = \"/usr\"\naccess = \"json\""),
+                "config.toml:3: pool.web.access_file: /usr is a directory: name a file in it",
+            ),
+            (
+                format!("{listen}\naccess_file = \"/nowhere/a.log\"\naccess = \"json\""),
+                "config.toml:3: pool.web.access_file: /nowhere cannot be used: No such file or directory (os error 2): \
+                 create it, or name another directory",
+            ),
+            (
+                format!("{listen}\naccess_file = \"/var/log/nowhere/a.log\"\naccess = \"json\""),
+                "config.toml:3: pool.web.access_file: there is no /var/log/nowhere: create it (install -d \
+                 /var/log/nowhere), or check again when the unit has been started, whose LogsDirectory= makes it",
+            ),
+            (
+                format!("{listen}\n[log]\nfile = \"/usr\""),
+                "config.toml:4: log.file: /usr is a directory: name a file in it",
             ),
             (
                 format!("{listen}\nbody_dir = \"/etc/passwd\""),

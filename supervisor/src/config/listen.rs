@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::count::Count;
+use super::document::Mistake;
 use super::error::quoted;
 use super::form::Form;
 
@@ -49,10 +50,19 @@ impl Listen {
         Listen { address, mode: None, owner: None, group: None, backlog: default_backlog(), proxy_protocol: false }
     }
 
-    /// The keys that are given and are about the file of a unix socket.
-    pub(super) fn keys_of_files(&self) -> impl Iterator<Item = &'static str> {
+    /// What is said of the file of a unix socket where there is none of ours, if this stands at `path`.
+    pub(super) fn misplaced(&self, path: &str) -> Vec<Mistake> {
+        let address = &self.address;
+        let what = match address {
+            Address::Unix(_) => return Vec::new(),
+            Address::Tcp(_) => format!("belongs to unix sockets, and \"{address}\" is none: remove it"),
+            Address::Systemd(_) => {
+                format!("belongs to the .socket unit that opens \"{address}\" (Socket…=): say it there")
+            }
+        };
         let given = [("mode", self.mode.is_some()), ("owner", self.owner.is_some()), ("group", self.group.is_some())];
-        given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(key, _)| Mistake::new(&format!("{path}.{key}"), what.clone())).collect()
     }
 
     /// The permission bits of a unix socket: `mode`, or 0660.

@@ -164,6 +164,15 @@ impl Config {
                 taken.push((path, address));
             }
         }
+        if let Some(listen) = &self.admin.listen {
+            found.extend(listen.misplaced("admin.listen"));
+            found.extend(listen.proxy_protocol.then(|| {
+                Mistake::new(
+                    "admin.listen.proxy_protocol",
+                    "is for the clients of a pool, and operators come without a PROXY header: remove it",
+                )
+            }));
+        }
         if let Some(Listen { address: address @ Address::Systemd(_), .. }) = &self.admin.listen {
             found.push(Mistake::new(
                 "admin.listen",

@@ -86,7 +86,16 @@ impl Admin {
                 let (since, reason) = (*since, "it does not make sense: it was killed".into());
                 self.ended(Cause::BootFailed(reason), since, turn);
             }
-            (_, Event::AdminWanted | Event::AdminNotStarted(_) | Event::AdminDied(_) | Event::AdminConfused) => {}
+            // It would tell everybody for ever that we do not answer. One that is dying anyway dies of what it dies of.
+            (State::Running { .. }, Event::AdminHungUp) => turn.push(Action::DismissAdmin),
+            (
+                _,
+                Event::AdminWanted
+                | Event::AdminNotStarted(_)
+                | Event::AdminDied(_)
+                | Event::AdminConfused
+                | Event::AdminHungUp,
+            ) => {}
             (_, event) => return Some(event),
         }
         None
@@ -201,6 +210,16 @@ mod tests {
         assert_eq!(about_admin(supervisor.handle(Event::AdminConfused, Time(4))), []);
         let actions = about_admin(supervisor.handle(KILLED, Time(5)));
         assert!(matches!(actions.as_slice(), [Action::Note(_)]), "{actions:?}");
+    }
+
+    #[test]
+    fn one_that_cannot_be_heard_any_more_leaves_and_there_is_another() {
+        let mut supervisor = supervisor();
+        assert_eq!(about_admin(supervisor.handle(Event::AdminHungUp, Time(2))), [Action::DismissAdmin]);
+        let actions = about_admin(supervisor.handle(Event::AdminDied(Exit::Status(0)), Time(3)));
+        assert!(matches!(actions.as_slice(), [Action::Note(_), Action::StartAdmin]), "{actions:?}");
+        let mut supervisor = dismissed();
+        assert_eq!(about_admin(supervisor.handle(Event::AdminHungUp, Time(4))), []);
     }
 
     /// One whose supervisor has been found fit to become another program.

@@ -209,6 +209,8 @@ pub enum Event {
     AdminDied(Exit),
     /// What the admin process says makes no sense.
     AdminConfused,
+    /// It has closed the line on which it asks, or cannot be heard on it any more.
+    AdminHungUp,
     /// The moment `wake_at` asked for has come.
     Ticked,
 }
@@ -270,6 +272,8 @@ pub enum Action {
     Conclude(Edition),
     /// Tell whoever waits how that ended which they asked for.
     Answer(Vec<Asker>, Outcome),
+    /// Tell whoever waits why what they asked of this pool is not even tried.
+    Refuse(Asker, PoolId, String),
     /// Tell whoever waits how far the pool is.
     Report(Vec<Asker>, PoolId, Step),
     /// Nothing is left of this pool: close all it had.

@@ -95,7 +95,11 @@ impl Realm {
             Event::StopWanted(stop) => self.begin_stop(stop, Verdict::Asked, turn),
             // The log and the admin process are nobody of ours.
             Event::LogWanted | Event::LogNotStarted(_) | Event::LogDied(..) => {}
-            Event::AdminWanted | Event::AdminNotStarted(_) | Event::AdminDied(_) | Event::AdminConfused => {}
+            Event::AdminWanted
+            | Event::AdminNotStarted(_)
+            | Event::AdminDied(_)
+            | Event::AdminConfused
+            | Event::AdminHungUp => {}
             Event::Ticked => {}
         }
     }
@@ -197,8 +201,7 @@ impl Realm {
         match self.pools.get_mut(&id).filter(|pool| !pool.is_ending()) {
             Some(pool) => tell(pool, turn),
             None => {
-                let outcome = Outcome::Failed { pool: Some(id), reason: "it is being stopped".into() };
-                turn.push(Action::Answer(vec![asker], outcome));
+                turn.push(Action::Refuse(asker, id, "it is being stopped".into()));
             }
         }
     }

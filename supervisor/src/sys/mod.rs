@@ -5,6 +5,7 @@ pub(crate) mod capabilities;
 pub(crate) mod endowment;
 pub(crate) mod identity;
 pub(crate) mod inherited;
+pub(crate) mod output;
 pub(crate) mod overdue;
 pub(crate) mod queue;
 pub(crate) mod undertaker;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratoon::decide::event::{
-    Action, Edition, Event, Exit, Farewell, Generation, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
+    Action, Edition, Event, Exit, Farewell, Generation, Outcome, Pid, PoolId, Stop, TemplateRef, Time, WorkerRef,
 };
 use ratoon::decide::note::Note;
 
@@ -31,6 +31,10 @@ impl World {
             Action::Abandon(edition) => self.abandon(*edition),
             Action::Conclude(edition) => self.conclude(*edition),
             Action::Answer(askers, outcome) => self.answer(askers, outcome),
+            Action::Refuse(asker, pool, reason) => {
+                let outcome = Outcome::Failed { pool: Some(*pool), reason: reason.clone() };
+                self.answer(&[*asker], &outcome);
+            }
             Action::Report(askers, pool, step) => self.hear_report(askers, *pool, *step),
             Action::Close(pool) => self.close(*pool),
             Action::StartTemplate(who, generation, edition) => self.start_template(*who, *generation, *edition),

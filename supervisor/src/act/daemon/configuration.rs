@@ -105,7 +105,9 @@ impl Daemon {
         for change in difference.needing_restart() {
             tracing::warn!("{change}: takes effect when the daemon is started anew");
         }
-        draft.before = Some(std::mem::replace(&mut self.config, draft.config.clone()));
+        self.awaits_restart = difference.needing_restart().map(|change| change.key.clone()).collect();
+        let in_force = draft.config.clone().without_restart(&self.config);
+        draft.before = Some(std::mem::replace(&mut self.config, in_force));
         for pool in &mut self.pools {
             pool.adopt(edition);
             for address in pool.sockets.opened_for(edition) {

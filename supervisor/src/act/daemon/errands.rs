@@ -84,6 +84,14 @@ impl Daemon {
         }
     }
 
+    /// Tells this one that what it asked for is not even tried.
+    pub(super) fn turn_down(&mut self, asker: Asker, pool: PoolId, reason: &str) {
+        if self.errands.remove(&asker).is_some() {
+            let answer = Answer::Refused(format!("pool {}: {reason}", self.name(pool)));
+            self.tell(ClientId(asker.0), &answer);
+        }
+    }
+
     /// Tells everybody who waits for this how it has ended.
     pub(super) fn conclude_errands(&mut self, errand: Errand, answer: &Answer) {
         for asker in self.askers(|waits_for| waits_for == errand) {
@@ -152,7 +160,11 @@ impl Daemon {
 
     fn what_is_done(&self, errand: Errand) -> String {
         match errand {
-            Errand::Reload => "reloaded: the new generation serves".into(),
+            Errand::Reload if self.awaits_restart.is_empty() => "reloaded: the new generation serves".into(),
+            Errand::Reload => format!(
+                "reloaded: the new generation serves; only when the daemon is started anew takes effect: {}",
+                self.awaits_restart.join(", ")
+            ),
             Errand::Scale(pool) => {
                 let (name, view) = (self.name(pool), self.deciding.pool(pool));
                 let (wanted, most, offset) = view.map_or((0, 0, 0), |view| (view.wanted, view.most, view.offset));

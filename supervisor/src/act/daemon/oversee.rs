@@ -35,8 +35,7 @@ impl Daemon {
         }
         match heard {
             Heard::Nothing | Heard::Question => return,
-            // Its death, if it is dead, is told.
-            Heard::End => {}
+            Heard::End => self.events.push_back(Event::AdminHungUp),
             Heard::Nonsense(what) => {
                 tracing::warn!(what, "the admin process does not make sense: hanging up");
                 self.events.push_back(Event::AdminConfused);

@@ -52,6 +52,7 @@ impl Daemon {
                 self.close_idle_files();
             }
             Action::Answer(askers, outcome) => self.answer(&askers, &outcome),
+            Action::Refuse(asker, id, reason) => self.turn_down(asker, id, &reason),
             Action::Report(askers, id, step) => self.report(&askers, id, step),
             Action::Close(id) => {
                 self.pools.extract_if(.., |pool| pool.id == id).for_each(Pool::close);

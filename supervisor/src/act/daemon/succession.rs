@@ -154,6 +154,7 @@ impl Daemon {
         let mut daemon = Daemon {
             deciding,
             config,
+            awaits_restart: Vec::new(),
             draft: None,
             pools,
             passed,

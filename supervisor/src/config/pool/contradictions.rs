@@ -73,15 +73,7 @@ impl Pool {
             ));
         }
         for (index, listen) in self.listen.iter().enumerate() {
-            let (address, given) = (&listen.address, listen.keys_of_files());
-            let what = match address {
-                Address::Unix(_) => continue,
-                Address::Tcp(_) => format!("belongs to unix sockets, and \"{address}\" is none: remove it"),
-                Address::Systemd(_) => {
-                    format!("belongs to the .socket unit that opens \"{address}\" (Socket…=): say it there")
-                }
-            };
-            found.extend(given.map(|key| Mistake::new(&format!("{path}.listen[{index}].{key}"), what.clone())));
+            found.extend(listen.misplaced(&format!("{path}.listen[{index}]")));
         }
         found.extend(self.proxy_contradictions());
         if let (Some(soft), Some(hard)) = (self.max_memory, self.max_memory_hard)

@@ -24,6 +24,22 @@ fn the_same_configuration_in_another_order_is_no_difference() {
 }
 
 #[test]
+fn what_needs_a_restart_is_not_in_force_before() {
+    let changed = format!(
+        "[log]\nlevel = \"warn\"\nformat = \"json\"\nfile = \"/x\"\n[control]\nsocket = \"/y\"\n\
+         [admin]\nlisten = \"127.0.0.1:1\"\nuser = \"nobody\"\n{WEB}workers = 4\n"
+    );
+    let in_force = config(&changed).without_restart(&config(WEB));
+    assert_eq!(config(WEB).difference(&in_force).needing_restart().count(), 0);
+    let rest: Vec<&str> = KEYS.iter().filter(|key| key.effect == Effect::Restart).map(|key| key.path).collect();
+    let found = in_force.difference(&config(&changed));
+    assert!(found.changes().all(|change| change.effect == Effect::Restart), "{found}");
+    for key in rest {
+        assert!(found.changes().any(|change| change.key.starts_with(key)), "{key} in {found}");
+    }
+}
+
+#[test]
 fn a_changed_key_is_told_with_both_values_and_its_effect() {
     let found = difference(
         &format!("{WEB}workers = 4\n"),

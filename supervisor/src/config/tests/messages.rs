@@ -44,11 +44,33 @@ fn a_mistake_in_a_value_names_file_line_key_and_what_would_be_right() {
         (r#"program = ["app", 1]"#, "program[1]: found 1, wanted a string"),
         (r#"program = ["a\u0000b"]"#, "program: an argument cannot hold a zero byte: remove it"),
         ("settings = 1", "settings: found 1, wanted a table"),
+        (r#"settings = "s3cret""#, "settings: found a text, wanted a table"),
+        (
+            r#"env = "s3cret""#,
+            r#"env: found a text, wanted a table of texts: write for example { RUST_LOG = "debug" }"#,
+        ),
         ("settings.rate = nan", "settings.rate: nan is not a finite number"),
         (r#"worker = 2"#, r#"worker: no such key; did you mean "workers"?"#),
         (r#"Request-Timeout = "1s""#, r#"Request-Timeout: no such key; did you mean "request_timeout"?"#),
     ] {
         assert_eq!(pool_complaints(keys), format!("config.toml:3: pool.web.{line}"));
+    }
+}
+
+#[test]
+fn the_status_pages_socket_has_no_keys_without_a_meaning() {
+    for (listen, line) in [
+        (
+            r#"{ address = "127.0.0.1:1", mode = "0600" }"#,
+            r#"mode: belongs to unix sockets, and "127.0.0.1:1" is none: remove it"#,
+        ),
+        (
+            r#"{ address = "unix:/x", proxy_protocol = true }"#,
+            "proxy_protocol: is for the clients of a pool, and operators come without a PROXY header: remove it",
+        ),
+    ] {
+        let text = format!("[pool.web]\nlisten = [\"127.0.0.1:80\"]\n[admin]\nlisten = {listen}\n");
+        assert_eq!(complaints(&text), format!("config.toml:4: admin.listen.{line}"));
     }
 }
 

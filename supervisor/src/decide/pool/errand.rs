@@ -110,7 +110,8 @@ impl Pool {
                     worker.due.take_if(|due| *due == BY_OPERATOR);
                 }
             }
-            self.refuse(errand.asker, why.to_owned(), turn);
+            let outcome = Outcome::Failed { pool: Some(self.id), reason: why.to_owned() };
+            turn.push(Action::Answer(vec![errand.asker], outcome));
         }
     }
 
@@ -137,6 +138,6 @@ impl Pool {
     }
 
     fn refuse(&self, asker: Asker, reason: String, turn: &mut Turn<'_>) {
-        turn.push(Action::Answer(vec![asker], Outcome::Failed { pool: Some(self.id), reason }));
+        turn.push(Action::Refuse(asker, self.id, reason));
     }
 }
