@@ -31,4 +31,12 @@ mod tests {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn what_is_no_slot_is_told_what_one_is() {
+        assert_eq!(slot("3"), Ok(3));
+        for wrong in ["", "-1", "x", "99999999999"] {
+            assert_eq!(slot(wrong), Err("write the number of a slot, as `ratoon status` shows it".into()), "{wrong}");
+        }
+    }
 }
