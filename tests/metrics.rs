@@ -3,6 +3,7 @@
 
 mod application;
 mod calls;
+mod database;
 mod exposition;
 mod hostile;
 mod monotonic;

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{ask_over_new_connections, ask_over_one_connection, counted, server_of};
-use crate::harness::{Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
+use crate::harness::{CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, eventually, fixture, process};
 
 const NOBODY: [Value; 0] = [];
 
@@ -159,7 +159,7 @@ fn the_time_of_an_idle_connection_and_of_a_head_goes_on_where_it_was() {
 /// "On a full stop idle connections are closed last": also those that were on their way from one worker to another.
 #[test]
 fn a_request_on_a_connection_in_the_inbox_is_served_when_all_stop() {
-    let mut ratoon = Ratoon::serving(&fixture::pool("web", "workers = 2"));
+    let mut ratoon = Ratoon::serving(&(CONTROL.to_owned() + &fixture::pool("web", "workers = 2")));
     let workers = ratoon.ready_workers("web", 2);
     let (over, word) = (ratoon.directory().join("go"), "await:go");
     let mut client = Client::connect(ratoon.address());
@@ -176,6 +176,8 @@ fn a_request_on_a_connection_in_the_inbox_is_served_when_all_stop() {
     ratoon.logged("gone", &[("pid", retiring.as_raw().into())]);
     ratoon.signal(Signal::SIGTERM);
     ratoon.logged("stopping: what was accepted or queued is served", &[]);
+    // It answers when everybody has been told: the line in the log comes before that.
+    assert_eq!(ratoon.status()["state"], "stopping");
     client.send(b"GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
     std::fs::write(over, "").unwrap();
     let answer = client.response();

@@ -2,13 +2,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::libc::linger;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// How long a client waits for the next byte.
@@ -209,16 +207,6 @@ impl Client {
     pub fn is_closed(&mut self) -> bool {
         let is_patience = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         self.arrived.is_empty() && self.more().is_err_and(|error| !is_patience(&error))
-    }
-
-    /// Whether the server has closed the connection by now, or has said what it was not asked for.
-    pub fn has_been_closed(&self) -> bool {
-        let stream = match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        };
-        let mut looked_at = [PollFd::new(stream, PollFlags::POLLIN)];
-        poll(&mut looked_at, PollTimeout::ZERO).unwrap() > 0
     }
 
     /// Lets the kernel keep no more than about `bytes` that were not read: the server sees early that this client

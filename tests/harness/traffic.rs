@@ -62,20 +62,14 @@ impl Traffic {
 
     /// Has everybody finish, and finds that nothing was lost; how many answers there were.
     #[track_caller]
-    pub fn ends_without_a_loss(self) -> usize {
-        self.ends_with_losses_up_to(0)
-    }
-
-    /// The same, but no more was lost than this.
-    #[track_caller]
-    pub fn ends_with_losses_up_to(mut self, most: usize) -> usize {
+    pub fn ends_without_a_loss(mut self) -> usize {
         self.account.over.store(true, Ordering::SeqCst);
         for client in self.clients.drain(..) {
             client.join().unwrap();
         }
         let answers = self.account.answers.load(Ordering::SeqCst);
         let losses = self.account.losses.lock().unwrap();
-        assert!(losses.len() <= most, "{} lost beside {answers} answers: {losses:?}", losses.len());
+        assert!(losses.is_empty(), "{} lost beside {answers} answers: {losses:?}", losses.len());
         answers
     }
 }

@@ -156,6 +156,43 @@ fn a_request_that_dies_with_its_worker_has_one_line_with_its_status_and_cause() 
     assert!(lines[1]["duration"].as_f64().unwrap() >= 0.3);
 }
 
+/// "… for killed requests too": what was answered and had not left, from memory and from a reader.
+#[test]
+fn a_response_that_was_still_leaving_when_its_worker_died_has_a_line() {
+    let (ratoon, file) = with("json", "access_skip = [\"/echo:1\"]");
+    let worker = ratoon.ready_workers("web", 1)[0];
+    let body = vec![b'x'; 7 << 20];
+    let [_unread, _skipped, mut late] = [0, 1, 2].map(|word| {
+        let mut client = Client::connect(ratoon.address());
+        let head = format!("POST /echo:{word} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.send(head.as_bytes());
+        client.send(&body);
+        client
+    });
+    let requests = || ratoon.status_of("web")["processes"][0]["requests"].as_u64();
+    eventually("all are answered", SOON, || (requests() == Some(3)).then_some(()));
+    // It has a turn only when they have had theirs.
+    assert_eq!(get(ratoon.address(), "/ok").status, 200);
+    // One that has left after all has its line from the worker, and no other.
+    assert_eq!(late.response().body.len(), body.len());
+    let mut reader = Client::connect(ratoon.address());
+    reader.send(b"GET /brittle:90000000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("the reader's has begun, and the worker waits", SOON, || {
+        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+        (requests() == Some(5) && stat.contains(") S ")).then_some(())
+    });
+    kill(worker, Signal::SIGKILL).unwrap();
+    let lines: Vec<Value> = lines(&file, 4).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |line: &Value| json!([line["target"], line["status"], line["cause"], line["client"], line["pid"]]);
+    let all: Vec<Value> = lines.iter().map(said).collect();
+    let (pid, cause) = (worker.as_raw(), "killed from outside");
+    assert_eq!(all[0], json!(["/ok", 200, null, "127.0.0.1", pid]));
+    assert_eq!(all[1], json!(["/echo:2", 200, null, "127.0.0.1", pid]));
+    assert_eq!(all[2], json!(["/echo:0", 200, cause, "127.0.0.1", pid]));
+    assert_eq!(all[3], json!(["/brittle:90000000", 200, cause, "127.0.0.1", pid]));
+    assert_eq!(ratoon.status_of("web")["log_lines_lost"], 0);
+}
+
 #[test]
 fn paths_that_are_skipped_have_no_line() {
     let (ratoon, file) = with("{target}", "access_skip = [\"/ok\", \"/sleep*\"]");

@@ -1,12 +1,12 @@
 //! An application that is up to no good: does to its supervisor, when a request or its settings say so, whatever a worker or
 //! a template can, through every socket it finds itself with and into all the memory it shares.
 //!
-//! `/garbage:MIB` and `/words:MIB` send so much; `/scribble:MS`, `/press:MS` write into the scoreboard for so long;
-//! `/orphans:COUNT` leaves behind so many children of nobody; `/linger` sends connections that take an hour to close,
-//! `/nest` hides them in sockets of their own first, and `:PORT` says where their other end is; `/fill:MS` writes the
-//! greatest number everywhere; `/print:MIB` and `/chatter:MIB` write as much to standard output and standard error, without
-//! an end of line and in short lines. `settings = { load = "words:1" }` has the template do it, `{ stop = "linger" }` a worker
-//! that leaves.
+//! `/garbage:MIB`, `/words:MIB` and `/reports:MIB` send so much: bytes, lies, and what a worker may say; `/scribble:MS`,
+//! `/press:MS` write into the scoreboard for so long; `/orphans:COUNT` leaves behind so many children of nobody; `/linger`
+//! sends connections that take an hour to close, `/nest` hides them in sockets of their own first, and `:PORT` says where
+//! their other end is; `/fill:MS` writes the greatest number everywhere; `/print:MIB` and `/chatter:MIB` write as much to
+//! standard output and standard error, without an end of line and in short lines. `settings = { load = "words:1" }` has the
+//! template do it, `{ stop = "linger" }` a worker that leaves.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 use std::fs::{File, OpenOptions};
@@ -66,6 +66,11 @@ fn act(word: &str) -> Result<String> {
         "words" => Ok(flood(number << 20, |random, message| {
             message.clear();
             message.extend_from_slice(lie(random).as_bytes());
+        })),
+        "reports" => Ok(flood(number << 20, |random, message| {
+            let reports = [r#"{"report":"ready"}"#, r#"{"report":"overran"}"#, r#"{"report":"draining"}"#];
+            message.clear();
+            message.extend_from_slice(reports[random.below(3) as usize].as_bytes());
         })),
         "scribble" => scribble(Duration::from_millis(number)),
         "press" => press(Duration::from_millis(number)),

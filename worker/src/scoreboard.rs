@@ -9,6 +9,7 @@
 mod cell;
 mod database;
 mod histogram;
+mod leaving;
 mod line;
 mod pool;
 #[cfg(test)]
@@ -22,6 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 pub use self::cell::{Cell, Reading};
 pub use self::database::{DatabaseReading, Stale};
 pub use self::histogram::{BUCKETS, Times};
+pub use self::leaving::Left;
+pub(crate) use self::leaving::Stand;
 pub use self::line::LINE;
 pub use self::pool::{LISTENERS, PoolCell};
 pub use self::state::State;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use matchit::Router;
 use ratoon_worker::http::{Method, StatusCode};
 use ratoon_worker::postgres;
-use ratoon_worker::{App, Context, Error, Request, Response, Result, Settings};
+use ratoon_worker::{App, Context, Counter, Error, Histogram, Request, Response, Result, Settings};
 use serde::Deserialize;
 
 use crate::store::Note;
@@ -21,6 +21,14 @@ use crate::store::Note;
 struct Notes {
     title: String,
     routes: Router<Route>,
+    tally: Tally,
+}
+
+/// What is counted, for `GET /metrics` of the supervisor: all workers together, also those that are no more.
+#[derive(Clone, Copy)]
+struct Tally {
+    written: Counter,
+    lengths: Histogram,
 }
 
 #[derive(Clone, Copy)]
@@ -58,7 +66,12 @@ impl App for Notes {
         routes.insert("/", Route::Page)?;
         routes.insert("/api/notes", Route::Notes)?;
         routes.insert("/api/notes/{id}", Route::Note)?;
-        Ok(Notes { title, routes })
+        let metrics = settings.metrics();
+        let tally = Tally {
+            written: metrics.counter("notes_written_total", "Notes that were written.", &[])?,
+            lengths: metrics.histogram("notes_length_chars", "How long they are.", &[], &[10.0, 100.0, 1000.0])?,
+        };
+        Ok(Notes { title, routes, tally })
     }
 
     fn handle(&mut self, request: Request, context: &mut Context) -> Result<Response> {
@@ -78,7 +91,7 @@ impl App for Notes {
                 let Some(text) = field.and_then(|(_, text)| acceptable(&text)) else {
                     return reply::refusal(StatusCode::BAD_REQUEST, "a note needs a text");
                 };
-                write(context, &text)?;
+                write(context, &text, self.tally)?;
                 reply::see("/")
             }
             (Route::Page, ..) => reply::not_allowed("GET, HEAD, POST"),
@@ -88,7 +101,7 @@ impl App for Notes {
             (Route::Notes, &Method::POST, _) => {
                 let draft = serde_json::from_str::<Draft>(&text_of(request)?).ok();
                 match draft.and_then(|draft| acceptable(&draft.text)) {
-                    Some(text) => reply::json(StatusCode::CREATED, &write(context, &text)?),
+                    Some(text) => reply::json(StatusCode::CREATED, &write(context, &text, self.tally)?),
                     None => reply::refusal(StatusCode::BAD_REQUEST, "send {\"text\": \"…\"}"),
                 }
             }
@@ -108,13 +121,16 @@ impl App for Notes {
 }
 
 /// Writes a note, once more if the connection turns out to be dead: in a transaction, so that it is never written twice.
-fn write(context: &mut Context, text: &str) -> Result<Note, postgres::Error> {
-    context.database_retry(|client| {
+fn write(context: &mut Context, text: &str, tally: Tally) -> Result<Note, postgres::Error> {
+    let note = context.database_retry(|client| -> Result<Note, postgres::Error> {
         let mut transaction = client.transaction()?;
         let note = store::add(&mut transaction, text)?;
         transaction.commit()?;
         Ok(note)
-    })
+    })?;
+    context.metrics().count(tally.written, 1);
+    context.metrics().observe(tally.lengths, text.chars().count() as f64);
+    Ok(note)
 }
 
 /// The whole body.

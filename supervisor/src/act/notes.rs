@@ -101,6 +101,9 @@ pub(super) fn write<'a>(note: &Note, pool: impl Fn(PoolId) -> &'a str, last_requ
         Note::AdminDied { cause, retry } => {
             tracing::error!(%cause, retry = %span(*retry), "admin process died: everything else serves on");
         }
+        Note::AdminInTheWay => {
+            tracing::warn!("the admin process does not leave: it is killed, and the upgrade goes on");
+        }
         Note::Removing(id) => tracing::info!(pool = pool(*id), "removed: what was accepted or queued is served"),
         Note::Lingering(delay) => {
             tracing::info!(accepting = %span(*delay), "stopping: not ready any more, and accepting for drain_delay");

@@ -113,7 +113,10 @@ impl Admin {
                 self.state = State::Dismissed { since, deadline: turn.now.after(PATIENCE) };
                 turn.push(Action::DismissAdmin);
             }
-            State::Dismissed { since, deadline } if deadline <= turn.now => self.doom(since, Why::InTheWay, turn),
+            State::Dismissed { since, deadline } if deadline <= turn.now => {
+                turn.note(Note::AdminInTheWay);
+                self.doom(since, Why::InTheWay, turn);
+            }
             State::Unwanted
             | State::Due(_)
             | State::Running { .. }

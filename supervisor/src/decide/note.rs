@@ -129,6 +129,8 @@ pub enum Note {
         /// When the next one is started, from now.
         retry: Duration,
     },
+    /// The admin process was to make way for an upgrade and has not: it is killed.
+    AdminInTheWay,
     /// A stop has begun, and for so long clients are still let in.
     Lingering(Duration),
     /// Nobody is let in any more: what was accepted or queued is served, or killed.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 use super::database::Use;
+use super::leaving::Leaving;
 use super::line::Line;
 use super::traffic::Traffic;
 use super::words::{LastWords, Why, Words};
@@ -25,6 +26,7 @@ pub struct Cell {
     pub(super) traffic: Traffic,
     pub(super) database: Use,
     words: Words,
+    pub(super) leaving: Leaving,
 }
 
 /// What a cell says at one moment; each number is true by itself, not all of the same instant.
@@ -82,6 +84,7 @@ impl Cell {
         self.set_client(None);
         self.database.clear();
         self.words.forget();
+        self.leaving.clear();
     }
 }
 
@@ -98,13 +101,7 @@ impl Cell {
 
     /// Whose the request is that begins, if that is known and wanted.
     pub fn set_client(&self, client: Option<IpAddr>) {
-        let bits = match client {
-            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_bits(),
-            Some(IpAddr::V6(ip)) => ip.to_bits(),
-            None => 0,
-        };
-        self.client[0].store((bits >> 64) as u64, Relaxed);
-        self.client[1].store(bits as u64, Relaxed);
+        store_client(&self.client, client);
     }
 
     /// The request has been answered, and runs what it has deferred until `deadline`: its client's time ends here.
@@ -220,9 +217,7 @@ impl Cell {
 
     /// Whose the present or last request is, if its worker says so.
     pub fn client(&self) -> Option<IpAddr> {
-        let [high, low] = self.client.each_ref().map(|half| u128::from(half.load(Relaxed)));
-        let bits = high << 64 | low;
-        (bits != 0).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
+        load_client(&self.client)
     }
 
     /// Whether a request runs that has had no answer but last words.
@@ -249,4 +244,21 @@ impl Cell {
     pub fn requests(&self) -> u64 {
         self.traffic.requests.load(Relaxed)
     }
+}
+
+/// An address in two words; none is 0.
+pub(super) fn store_client(words: &[AtomicU64; 2], client: Option<IpAddr>) {
+    let bits = match client {
+        Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_bits(),
+        Some(IpAddr::V6(ip)) => ip.to_bits(),
+        None => 0,
+    };
+    words[0].store((bits >> 64) as u64, Relaxed);
+    words[1].store(bits as u64, Relaxed);
+}
+
+pub(super) fn load_client(words: &[AtomicU64; 2]) -> Option<IpAddr> {
+    let [high, low] = words.each_ref().map(|half| u128::from(half.load(Relaxed)));
+    let bits = high << 64 | low;
+    (bits != 0).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
 }

@@ -35,6 +35,11 @@ impl Scoreboard {
         self.pool.log_lines_lost.load(SeqCst)
     }
 
+    /// So many lines are lost that a dead worker would have written.
+    pub fn lose_log_lines(&self, lines: u64) {
+        self.pool.log_lines_lost.fetch_add(lines, SeqCst);
+    }
+
     /// Takes one connection from what the queue of `listener` may still yield; false if nothing is left.
     pub fn take_quota(&self, listener: usize) -> bool {
         let Some(quota) = self.pool.quota.get(listener) else {

@@ -91,7 +91,19 @@ impl<A: App> Server<A> {
         }
         self.held = Some(Held { key, serial, since: begun, answered, deadline, is_produced, own });
         self.turn(key);
+        self.remember_who_leaves(key);
         self.end_if_sent();
+    }
+
+    /// A response that has not left with its first write is known to the supervisor until it has.
+    fn remember_who_leaves(&mut self, key: usize) {
+        if let Some(cell) = self.scoreboard.cell(self.worker.slot)
+            && let Some(connection) = self.crowd.get_mut(key)
+            && let Some(mut record) = connection.record.take()
+        {
+            self.records.leaves(&mut record, connection.line(), cell);
+            connection.record = Some(record);
+        }
     }
 
     /// A request whose client has gone is forgotten; one that has waited for too long is answered so.

@@ -1,8 +1,8 @@
 //! What became of each request, written down when it is over: a line of the access log, and a word if it was slow.
 //!
 //! Owns what is remembered of a request until then; nothing, if neither is wanted. A line is one write, and never waits: it
-//! is out before the next request of its connection begins, so that a crash takes at most the lines of requests that had
-//! not ended.
+//! is out before the next request of its connection begins, so that a crash leaves at most the lines of requests that had
+//! not ended to the supervisor.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use crate::app::{Request, Worker};
 use crate::clock;
 use crate::log::{Lines, RequestId};
 use crate::protocol::Accounts;
+use crate::scoreboard::{Cell, Left, Stand};
 
 /// What stands for the status of a request whose client had gone before there was one: nginx's number for it.
 const CLIENT_GONE: u16 = 499;
@@ -38,6 +39,8 @@ pub(super) struct Record {
     moments: [u64; 5],
     /// How much had been sent over its connection before.
     sent_before: u64,
+    /// Where the cell has it, once its response does not leave at once.
+    stand: Option<Stand>,
 }
 
 /// What takes its time in a request, as the moments of a record divide it.
@@ -100,13 +103,22 @@ impl Records {
         let Arrival { head, body, whole } = connection.arrival();
         let is_skipped = self.skip.iter().any(|skip| entry.is_skipped(skip));
         let sent_before = connection.wire.traffic().1;
-        Box::new(Record { entry, is_skipped, moments: [head, body, whole, now, now], sent_before })
+        Box::new(Record { entry, is_skipped, moments: [head, body, whole, now, now], sent_before, stand: None })
+    }
+
+    /// Its response does not leave at once: should the worker die before it has, the supervisor writes the line.
+    pub(super) fn leaves(&self, record: &mut Record, line: &[u8], cell: &Cell) {
+        if self.form.is_some() && !record.is_skipped && record.stand.is_none() {
+            let (client, status) = (record.entry.client, record.entry.status);
+            let [.., begun, answered] = record.moments;
+            record.stand = Some(cell.leaves(&Left { begun, answered, status, client, line: line.to_vec() }));
+        }
     }
 
     /// It is over; `sent` is how much has been sent over its connection by now, and `is_whole` says that its client got all
     /// that it was to get.
-    pub(super) fn end(&self, record: Box<Record>, sent: u64, is_whole: bool) {
-        let Record { mut entry, is_skipped, moments, sent_before } = *record;
+    pub(super) fn end(&self, record: Box<Record>, sent: u64, is_whole: bool, cell: Option<&Cell>) {
+        let Record { mut entry, is_skipped, moments, sent_before, stand } = *record;
         let now = clock::now();
         if let Some(slow) = self.slow
             && now.saturating_sub(moments[0]) >= slow
@@ -124,6 +136,10 @@ impl Records {
             entry.cause = Some("client gone".into());
         }
         lines.write(&form.line(&entry));
+        // Not before: rather twice than not at all.
+        if let (Some(cell), Some(stand)) = (cell, stand) {
+            cell.has_left(stand);
+        }
     }
 
     /// A request was refused that the application never saw.

@@ -124,7 +124,7 @@ impl<A: App> Server<A> {
             }
         }
         if let Some((record, is_whole)) = connection.take_record() {
-            self.records.end(record, connection.wire.traffic().1, is_whole);
+            self.records.end(record, connection.wire.traffic().1, is_whole, self.scoreboard.cell(self.worker.slot));
         }
         self.grant(key, wish);
     }
@@ -161,7 +161,7 @@ impl<A: App> Server<A> {
             return;
         };
         if let Some(record) = connection.record.take() {
-            self.records.end(record, connection.wire.traffic().1, false);
+            self.records.end(record, connection.wire.traffic().1, false, self.cell());
         }
         if let Some(cell) = self.cell() {
             let (received, sent) = connection.wire.take_traffic();

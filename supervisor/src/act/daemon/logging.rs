@@ -1,7 +1,7 @@
 //! The log process, looked after: started where it is missed, told of everybody who prints.
 
 use std::os::fd::BorrowedFd;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
 use ratoon_worker::access::{Entry, Form};
@@ -45,41 +45,55 @@ impl Daemon {
         logs.keep_files(|path| pools.iter().flat_map(Pool::access_files).any(|named| named == path));
     }
 
-    /// The line in the access log of the request that this worker's death has ended, if there was one: its worker can write
-    /// it no more.
+    /// The lines in the access log of what this worker's death has ended, if there was anything: the request that it ran,
+    /// and responses that were still leaving. Its worker can write them no more.
     pub(super) fn write_down(&mut self, who: WorkerRef, pid: i32, cause: &Cause) {
         let Some(pool) = self.pools.iter().find(|pool| pool.id == who.pool) else { return };
         let Some(form) = pool.config.access.as_ref().and_then(|form| form.parse::<Form>().ok()) else { return };
-        let cell = pool.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life && cell.owes_an_answer());
-        let Some((cell, worker)) = cell.zip(pool.workers.get(&who.life)) else { return };
-        let read = cell.read();
-        let began = self.clock.own(read.busy_since, read.busy_since);
-        let took = self.clock.now().since(began);
-        let status = match cell.last_words().map(|words| words.why) {
-            Some(why) if why.is_fatal() => 500,
-            Some(_) if *cause == Cause::RequestTimeout => 504,
-            _ => 502,
+        let Some(cell) = pool.scoreboard.cell(who.slot).filter(|cell| cell.life() == who.life) else { return };
+        let Some(worker) = pool.workers.get(&who.life) else { return };
+        let (left, uncounted) = cell.left();
+        pool.scoreboard.lose_log_lines(uncounted);
+        let now = self.clock.now();
+        let took = |begun: u64| now.since(self.clock.own(begun, begun));
+        let entry = |line: &[u8]| {
+            let mut entry = Entry {
+                ended: Some(SystemTime::now()),
+                pool: pool.config.name.clone(),
+                worker: who.slot,
+                generation: worker.generation.0,
+                pid,
+                cause: Some(cause.to_string()),
+                ..Entry::default()
+            };
+            entry.line(line);
+            entry
         };
-        let mut entry = Entry {
-            ended: Some(SystemTime::now()),
-            client: cell.client(),
-            status,
-            duration: took,
-            handler: took,
-            pool: pool.config.name.clone(),
-            worker: who.slot,
-            generation: worker.generation.0,
-            pid,
-            cause: Some(cause.to_string()),
-            ..Entry::default()
-        };
-        entry.line(&read.line);
-        if pool.config.access_skip.iter().any(|skip| entry.is_skipped(skip)) {
+        let leaving = left.iter().map(|left| Entry {
+            client: left.client,
+            status: left.status,
+            duration: took(left.begun),
+            handler: Duration::from_nanos(left.answered.saturating_sub(left.begun)),
+            ..entry(&left.line)
+        });
+        let running = cell.owes_an_answer().then(|| {
+            let read = cell.read();
+            let status = match cell.last_words().map(|words| words.why) {
+                Some(why) if why.is_fatal() => 500,
+                Some(_) if *cause == Cause::RequestTimeout => 504,
+                _ => 502,
+            };
+            let took = took(read.busy_since);
+            Entry { client: cell.client(), status, duration: took, handler: took, ..entry(&read.line) }
+        });
+        let is_wanted = |entry: &Entry| !pool.config.access_skip.iter().any(|skip| entry.is_skipped(skip));
+        let entries: Vec<Entry> = leaving.chain(running).filter(is_wanted).collect();
+        if entries.is_empty() {
             return;
         }
         let file = pool.config.access_file.clone();
         if let Ok(lines) = self.logs.lines(file.as_deref()) {
-            lines.write(&form.line(&entry));
+            entries.iter().for_each(|entry| lines.write(&form.line(entry)));
         }
     }
 
