@@ -11,13 +11,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::harness::admin::ADMIN;
 use crate::harness::{
     CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, Traffic, eventually, example, fixture, get, is_optimised,
-    process, wrap,
+    process, says, wrap,
 };
 
 /// So much more memory may the supervisor have, in KiB.
@@ -242,6 +242,47 @@ fn thousands_of_orphans_are_buried_in_between() {
     let ratoon = Ratoon::serving(&config("workers = 1\nrequest_timeout = \"100s\""));
     withstands(&ratoon, &["orphans:3000"]);
     eventually("all of them are buried", SOON, || process::zombies(ratoon.pid()).is_empty().then_some(()));
+}
+
+/// "A worker cannot make the supervisor wait": not by the flags of what it shares, either. It has a user of its own.
+#[test]
+fn a_worker_that_has_every_descriptor_wait_and_fills_every_pipe_stops_nobody_but_its_own() {
+    assert!(nix::unistd::geteuid().is_root(), "only root can prove this: nothing was tested");
+    let public = crate::harness::unprivileged::directory();
+    let program = public.path().join("hostile");
+    std::fs::copy(hostile(), &program).unwrap();
+    let lines = "workers = 1\nuser = \"daemon\"\nrequest_timeout = \"100s\"\naccess = \"json\"\naccess_file = \"DIR/bad.access\"";
+    let config = "[log]\nfile = \"DIR/ratoon.log\"\n".to_owned() + &config(lines);
+    let config = config.replace(hostile().to_str().unwrap(), program.to_str().unwrap());
+    let config = config.replacen("127.0.0.1:0", "unix:DIR/bad.sock", 1).replacen("127.0.0.1:0", "unix:DIR/web.sock", 1);
+    let ratoon = Ratoon::start(&config);
+    says(&ratoon.directory().join("ratoon.log"), &["serving: every pool has a ready worker"]);
+    let ask = |pool: &str, word: &str| {
+        let mut client = Client::connect_unix(&ratoon.directory().join(format!("{pool}.sock"))).unwrap();
+        client.set_patience(SOON);
+        client.get(&format!("/{word}"))
+    };
+    let seized = ask("bad", "seize");
+    assert_eq!(seized.status, 200);
+    eprintln!("{}", seized.text());
+    // Nobody reads the log any more: not at all, and then one after the other that is killed.
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL, Signal::SIGSTOP] {
+        let logger = eventually("the log process", SOON, || process::children(ratoon.pid(), "ratoon: log").pop());
+        kill(logger, signal).unwrap();
+        let before = ratoon.workers("web");
+        kill(before[0], Signal::SIGKILL).unwrap();
+        eventually("the dead one is replaced", SOON * 2, || {
+            let now = ratoon.workers("web");
+            (now.len() == 2 && !now.contains(&before[0])).then_some(())
+        });
+        for _ in 0..10 {
+            assert_eq!(ask("web", "ok").status, 200);
+            assert_eq!(ratoon.status()["pid"], ratoon.pid().as_raw());
+        }
+        if signal == Signal::SIGSTOP {
+            kill(logger, Signal::SIGCONT).unwrap();
+        }
+    }
 }
 
 /// A template is believed as little: one that lies is killed, and only its own pool misses it.

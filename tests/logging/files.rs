@@ -1,8 +1,13 @@
 //! "Files with reopen on USR1": the log's own file, and a disk that is full.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
@@ -115,17 +120,32 @@ fn a_full_disk_costs_lines_and_no_request_and_what_was_lost_is_said_when_there_i
     assert!(whole + 1 >= text.lines().count(), "only the last line that had room may be cut");
 }
 
-/// "… full or slow": a pipe that nobody has opened to read is the slowest disk there is, for whoever opens or writes it waits.
+/// A terminal that changes nothing of what is written there, and its other end.
+#[allow(unsafe_code)]
+fn raw_terminal() -> (OwnedFd, OwnedFd) {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: two places for two numbers, and a structure that is plain numbers.
+    unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        libc::cfmakeraw(&mut settings);
+        assert_eq!(libc::openpty(&mut master, &mut slave, std::ptr::null_mut(), &settings, std::ptr::null()), 0);
+        (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+    }
+}
+
+/// "… full or slow": a terminal that nobody reads is the slowest disk there is, for whoever writes there waits.
 #[test]
 fn a_disk_that_stalls_costs_lines_and_no_request_and_nobody_else_s_lines() {
     let pool = |name: &str| {
         let lines = format!("workers = 1\naccess = \"{{target}}\"\naccess_file = \"DIR/log/{name}.access\"");
         fixture::pool(name, &lines).replace("127.0.0.1:0", &format!("unix:DIR/{name}"))
     };
+    let (master, slave) = raw_terminal();
     let mut ratoon = Ratoon::start_with(&(CONTROL.to_owned() + &pool("web") + &pool("other")), |command| {
         let log = command.get_current_dir().unwrap().join("log");
         std::fs::create_dir(&log).unwrap();
-        mkfifo(&log.join("web.access"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let terminal = std::fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd())).unwrap();
+        symlink(terminal, log.join("web.access")).unwrap();
     });
     ratoon.logged("serving: every pool has a ready worker", &[]);
     let lost = |pool: &str| ratoon.status_of(pool)["log_lines_lost"].as_u64().unwrap();
@@ -143,8 +163,13 @@ fn a_disk_that_stalls_costs_lines_and_no_request_and_nobody_else_s_lines() {
     assert_eq!(lost("other"), 0);
 
     // What has waited is there, whole, and in its order; then what comes next. The loss is said in the log.
-    let path = ratoon.directory().join("log/web.access");
-    let reader = std::thread::spawn(move || std::fs::read_to_string(path).unwrap());
+    let reader = std::thread::spawn(move || {
+        let (mut master, mut text) = (File::from(master), Vec::new());
+        // It ends with an error, as terminals do.
+        let _ = master.read_to_end(&mut text);
+        String::from_utf8(text).unwrap()
+    });
+    drop(slave);
     assert_eq!(ask(&ratoon, "web", "print:stdout:again"), 200);
     let said = ratoon.logged("log lines lost: nobody took them", &[("pool", "web".into())]);
     let lost = lost("web");
@@ -159,4 +184,72 @@ fn a_disk_that_stalls_costs_lines_and_no_request_and_nobody_else_s_lines() {
     for (line, number) in waited.iter().zip(0..) {
         assert_eq!(*line, format!("/ok?{number:06}-{long}"));
     }
+}
+
+/// A pipe would be waited for without end, at the start and whenever it is opened anew.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_waited_for_by_nobody() {
+    let lines = "workers = 1\naccess = \"json\"\naccess_file = \"DIR/log/web.access\"";
+    let pool = fixture::pool("web", lines).replace("127.0.0.1:0", "unix:DIR/web");
+    let ratoon = Ratoon::start_with(&(FILE.to_owned() + CONTROL + &pool), |command| {
+        std::fs::create_dir(command.get_current_dir().unwrap().join("log")).unwrap();
+    });
+    let (log, path) = (ratoon.directory().join("log/ratoon.log"), ratoon.directory().join("log/web.access"));
+    says(&log, &["serving: every pool has a ready worker"]);
+    assert_eq!(ask(&ratoon, "web", "ok"), 200);
+    says(&path, &["/ok"]);
+    for file in [&log, &path] {
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "{}", file.display());
+    }
+    let asks = |what: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.arg("60").arg(crate::harness::supervisor()).args(what);
+        command.current_dir(ratoon.directory()).stdin(Stdio::null()).output().unwrap()
+    };
+    let socket = ratoon.directory().join("control.sock");
+    let reopen = ["logs", "reopen", "--socket", socket.to_str().unwrap()];
+    std::fs::remove_file(&path).unwrap();
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let refused = asks(&reopen);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("log/web.access"), "{said}");
+    let checked = asks(&["check", "--config", "config.toml"]);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(!checked.status.success() && said.contains("is neither a file nor a device"), "{said}");
+
+    // A failure that is over is no reason to fail.
+    std::fs::remove_file(&path).unwrap();
+    let done = asks(&reopen);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(ask(&ratoon, "web", "ok"), 200);
+    says(&path, &["/ok"]);
+}
+
+/// "Lost lines are counted": for the pool whose file it is, for the daemon, and where people look.
+#[test]
+fn what_a_full_disk_costs_an_access_log_is_counted_for_its_pool_and_told_to_people() {
+    let pool = |name: &str| {
+        let lines = format!("workers = 1\naccess = \"json\"\naccess_file = \"DIR/log/{name}.access\"");
+        fixture::pool(name, &lines).replace("127.0.0.1:0", &format!("unix:DIR/{name}"))
+    };
+    let ratoon = Ratoon::start_with(&(CONTROL.to_owned() + &pool("web") + &pool("other")), |command| {
+        let log = command.get_current_dir().unwrap().join("log");
+        std::fs::create_dir(&log).unwrap();
+        symlink("/dev/full", log.join("web.access")).unwrap();
+    });
+    ratoon.logged("serving: every pool has a ready worker", &[]);
+    for _ in 0..5 {
+        assert_eq!(ask(&ratoon, "web", "ok"), 200);
+        assert_eq!(ask(&ratoon, "other", "ok"), 200);
+    }
+    eventually("every line is counted", SOON, || {
+        let status = ratoon.status();
+        let lost = |pool: &str| ratoon.status_of(pool)["log_lines_lost"].clone();
+        (status["log_lines_lost"] == 5 && lost("web") == 5 && lost("other") == 0).then_some(())
+    });
+    let mut command = Command::new(crate::harness::supervisor());
+    command.args(["status", "--socket"]).arg(ratoon.directory().join("control.sock"));
+    let told = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(told.contains("\nlog lines lost: 5\n"), "{told}");
 }

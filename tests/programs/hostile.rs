@@ -2,8 +2,8 @@
 //! a template can, through every socket it finds itself with and into all the memory it shares.
 //!
 //! `/garbage:MIB`, `/words:MIB` and `/reports:MIB` send so much: bytes, lies, and what a worker may say; `/scribble:MS`,
-//! `/press:MS` write into the scoreboard for so long; `/orphans:COUNT` leaves behind so many children of nobody; `/linger`
-//! sends connections that take an hour to close, `/nest` hides them in sockets of their own first, and `:PORT` says where
+//! `/press:MS` write into the scoreboard for so long; `/orphans:COUNT` leaves behind so many children of nobody; `/seize`
+//! has all that it holds wait, and fills every pipe; `/linger` sends connections that take an hour to close, `/nest` hides them in sockets of their own first, and `:PORT` says where
 //! their other end is; `/fill:MS` writes the greatest number everywhere; `/print:MIB` and `/chatter:MIB` write as much to
 //! standard output and standard error, without an end of line and in short lines. `settings = { load = "words:1" }` has the
 //! template do it, `{ stop = "linger" }` a worker that leaves.
@@ -18,6 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, sendmsg, setsockopt, sockopt};
 use ratoon_worker::{App, Context, Error, Request, Response, Result, Settings};
@@ -79,6 +80,7 @@ fn act(word: &str) -> Result<String> {
             Ok(Command::new("sh").args(["-c", &script]).status()?.to_string())
         }
         "linger" => linger(number, &|connection| Ok(connection.into())),
+        "seize" => seize(),
         "nest" => linger(number, &nested),
         "fill" => fill(Duration::from_millis(number)),
         "print" => print(number, &[b'x'; 1 << 16]),
@@ -233,11 +235,41 @@ fn nested(connection: TcpStream) -> Result<OwnedFd> {
     Ok(far.into())
 }
 
+/// Has everything that it holds wait for its reader, makes each pipe as small as it may be, and fills each for ever.
+fn seize() -> Result<String> {
+    let mut flooded = 0;
+    for number in descriptors() {
+        let Some(pipe) = made_to_wait(number) else { continue };
+        flooded += 1;
+        std::thread::spawn(move || {
+            let line = [&[b'x'; 1022][..], b"\n"].concat();
+            while (&pipe).write_all(&line).is_ok() {}
+        });
+    }
+    Ok(format!("{flooded} pipes are flooded"))
+}
+
+/// Another descriptor for it, if it is a pipe that is written to.
+#[allow(unsafe_code)]
+fn made_to_wait(number: RawFd) -> Option<File> {
+    // SAFETY: it was open a moment ago, and nothing here closes any but the directory, of which all this says nothing.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = OFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFL).ok()?);
+    let _ = fcntl(descriptor, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK));
+    let _ = fcntl(descriptor, FcntlArg::F_SETPIPE_SZ(4096));
+    let is_pipe = fcntl(descriptor, FcntlArg::F_GETPIPE_SZ).is_ok();
+    let writes = (flags & OFlag::O_ACCMODE) != OFlag::O_RDONLY;
+    (is_pipe && writes).then(|| descriptor.try_clone_to_owned().ok().map(File::from)).flatten()
+}
+
+fn descriptors() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// The sockets on which messages are sent.
 fn sockets() -> Vec<RawFd> {
-    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
-    numbers.filter(|number| kind(*number) == Some(SockType::SeqPacket)).collect()
+    descriptors().into_iter().filter(|number| kind(*number) == Some(SockType::SeqPacket)).collect()
 }
 
 #[allow(unsafe_code)]

@@ -212,10 +212,8 @@ impl Daemon {
             let actions = self.deciding.handle(event, self.clock.now());
             self.perform(actions);
             // Only now: the notes have read in its cell what it was doing.
-            if let Some(who) = buried
-                && let Some(pool) = self.pool(who.pool)
-            {
-                pool.forget(who);
+            if let Some(who) = buried {
+                self.forget(who);
             }
         }
         if std::mem::take(&mut self.becomes_another) {

@@ -35,8 +35,12 @@ pub(super) use estate::LogsEstate;
 
 /// How many streams are named in one message: as many as fit.
 pub const MOST_SOURCES: usize = 48;
+/// Of so many streams what the dead have printed is kept for the next log process.
+const MOST_PARKED: usize = 256;
 /// While there is no log process, what is printed is dropped this often, so that nobody who prints waits for ever.
 const DRAINING: Duration = Duration::from_millis(500);
+/// No round of opening the files anew takes longer.
+const REOPENING: Duration = Duration::from_secs(10);
 /// How long the last lines may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -51,10 +55,14 @@ pub struct Logs {
     process: Option<Running>,
     /// When the streams are drained next, while there is none.
     drains: Option<Time>,
+    /// What the dead printed while there was none.
+    parked: Vec<(Source, OwnedFd)>,
     /// Lines lost, by pool; `None` for what was not captured.
     lost: BTreeMap<Option<String>, u64>,
     /// How often the files were to be opened anew, and how often that was done.
     rounds: (u64, u64),
+    /// When the last round has taken too long.
+    overdue: Option<Time>,
     /// What became of the last time.
     news: Option<Result<String, String>>,
 }
@@ -90,8 +98,10 @@ impl Logs {
             files: Vec::new(),
             process: None,
             drains: None,
+            parked: Vec::new(),
             lost: BTreeMap::new(),
             rounds: (0, 0),
+            overdue: None,
             news: None,
         }
     }
@@ -107,10 +117,10 @@ impl Logs {
         own.and_then(Result::ok).map_or_else(Sink::standard_error, Sink::to)
     }
 
-    /// Where those of templates and workers go.
+    /// Where those of another process go: each has an end of its own, whose flags are nobody else's.
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
         match &self.log {
-            Some(log) => log.entrance(),
+            Some(log) => log.entrance_of_another(),
             None => io::stderr().as_fd().try_clone_to_owned(),
         }
     }
@@ -120,20 +130,30 @@ impl Logs {
         self.log.as_ref().map(LogFile::waiting_entrance)
     }
 
-    /// The end to write to of the pipe before this file, which is the log process's to open.
+    /// The end of a template and its workers of the pipe before this file, which is the log process's to open.
     ///
     /// # Errors
     /// There is no room for a pipe.
-    pub(super) fn file(&mut self, path: &Path) -> io::Result<OwnedFd> {
-        let mut known = self.log.iter().chain(&self.files);
-        if let Some(file) = known.find(|file| file.path() == path) {
-            return file.entrance();
+    pub(super) fn entrance(&mut self, path: &Path, pool: Option<String>) -> io::Result<OwnedFd> {
+        self.file(path, pool)?.entrance_of_another()
+    }
+
+    /// The file with this path, which is this pool's alone if it names one.
+    fn file(&mut self, path: &Path, pool: Option<String>) -> io::Result<&LogFile> {
+        let is_it = |file: &LogFile| file.path() == path;
+        if let Some(log) = self.log.as_ref().filter(|log| is_it(log)) {
+            return Ok(log);
         }
-        let file = LogFile::new(path.to_owned())?;
-        let entrance = file.entrance()?;
-        tell(&mut self.process, &file.order(), &[file.exit()]);
-        self.files.push(file);
-        Ok(entrance)
+        let place = match self.files.iter().position(is_it) {
+            Some(place) => place,
+            None => {
+                let file = LogFile::new(path.to_owned(), pool)?;
+                tell(&mut self.process, &file.order(), &[file.exit()]);
+                self.files.push(file);
+                self.files.len() - 1
+            }
+        };
+        Ok(&self.files[place])
     }
 
     /// Gives up the files of access logs that are not needed: each is written until the last who has its pipe has left.
@@ -147,7 +167,7 @@ impl Logs {
     /// There is no room for a pipe.
     pub(super) fn lines(&mut self, file: Option<&Path>) -> io::Result<Lines> {
         Ok(match file {
-            Some(path) => Lines::into_file(Sink::to(self.file(path)?)),
+            Some(path) => Lines::into_file(Sink::to(self.file(path, None)?.entrance()?)),
             None => Lines::into_log(self.form, self.sink()),
         })
     }
@@ -167,6 +187,8 @@ impl Logs {
         self.process = Some(Running { pid, channel: Some(channel), unsent: Unsent::default() });
         self.brief();
         self.listen(captured);
+        let parked = std::mem::take(&mut self.parked);
+        self.listen(parked.iter().map(|(source, pipe)| (source.clone(), pipe.as_fd())));
         // It opens them as they are now.
         self.reopened(self.rounds.0, None);
         Ok(())
@@ -186,7 +208,9 @@ impl Logs {
 
     fn brief(&mut self) {
         let form = self.form;
-        let to: Vec<BorrowedFd<'_>> = self.log.iter().map(LogFile::borrowed_entrance).collect();
+        // One that cannot be opened anew has it write to standard error.
+        let entrance = self.log.as_ref().and_then(|log| log.entrance_of_another().ok());
+        let to: Vec<BorrowedFd<'_>> = entrance.iter().map(OwnedFd::as_fd).collect();
         tell(&mut self.process, &Order::Begin { form }, &to);
         for file in self.log.iter().chain(&self.files) {
             tell(&mut self.process, &file.order(), &[file.exit()]);
@@ -222,7 +246,7 @@ impl Logs {
 
     /// When there is something to be done here, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Time> {
-        self.drains
+        self.drains.into_iter().chain(self.overdue).min()
     }
 
     /// Without a log process: drops what has been printed, so that nobody waits for ever who prints. Bounded for each
@@ -234,10 +258,14 @@ impl Logs {
         *due = now.after(DRAINING);
         let mut scratch = vec![0; 64 << 10];
         for (source, pipe) in captured {
-            if let Ok(count) = nix::unistd::read(pipe, &mut scratch) {
-                let lines = scratch[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
-                *self.lost.entry(Some(source.pool)).or_default() += lines;
-            }
+            self.drop_lines(source, pipe, &mut scratch);
+        }
+    }
+
+    fn drop_lines(&mut self, source: Source, pipe: BorrowedFd<'_>, scratch: &mut [u8]) {
+        if let Ok(count) = nix::unistd::read(pipe, scratch) {
+            let lines = scratch[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lose(Some(source.pool), lines);
         }
     }
 
@@ -245,6 +273,25 @@ impl Logs {
     pub(super) fn flush(&mut self) {
         if let Some(Running { channel: Some(channel), unsent, .. }) = &mut self.process {
             unsent.flush(channel);
+        }
+    }
+
+    /// Before a successor takes over: what the log process has not been told would be forgotten. One that listens so
+    /// slowly makes way for another, which is told everything.
+    pub(super) fn settle(&mut self) {
+        self.flush();
+        if let Some(process) = self.process.as_ref().filter(|_| self.has_unsent()) {
+            children::kill(process.pid);
+        }
+    }
+
+    /// What somebody printed who is dead is not read yet, and there is no log process: the next reads it.
+    pub(super) fn park<'a>(&mut self, sources: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
+        for (source, pipe) in sources {
+            match pipe.try_clone_to_owned() {
+                Ok(pipe) if self.parked.len() < MOST_PARKED => self.parked.push((source, pipe)),
+                Ok(_) | Err(_) => self.drop_lines(source, pipe, &mut vec![0; 64 << 10]),
+            }
         }
     }
 
@@ -257,7 +304,7 @@ impl Logs {
         loop {
             let Some(channel) = self.process.as_ref().and_then(|process| process.channel.as_ref()) else { return };
             match channel.try_receive() {
-                Received::Message(Report::Lost { pool, lines }, _) => *self.lost.entry(pool).or_default() += lines,
+                Received::Message(Report::Lost { pool, lines }, _) => self.lose(pool, lines),
                 Received::Message(Report::Reopened { round, failed }, _) => self.reopened(round, failed),
                 Received::Nothing => return,
                 Received::Nonsense(what) => tracing::error!(what, "the log process does not make sense"),
@@ -271,13 +318,18 @@ impl Logs {
         }
     }
 
-    /// How many lines nobody took: of a pool's workers as they printed them, or of everybody else.
+    fn lose(&mut self, pool: Option<String>, lines: u64) {
+        let lost = self.lost.entry(pool).or_default();
+        *lost = lost.saturating_add(lines);
+    }
+
+    /// How many lines nobody took: of a pool's, as far as its workers do not count them themselves, or of everybody else's.
     pub(super) fn lost(&self, pool: Option<&str>) -> u64 {
         self.lost.get(&pool.map(str::to_owned)).copied().unwrap_or_default()
     }
 
     /// Has every file opened anew.
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self, now: Time) {
         if self.log.is_none() && self.files.is_empty() {
             let nothing = "standard error is no file: there is nothing to open anew";
             tracing::info!("{nothing}");
@@ -285,15 +337,28 @@ impl Logs {
             return;
         }
         self.rounds.0 += 1;
+        self.news = None;
+        self.overdue = Some(now.after(REOPENING));
         let round = self.rounds.0;
         tell(&mut self.process, &Order::Reopen { round }, &[]);
     }
 
+    /// Gives up a round that takes too long.
+    pub(super) fn lose_patience(&mut self, now: Time) {
+        if self.overdue.is_some_and(|overdue| overdue <= now) {
+            let why =
+                format!("not everything is open after {} s: a disk hangs, or the log process", REOPENING.as_secs());
+            self.reopened(self.rounds.0, Some(why));
+        }
+    }
+
     fn reopened(&mut self, round: u64, failed: Option<String>) {
-        if round <= self.rounds.1 {
+        // Whoever has asked since is told of what comes after.
+        if round <= self.rounds.1 || round < self.rounds.0 {
             return;
         }
         self.rounds.1 = round;
+        self.overdue = None;
         let paths: Vec<String> =
             self.log.iter().chain(&self.files).map(|file| file.path().display().to_string()).collect();
         let path = paths.join(", ");

@@ -27,6 +27,9 @@ pub(super) fn table(status: &Status) -> String {
         let reason = reload.reason.replace('\n', "; ");
         lines.extend(wrapped(&format!("last reload: {outcome} {} ago: {reason}", time(reload.ended_since_ms))));
     }
+    if status.log_lines_lost > 0 {
+        lines.push(format!("log lines lost: {}", count(status.log_lines_lost)));
+    }
     for pool in &status.pools {
         lines.push(String::new());
         lines.extend(wrapped(&headline(pool)));

@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -188,6 +189,10 @@ fn appendable(path: &Path) -> Result<(), String> {
     let shown = path.display();
     match fs::metadata(path) {
         Ok(kind) if kind.is_dir() => Err(format!("{shown} is a directory: name a file in it")),
+        // A pipe waits for whoever reads it.
+        Ok(kind) if !kind.is_file() && !kind.file_type().is_char_device() => {
+            Err(format!("{shown} is neither a file nor a device: name a file, which need not exist"))
+        }
         Ok(_) => access(path, AccessFlags::W_OK)
             .map_err(|error| format!("{shown} is not writable for this user: {}: name another file", error.desc())),
         Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {

@@ -6,12 +6,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use ratoon_worker::log::{Form, Said, Sink};
@@ -51,17 +53,17 @@ struct Shared {
 }
 
 impl Copier {
-    /// Starts the thread.
+    /// Starts the thread, which opens the file: that is `round`.
     ///
     /// # Errors
     /// What socketpair or the start of a thread say.
-    pub(super) fn start(path: PathBuf, pipe: OwnedFd, wake: Arc<EventFd>) -> io::Result<Copier> {
+    pub(super) fn start(path: PathBuf, pipe: OwnedFd, round: u64, wake: Arc<EventFd>) -> io::Result<Copier> {
         let (orders, theirs) = UnixStream::pair()?;
         orders.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
-            round: AtomicU64::new(0),
-            wanted: AtomicU64::new(0),
+            round: AtomicU64::new(round),
+            wanted: AtomicU64::new(round),
             leaves: AtomicBool::new(false),
             over: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -179,10 +181,12 @@ impl Writer {
     }
 
     fn open(&mut self) {
-        let news = self.appender.open().err().and_then(|error| {
-            if let Ok(mut failure) = self.shared.failure.lock() {
-                *failure = Some(format!("{}: {error}", self.appender.path.display()));
-            }
+        let opened = self.appender.open();
+        if let Ok(mut failure) = self.shared.failure.lock() {
+            let why = opened.as_ref().err();
+            *failure = why.map(|error| format!("{}: {error}", self.appender.path.display()));
+        }
+        let news = opened.err().and_then(|error| {
             // Nobody else says so of the first time.
             if self.appender.file.is_none() { self.appender.fails(error) } else { None }
         });
@@ -308,8 +312,20 @@ impl Appender {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+/// Opens it at its end, whoever else has it open or has not: a pipe that nobody reads is an error here, and is not waited for.
+///
+/// # Errors
+/// What open says; or it is neither a file nor a device.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(io::Error::other("neither a file nor a device"));
+    }
+    // To wait for it is what its thread is for.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
 }
 
 #[cfg(test)]

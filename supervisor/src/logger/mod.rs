@@ -29,7 +29,8 @@ use self::file::{Copier, Job};
 use self::outlet::Outlet;
 use self::source::Stream;
 use crate::sys::inherited;
-pub use words::{Order, Output, Report, Source};
+pub use file::open;
+pub use words::{Order, Output, Report, Source, VERSION};
 
 /// The environment variable that makes a process the log process: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_LOG_CHANNEL";
@@ -93,9 +94,12 @@ struct Logger {
     wake: std::sync::Arc<EventFd>,
     outlet: Option<Outlet>,
     streams: HashMap<RawFd, Stream>,
-    copiers: Vec<Copier>,
+    /// Each with the pool whose file it is, if it is one pool's.
+    copiers: Vec<(Option<String>, Copier)>,
     /// The round of opening anew that not everybody has done yet.
     round: Option<u64>,
+    /// The last that was asked for: whoever is started after that begins with it.
+    last_round: u64,
     /// Lines lost of which the supervisor has not been told.
     lost: BTreeMap<Option<String>, u64>,
     told: Instant,
@@ -116,6 +120,7 @@ impl Logger {
             streams: HashMap::new(),
             copiers: Vec::new(),
             round: None,
+            last_round: 0,
             lost: BTreeMap::new(),
             told: Instant::now(),
             stage: Stage::Working,
@@ -170,7 +175,11 @@ impl Logger {
             match channel.try_receive() {
                 Received::Message(order, descriptors) => self.carry_out(order, descriptors),
                 Received::Nothing => return,
-                Received::Nonsense(_) => {}
+                Received::Nonsense(what) => self.say(Said {
+                    message: "the supervisor does not make sense to the log process".into(),
+                    rest: vec![("what", what.to_string().into())],
+                    ..Said::new(tracing::Level::ERROR)
+                }),
                 Received::End => {
                     self.channel = None;
                     if matches!(self.stage, Stage::Working) {
@@ -199,10 +208,10 @@ impl Logger {
                     }
                 }
             }
-            Order::Write { path } => {
+            Order::Write { path, pool } => {
                 if let Some(pipe) = descriptors.next() {
-                    match Copier::start(path.clone(), pipe, self.wake.clone()) {
-                        Ok(copier) => self.copiers.push(copier),
+                    match Copier::start(path.clone(), pipe, self.last_round, self.wake.clone()) {
+                        Ok(copier) => self.copiers.push((pool, copier)),
                         Err(error) => self.say(Said {
                             message: "cannot start writing to a file".into(),
                             rest: vec![
@@ -215,8 +224,8 @@ impl Logger {
                 }
             }
             Order::Reopen { round } => {
-                self.round = Some(round);
-                self.copiers.iter().for_each(|copier| copier.ask(Job::Reopen(round)));
+                (self.round, self.last_round) = (Some(round), round);
+                self.copiers.iter().for_each(|(_, copier)| copier.ask(Job::Reopen(round)));
             }
             Order::Leave => {
                 self.stage = Stage::Leaving(Instant::now());
@@ -269,25 +278,26 @@ impl Logger {
     /// What those who write files have to say.
     fn hear_copiers(&mut self) {
         let mut said = Vec::new();
-        for copier in &self.copiers {
+        for (pool, copier) in &self.copiers {
             let (lines, news) = copier.news();
             if lines > 0 {
-                *self.lost.entry(None).or_default() += lines;
+                *self.lost.entry(pool.clone()).or_default() += lines;
             }
             said.extend(news);
         }
         said.into_iter().for_each(|said| self.say(said));
         if let Some(round) = self.round
-            && self.copiers.iter().all(|copier| copier.has_reopened(round))
+            && self.copiers.iter().all(|(_, copier)| copier.has_reopened(round))
         {
             self.round = None;
-            let failed = self.copiers.iter().find_map(Copier::take_failure);
+            let failed: Vec<String> = self.copiers.iter().filter_map(|(_, copier)| copier.take_failure()).collect();
+            let failed = (!failed.is_empty()).then(|| failed.join("; "));
             if let Some(channel) = &self.channel {
                 let _ = channel.send(&Report::Reopened { round, failed }, &[]);
             }
         }
         // One that has come to the end of its pipe: nobody writes there any more.
-        self.copiers.retain(|copier| !copier.is_over());
+        self.copiers.retain(|(_, copier)| !copier.is_over());
     }
 
     /// Tells the supervisor what was lost.
@@ -317,7 +327,7 @@ impl Logger {
             }
             Stage::Leaving(since) => {
                 if outlet_is_empty {
-                    self.copiers.iter().for_each(|copier| copier.ask(Job::Leave));
+                    self.copiers.iter().for_each(|(_, copier)| copier.ask(Job::Leave));
                 }
                 (outlet_is_empty && self.copiers.is_empty()) || since.elapsed() >= FAREWELL
             }

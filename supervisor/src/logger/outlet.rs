@@ -83,7 +83,16 @@ impl Outlet {
     pub(super) fn flush(&mut self) {
         let mut scratch = [0; PIPE_BUF];
         while !self.queue.is_empty() && !self.sink.is_crowded() {
-            match self.sink.put(self.next(&mut scratch)) {
+            if self.begins_long() {
+                // A line that lies in two parts would be written in two.
+                self.queue.make_contiguous();
+            }
+            let next = self.next(&mut scratch);
+            // Once it is wider than the pipe will ever be nothing is gained by waiting.
+            if !self.sink.takes_whole(next.len()) && self.sink.holds(next.len()) {
+                return;
+            }
+            match self.sink.put(next) {
                 Ok(0) => return,
                 Ok(count) => {
                     drop(self.queue.drain(..count.min(self.queue.len())));
@@ -101,6 +110,11 @@ impl Outlet {
                 }
             }
         }
+    }
+
+    /// Whether the next line is longer than a pipe takes in one piece, as far as can be seen without looking for its end.
+    fn begins_long(&self) -> bool {
+        self.queue.len() > PIPE_BUF && !self.queue.iter().take(PIPE_BUF).any(|byte| *byte == b'\n')
     }
 
     /// What goes next: whole lines, as many as a pipe takes in one piece, so that nothing of somebody else's who writes there

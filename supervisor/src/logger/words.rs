@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use ratoon_worker::log::Form;
 use serde::{Deserialize, Serialize};
 
+/// The version of all that is here: a log process that speaks another makes way for one of its supervisor's own.
+pub const VERSION: u32 = 1;
+
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
@@ -23,6 +26,8 @@ pub enum Order {
     Write {
         /// Its absolute path.
         path: PathBuf,
+        /// The pool whose lines they are, if they are one pool's.
+        pool: Option<String>,
     },
     /// Open every file anew, and say so.
     Reopen {
@@ -39,7 +44,7 @@ pub enum Order {
 pub enum Report {
     /// Lines that nobody took, since this was last said.
     Lost {
-        /// Whose they were, if they were captured.
+        /// Whose they were, if that is known.
         pool: Option<String>,
         /// How many.
         lines: u64,
@@ -48,7 +53,7 @@ pub enum Report {
     Reopened {
         /// As it was asked for.
         round: u64,
-        /// One that could not, and why.
+        /// Those that could not, and why.
         failed: Option<String>,
     },
 }

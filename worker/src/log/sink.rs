@@ -1,22 +1,22 @@
 //! Where log lines go, without ever waiting for whoever reads them.
 //!
-//! What is non-blocking already is written as it is. A pipe or a terminal is opened anew, so that our non-blocking flag
-//! is ours alone; where that is not allowed, it is asked whether there is room before each piece. A socket is asked not to
-//! wait with each line. What is not taken at once is dropped, counted, and reported before the next line that goes through.
+//! A pipe or a terminal is opened anew, so that our non-blocking flag is ours alone: one that others share they may clear.
+//! Where that is not allowed, it is asked not to wait with each piece, as a socket is; by kernels that do not know this of a
+//! pipe, whether there is room. What is not taken at once is dropped, counted, and reported before the next line that goes through.
 //! A regular file cannot be made not to wait: it is written only by a program started by hand, and by the log process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{O_NOCTTY, O_NONBLOCK, PIPE_BUF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
-use rustix::io::ioctl_fionread;
+use rustix::io::{ReadWriteFlags, ioctl_fionread, pwritev2};
 
 /// Lines lost and not yet reported, and those lost in this process's whole life.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -24,6 +24,9 @@ static LOST_EVER: AtomicU64 = AtomicU64::new(0);
 
 /// Where the lines that this process loses are counted for others to see.
 static COUNTED: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+/// The offset that stands for none.
+const AS_IT_COMES: u64 = u64::MAX;
 
 /// See the module's header.
 #[derive(Debug, Clone)]
@@ -111,6 +114,10 @@ impl Sink {
         match &self.0.way {
             Way::Plain(file) => (&*file).write(bytes),
             Way::Asked(file) => {
+                match pwritev2(file, &[IoSlice::new(bytes)], AS_IT_COMES, ReadWriteFlags::NOWAIT) {
+                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+                    done => return Ok(done?),
+                }
                 let mut room = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
                 if poll(&mut room, PollTimeout::ZERO)? == 0 {
                     return Err(ErrorKind::WouldBlock.into());
@@ -130,6 +137,11 @@ impl Sink {
     pub fn is_crowded(&self) -> bool {
         let waiting = self.pipe().and_then(|pipe| ioctl_fionread(pipe).ok());
         self.room().zip(waiting).is_some_and(|(room, waiting)| waiting >= room / 4)
+    }
+
+    /// Whether this, if it is a pipe, has room for a line of this length when it is empty.
+    pub fn holds(&self, length: usize) -> bool {
+        self.room().is_none_or(|room| 2 * PIPE_BUF as u64 + length as u64 <= room)
     }
 
     /// If this is a pipe, gives it as much room as this, or as it may have.
@@ -153,8 +165,19 @@ impl Sink {
         }
     }
 
+    /// Whether a line of this length goes through in one piece, or could not in any case. Beyond what a pipe takes in one
+    /// piece others may write in between as soon as there is no room for all of it; pages may be half empty.
+    pub fn takes_whole(&self, length: usize) -> bool {
+        let waiting = || self.pipe().and_then(|pipe| ioctl_fionread(pipe).ok());
+        let (length, page) = (length as u64, PIPE_BUF as u64);
+        length <= page || self.room().zip(waiting()).is_none_or(|(room, waiting)| 2 * (waiting + page) + length <= room)
+    }
+
     /// Whether the whole line was taken.
     pub fn write_line(&self, line: &[u8]) -> bool {
+        if !self.takes_whole(line.len()) {
+            return false;
+        }
         let cut = &self.0.cut;
         if cut.swap(false, Ordering::Relaxed) && !self.put_all(b"\n") {
             cut.store(true, Ordering::Relaxed);
@@ -188,9 +211,7 @@ impl Way {
         if kind.is_socket() {
             return Way::Socket(file.into());
         }
-        let flags = fcntl(&file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
-        let never_waits = flags.is_ok_and(|flags| flags.contains(OFlag::O_NONBLOCK));
-        if never_waits || (!kind.is_fifo() && !kind.is_char_device()) {
+        if !kind.is_fifo() && !kind.is_char_device() {
             return Way::Plain(file);
         }
         let itself = format!("/proc/self/fd/{}", file.as_raw_fd());

@@ -140,8 +140,13 @@ impl Daemon {
 
     /// What a template of this edition is told of the daemon.
     pub(super) fn surroundings_of(&mut self, id: PoolId, edition: Edition) -> Surroundings {
-        let file = self.pools.iter().find(|pool| pool.id == id).and_then(|pool| pool.access_file(edition));
-        let access = file.map(|path| self.logs.file(&path));
+        let pool = self.pools.iter().find(|pool| pool.id == id);
+        let named = pool.and_then(|pool| Some((pool.access_file(edition)?, pool.config.name.clone())));
+        let access = named.map(|(path, name)| {
+            let is_others = |pool: &Pool| pool.id != id && pool.access_files().any(|named| named == path);
+            let owner = (!self.pools.iter().any(is_others)).then_some(name);
+            self.logs.entrance(&path, owner)
+        });
         let draft = self.draft.as_ref();
         let config = draft.filter(|draft| draft.edition == edition).map_or(&self.config, |draft| &draft.config);
         // Of the configuration in force, and of one on trial.

@@ -36,7 +36,24 @@ impl Daemon {
     pub(super) fn look_after_the_log(&mut self) {
         self.logs.flush();
         let (logs, pools) = (&mut self.logs, &self.pools);
-        logs.drain(self.clock.now(), captured(pools));
+        let now = self.clock.now();
+        logs.drain(now, captured(pools));
+        logs.lose_patience(now);
+        self.conclude_reopening();
+    }
+
+    /// What a worker printed that is about to be forgotten, if nobody reads it now, is kept for who will.
+    pub(super) fn keep_output_of_worker(&mut self, who: WorkerRef) {
+        let pool = self.pools.iter().find(|pool| pool.id == who.pool).filter(|_| self.logs.pid().is_none());
+        let sources = pool.and_then(|pool| of_worker(pool, who.life));
+        self.logs.park(sources.into_iter().flatten());
+    }
+
+    /// The same of a template.
+    pub(super) fn keep_output_of_template(&mut self, who: TemplateRef) {
+        let pool = self.pools.iter().find(|pool| pool.id == who.pool).filter(|_| self.logs.pid().is_none());
+        let sources = pool.and_then(|pool| of_template(pool, who.life));
+        self.logs.park(sources.into_iter().flatten());
     }
 
     /// Closes the files of access logs that no configuration names any more.
@@ -105,6 +122,10 @@ impl Daemon {
 
     /// Tells those who have asked for the log to be opened anew, if that is done.
     pub(super) fn conclude_reopening(&mut self) {
+        // Whoever has only just asked is not told of what was done before.
+        if self.events.iter().any(|event| matches!(event, Event::LogMoved)) {
+            return;
+        }
         if let Some(outcome) = self.logs.take_reopened() {
             let answer = outcome.map_or_else(Answer::Failed, Answer::Done);
             self.conclude_errands(Errand::ReopenLogs, &answer);

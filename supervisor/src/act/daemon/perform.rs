@@ -60,7 +60,7 @@ impl Daemon {
                 self.close_idle_files();
             }
             Action::ReopenLog => {
-                self.logs.reopen();
+                self.logs.reopen(self.clock.now());
                 self.conclude_reopening();
             }
             Action::Rehearse => self.rehearse(),
@@ -100,11 +100,7 @@ impl Daemon {
                     self.events.push_back(Event::WorkerNotForked(worker, reason));
                 }
             }
-            Action::Forget(who) => {
-                if let Some(pool) = self.pool(who.pool) {
-                    pool.forget(who);
-                }
-            }
+            Action::Forget(who) => self.forget(who),
             Action::OrderDrain(who) => self.order(who, &Order::Drain),
             Action::OrderRetire(who) => self.order(who, &Order::Retire),
             Action::Interrupt(who) => {

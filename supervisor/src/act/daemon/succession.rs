@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use super::errands::Errand;
 use super::{Daemon, Herald, StartError};
 use crate::act::admin::Admin;
+use crate::act::children;
 use crate::act::control::Control;
 use crate::act::logs::Logs;
 use crate::act::memory::Killings;
@@ -59,6 +60,7 @@ impl Daemon {
                     return;
                 }
                 tracing::info!(program = %self.program.display(), "upgrade: becoming the new program");
+                self.logs.settle();
                 match self.bequeath() {
                     Ok(estate) => become_program(&self.program, &estate, &deaf),
                     Err(error) => format!("cannot write down the state: {error}"),
@@ -129,6 +131,9 @@ impl Daemon {
             Logs::inherit(content.logs, content.clock.now(), &heirlooms).map_err(|error| lost("the log", &error))?;
         if let Some(channel) = logs.channel() {
             wait(channel, Token::Log)?;
+        } else if let Some(pid) = logs.pid() {
+            // It speaks as our predecessor did; one of our own is started when it is buried.
+            children::kill(pid);
         }
         let control = content.control.map(|place| heirlooms.listener(place)).transpose();
         let control = control.map_err(|error| lost("control socket", &error))?;

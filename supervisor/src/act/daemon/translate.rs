@@ -168,8 +168,17 @@ impl Daemon {
         }
     }
 
+    /// Nothing is left of this worker.
+    pub(super) fn forget(&mut self, who: WorkerRef) {
+        self.keep_output_of_worker(who);
+        if let Some(pool) = self.pool(who.pool) {
+            pool.forget(who);
+        }
+    }
+
     fn lose_template(&mut self, who: TemplateRef, exit: Exit) {
         let exit = self.exit_of(exit);
+        self.keep_output_of_template(who);
         let Some(template) = self.pool(who.pool).and_then(|pool| pool.lose_template(who.life)) else {
             return;
         };

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::file::{FileEstate, LogFile};
-use super::{Logs, Running};
+use super::{Logs, REOPENING, Running};
 use crate::act::unsent::Unsent;
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::decide::event::Time;
+use crate::logger;
 
 /// See the module's header.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub(in crate::act) struct LogsEstate {
     lost: BTreeMap<String, u64>,
     lost_by_others: u64,
     rounds: (u64, u64),
+    /// What the log process speaks.
+    version: u32,
 }
 
 impl LogsEstate {
@@ -66,6 +69,7 @@ impl Logs {
             lost: captured.collect(),
             lost_by_others: self.lost(None) + ratoon_worker::log::lost(),
             rounds: self.rounds,
+            version: logger::VERSION,
         }
     }
 
@@ -82,10 +86,13 @@ impl Logs {
         logs.lost.insert(None, estate.lost_by_others);
         logs.rounds = estate.rounds;
         logs.files = files;
+        logs.overdue = (logs.rounds.0 > logs.rounds.1).then(|| now.after(REOPENING));
         match estate.process {
             Some((pid, channel)) => {
+                let pid = Pid::from_raw(pid);
                 let channel = channel.map(|channel| heirlooms.descriptor(channel)).transpose()?.map(Channel::from);
-                logs.process = Some(Running { pid: Pid::from_raw(pid), channel, unsent: Unsent::default() });
+                let channel = channel.filter(|_| estate.version == logger::VERSION);
+                logs.process = Some(Running { pid, channel, unsent: Unsent::default() });
             }
             None => logs.drains = Some(now),
         }

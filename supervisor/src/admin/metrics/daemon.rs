@@ -42,6 +42,10 @@ pub(super) fn write(page: &mut Page, status: &Status) {
     page.family("ratoon_upgrades_total", Kind::Counter, "Upgrades of the supervisor in place.", |samples| {
         samples.add(&[], status.upgrades);
     });
+    let help = "Lines of the log, of access logs and of what was printed, of all pools and of the daemon itself, that were lost.";
+    page.family("ratoon_daemon_log_lines_lost_total", Kind::Counter, help, |samples| {
+        samples.add(&[], status.log_lines_lost);
+    });
     page.family("ratoon_admin_deaths_total", Kind::Counter, "Deaths of the admin process.", |samples| {
         samples.add(&[], status.admin_deaths);
     });

@@ -81,7 +81,7 @@ pub(super) fn write(page: &mut Page, pools: &[&Pool]) {
     page.family("ratoon_max_children_reached_total", Kind::Counter, help, |samples| {
         pools.iter().for_each(|pool| samples.add(&[("pool", &pool.pool)], pool.max_children_reached));
     });
-    let help = "Lines of the log, and of what was printed, that nobody took.";
+    let help = "Lines of the pool's workers, of what they printed, and of an access log's file that is the pool's alone, that were lost.";
     page.family("ratoon_log_lines_lost_total", Kind::Counter, help, |samples| {
         pools.iter().for_each(|pool| samples.add(&[("pool", &pool.pool)], pool.log_lines_lost));
     });
