@@ -5,6 +5,7 @@ mod clean;
 mod client;
 mod down;
 mod fresh;
+mod harmless;
 mod hosts;
 mod leasing;
 mod managers;

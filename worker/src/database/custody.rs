@@ -103,7 +103,7 @@ impl Database {
         }
     }
 
-    /// The request is over: what it has left in its session is undone. Waits for nothing, unless another worker waits for
+    /// The request is over: what it has left in its session is undone, unless that is known to be nothing. Waits for nothing, unless another worker waits for
     /// the session.
     pub(crate) fn end_request(&mut self) {
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else { return };
@@ -118,6 +118,9 @@ impl Database {
             Health::Sound if !session.owes_no_more_than_an_end() => Stale::Broken,
             Health::Sound => {
                 let is_wanted = self.desk.is_wanted();
+                if !is_wanted && session.has_nothing_to_undo(&self.login.reset) {
+                    return;
+                }
                 if is_wanted && !session.is_plain {
                     return self.pass_on(Cleanliness::Own);
                 }

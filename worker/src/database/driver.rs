@@ -11,6 +11,7 @@ use tokio_postgres::{AsyncMessage, Connection};
 
 use super::drive::{Late, step_until};
 use super::error::Error;
+use super::harmless;
 use super::line::Line;
 use super::socket::Readiness;
 use crate::clock;
@@ -137,6 +138,11 @@ impl Driver {
             self.health = Health::Abandoned;
             Err(Error::late())
         })
+    }
+
+    /// The first number of the server's version.
+    pub(super) fn server_version(&self) -> Option<u32> {
+        self.engine.parameter("server_version").and_then(harmless::major)
     }
 
     /// Nobody knows any more what the server is at: the session is not to be used again.

@@ -1,14 +1,14 @@
 //! The frames of the PostgreSQL protocol, as they pass in both directions: whether the session is at rest, in what
 //! transaction, and what has become of the work it was given.
 //!
-//! Reads types, lengths and the status in a ReadyForQuery, wherever a read or a write happens to end. Never holds
-//! anything back.
+//! Reads types, lengths, the status in a ReadyForQuery and the names in a Bind, wherever a read or a write happens to end.
+//! Never holds anything back.
 
 /// What passes, seen from the client.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    sent: Cut,
-    received: Cut,
+    sent: Cut<BIND>,
+    received: Cut<1>,
     /// Answers that the server owes: each ends with its ReadyForQuery.
     owed: u32,
     /// The server waits for lines of a COPY.
@@ -24,8 +24,38 @@ pub(crate) struct Frames {
     worked: bool,
     /// How often that became final.
     settled: u64,
+    tally: Tally,
+    /// How the body of the last Bind begins.
+    last_bind: [u8; BIND],
+}
+
+/// As much of a Bind as holds two names of the engine's making: none, and `s` with a number.
+const BIND: usize = 24;
+
+/// What has passed, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    binds: u64,
+    executions: u64,
+    /// What else was sent that the server does anything about.
+    others: u64,
+    errors: u64,
     /// How often the server said that a setting has another value.
-    changed: u64,
+    changes: u64,
+}
+
+impl Tally {
+    /// Whether the server said since then that a setting has another value, of those it tells its clients.
+    pub(crate) fn has_changed_since(&self, then: &Tally) -> bool {
+        self.changes != then.changes
+    }
+
+    /// How many prepared statements were executed since then, if nothing else was asked and nothing else came of it.
+    pub(crate) fn only_executions_since(&self, then: &Tally) -> Option<u64> {
+        let executions = self.executions - then.executions;
+        let expected = Tally { binds: then.binds + executions, executions: self.executions, ..*then };
+        (*self == expected).then_some(executions)
+    }
 }
 
 /// The state of the transaction, as the last ReadyForQuery had it.
@@ -43,28 +73,41 @@ pub(crate) enum Transaction {
 impl Frames {
     /// These bytes go to the server, behind its startup.
     pub(crate) fn sends(&mut self, bytes: &[u8]) {
-        let Frames { sent, owed, copying, bound, .. } = self;
-        sent.follow(bytes, |kind, _| match kind {
-            b'Q' | b'S' | b'F' => *owed = owed.saturating_add(1),
-            b'P' | b'B' => *bound = false,
-            // The Sync that came with the COPY is ignored, since it is read as one of the lines: unless the COPY has failed
-            // before, and then one more answer comes than is owed.
-            b'c' | b'f' if *copying => (*owed, *copying) = (0, false),
-            _ => {}
+        let Frames { sent, owed, copying, bound, tally, last_bind, .. } = self;
+        sent.follow(bytes, |kind, body| {
+            match kind {
+                b'B' => tally.binds += 1,
+                b'E' => tally.executions += 1,
+                b'S' | b'H' => {}
+                _ => tally.others += 1,
+            }
+            match kind {
+                b'Q' | b'S' | b'F' => *owed = owed.saturating_add(1),
+                b'P' => *bound = false,
+                b'B' => {
+                    *bound = false;
+                    *last_bind = [0; BIND];
+                    last_bind[..body.len()].copy_from_slice(body);
+                }
+                // The Sync that came with the COPY is ignored, since it is read as one of the lines: unless the COPY has
+                // failed before, and then one more answer comes than is owed.
+                b'c' | b'f' if *copying => (*owed, *copying) = (0, false),
+                _ => {}
+            }
         });
     }
 
     /// These bytes come from the server, behind its first ReadyForQuery.
     pub(crate) fn receives(&mut self, bytes: &[u8]) {
-        let Frames { received, owed, copying, transaction, astray, failed, bound, worked, settled, changed, .. } = self;
-        received.follow(bytes, |kind, first| match kind {
+        let Frames { received, owed, copying, transaction, astray, failed, bound, worked, settled, tally, .. } = self;
+        received.follow(bytes, |kind, body| match kind {
             b'Z' => {
                 *astray |= *owed == 0;
                 *failed = false;
                 *owed = owed.saturating_sub(1);
-                *transaction = match first {
-                    b'I' => Transaction::None,
-                    b'T' => Transaction::Open,
+                *transaction = match body {
+                    b"I" => Transaction::None,
+                    b"T" => Transaction::Open,
                     _ => Transaction::Failed,
                 };
                 let has_worked = std::mem::take(worked);
@@ -73,8 +116,11 @@ impl Frames {
                 }
             }
             b'C' | b's' => *worked = true,
-            b'E' => *failed = true,
-            b'S' => *changed += 1,
+            b'E' => {
+                *failed = true;
+                tally.errors += 1;
+            }
+            b'S' => tally.changes += 1,
             b'2' => *bound = true,
             b'G' | b'W' => *copying = true,
             _ => {}
@@ -111,9 +157,18 @@ impl Frames {
         self.worked
     }
 
-    /// How often the server said that a setting has another value, of those it tells its clients.
-    pub(crate) fn changed(&self) -> u64 {
-        self.changed
+    /// What has passed so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The name under which the server knows the statement that was bound last, if it has one that is the engine's.
+    pub(crate) fn last_bound(&self) -> Option<&str> {
+        let [0, names @ ..] = &self.last_bind else { return None };
+        let name = names.split(|byte| *byte == 0).next()?;
+        let is_whole = name.len() < names.len();
+        let is_ours = name.len() > 1 && name[0] == b's' && name[1..].iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(name).ok().filter(|_| is_whole && is_ours)
     }
 
     /// How often work became final: a statement of its own, or a transaction's end.
@@ -122,39 +177,51 @@ impl Frames {
     }
 }
 
-/// Where one direction is: in a header, of which some bytes may be here, or in a body, of which some bytes are awaited.
-#[derive(Debug, Default)]
-struct Cut {
-    header: [u8; 6],
-    /// Bytes of the header that are here: a type, a length, and the body's first byte if there is one.
+/// Where one direction is: in the head of a frame, of which some bytes may be here, or in the rest of its body, of which some
+/// bytes are awaited. The head is type and length, and as many bytes of the body as are of interest, if it has so many.
+#[derive(Debug)]
+struct Cut<const BODY: usize> {
+    kind_and_length: [u8; 5],
+    body: [u8; BODY],
+    /// Bytes of the head that are here.
     have: usize,
-    /// Bytes of the body that are still to come, once the header is whole.
+    /// Bytes of the body that are still to come, once the head is whole.
     left: usize,
 }
 
-impl Cut {
-    /// Calls `each` with the type of every frame and the first byte of its body (0 without one), once both are here.
-    fn follow(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8, u8)) {
-        while !bytes.is_empty() {
+impl<const BODY: usize> Default for Cut<BODY> {
+    fn default() -> Cut<BODY> {
+        Cut { kind_and_length: [0; 5], body: [0; BODY], have: 0, left: 0 }
+    }
+}
+
+impl<const BODY: usize> Cut<BODY> {
+    /// Calls `each` with the type of every frame and how its body begins, once both are here.
+    fn follow(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
+        while let [first, rest @ ..] = bytes {
             if self.left > 0 {
                 let skipped = self.left.min(bytes.len());
                 self.left -= skipped;
                 bytes = &bytes[skipped..];
                 continue;
             }
-            self.header[self.have] = bytes[0];
+            match self.have {
+                0..5 => self.kind_and_length[self.have] = *first,
+                beyond => self.body[beyond - 5] = *first,
+            }
             self.have += 1;
-            bytes = &bytes[1..];
+            bytes = rest;
             if self.have < 5 {
                 continue;
             }
-            let [kind, length @ .., first] = self.header;
+            let [kind, length @ ..] = self.kind_and_length;
             let body = (u32::from_be_bytes(length) as usize).saturating_sub(4);
-            if self.have == 5 && body > 0 {
+            let wanted = body.min(BODY);
+            if self.have < 5 + wanted {
                 continue;
             }
-            each(kind, if body > 0 { first } else { 0 });
-            self.left = body.saturating_sub(1);
+            each(kind, &self.body[..wanted]);
+            self.left = body - wanted;
             self.have = 0;
         }
     }
@@ -288,8 +355,62 @@ mod tests {
     #[test]
     fn a_setting_that_the_server_tells_of_is_counted() {
         let mut frames = Frames::default();
+        let before = frames.tally();
         frames.receives(&[frame(b'S', b"TimeZone\0Asia/Tokyo\0"), frame(b'C', b"SET\0")].concat());
-        assert_eq!(frames.changed(), 1);
+        assert!(frames.tally().has_changed_since(&before));
+    }
+
+    fn run(name: &[u8]) -> Vec<u8> {
+        let bind = [b"\0", name, b"\0\0\0\0\0\0\0and what the parameters are, at some length"].concat();
+        [frame(b'B', &bind), frame(b'E', b"\0\0\0\0\0"), frame(b'S', b"")].concat()
+    }
+
+    #[test]
+    fn executions_are_counted_if_nothing_else_happens() {
+        let mut frames = Frames::default();
+        frames.sends(&frame(b'Q', b"set role joe\0"));
+        frames.receives(&[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat());
+        let before = frames.tally();
+        assert_eq!(frames.tally().only_executions_since(&before), Some(0));
+        for _ in 0..2 {
+            frames.sends(&run(b"s7"));
+            frames.receives(&[frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat());
+        }
+        assert_eq!(frames.tally().only_executions_since(&before), Some(2));
+        for other in [b'Q', b'P', b'D', b'F', b'C', b'd', b'B', b'E'] {
+            let mut frames = Frames::default();
+            let before = frames.tally();
+            frames.sends(&[run(b"s7"), frame(other, b"\0\0\0\0\0")].concat());
+            assert_eq!(frames.tally().only_executions_since(&before), None, "{}", other as char);
+        }
+        for (kind, body) in [(b'E', &b"\0"[..]), (b'S', b"TimeZone\0Asia/Tokyo\0")] {
+            let before = frames.tally();
+            frames.receives(&frame(kind, body));
+            assert_eq!(frames.tally().only_executions_since(&before), None, "{}", kind as char);
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_statement_that_was_bound_last_is_known_wherever_the_frame_is_cut() {
+        let sent = run(b"s12345");
+        for cut in 0..sent.len() {
+            let mut frames = Frames::default();
+            assert_eq!(frames.last_bound(), None);
+            frames.sends(&sent[..cut]);
+            frames.sends(&sent[cut..]);
+            assert_eq!(frames.last_bound(), Some("s12345"), "cut at {cut}");
+            assert!(frames.sent.is_between());
+            frames.sends(&run(b"s1"));
+            assert_eq!(frames.last_bound(), Some("s1"));
+        }
+        for foreign in [&b""[..], b"s", b"mine", b"s1\"; drop table x", b"s1234567890123456789012345"] {
+            let mut frames = Frames::default();
+            frames.sends(&run(foreign));
+            assert_eq!(frames.last_bound(), None);
+        }
+        let mut frames = Frames::default();
+        frames.sends(&frame(b'B', b"portal\0s7\0"));
+        assert_eq!(frames.last_bound(), None);
     }
 
     #[test]

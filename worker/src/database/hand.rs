@@ -10,9 +10,11 @@ use tokio_postgres::{Client as Engine, Row, SimpleQueryMessage};
 use super::copy::{CopyInWriter, CopyOutReader};
 use super::driver::Driver;
 use super::error::Error;
-use super::frames::Transaction;
+use super::frames::{Tally, Transaction};
+use super::harmless::{self, Run, Verdict};
 use super::rows::RowIter;
 use super::statements::{Learned, Prepared, Statement, ToStatement};
+use crate::clock;
 
 type EngineError = tokio_postgres::Error;
 /// What a statement's parameters are given as.
@@ -26,6 +28,34 @@ pub(crate) struct Book {
     pub(super) session: u64,
     /// Whether statements may have names at all.
     pub(super) by_name: bool,
+    pub(super) request: Doings,
+}
+
+/// What the request in hand has done, as far as it bears on what has to be undone.
+#[derive(Debug, Default)]
+pub(crate) struct Doings {
+    /// What had passed when it began.
+    pub(super) began: Tally,
+    /// How often it has executed statements that leave nothing behind.
+    pub(super) harmless: u64,
+    /// How often it has executed others that are prepared.
+    pub(super) harmful: u64,
+    /// One of those, of which it would be worth knowing whether it does.
+    pub(super) in_question: Option<Suspect>,
+}
+
+/// A statement that the server is to be asked about.
+#[derive(Debug)]
+pub(crate) struct Suspect {
+    key: Box<str>,
+    pub(super) question: Option<String>,
+}
+
+impl Book {
+    /// What the server says of a statement. What cannot be asked is not asked again.
+    pub(super) fn judge(&mut self, suspect: &Suspect, verdict: Verdict) {
+        self.prepared.judge(&suspect.key, verdict);
+    }
 }
 
 /// A session, lent to one call.
@@ -136,6 +166,12 @@ impl<'a> Hand<'a> {
         let was_open = self.driver.line.look(|frames| frames.transaction()) != Transaction::None;
         let plan = self.plan(query, params)?;
         match self.driver.run(work(self.engine, &plan)) {
+            Ok(done) => {
+                if matches!(plan, Plan::Named(_)) {
+                    self.note_run(&key(query));
+                }
+                Ok(done)
+            }
             Err(error) if is_out_of_date(&error, &plan) && !self.driver.line.look(|frames| frames.have_bound()) => {
                 self.book.prepared.forget(Some(&key(query)));
                 self.book.learned.borrow_mut().forget(query.text());
@@ -145,7 +181,27 @@ impl<'a> Hand<'a> {
                 let plan = self.plan(query, params)?;
                 self.driver.run(work(self.engine, &plan))
             }
-            done => done,
+            failed => failed,
+        }
+    }
+
+    /// A prepared statement has been executed.
+    fn note_run(&mut self, key: &str) {
+        let Book { prepared, request, .. } = &mut *self.book;
+        match prepared.run(key, clock::now()) {
+            Run::Harmless => request.harmless += 1,
+            Run::Harmful => request.harmful += 1,
+            Run::Questionable => {
+                request.harmful += 1;
+                if request.in_question.is_none()
+                    && let Some(statement) = prepared.get(key)
+                {
+                    let version = self.driver.server_version();
+                    let name = self.driver.line.look(|frames| frames.last_bound().map(str::to_owned));
+                    let question = name.and_then(|name| harmless::question(&name, statement, version));
+                    request.in_question = Some(Suspect { key: key.into(), question });
+                }
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 //!
 //! * [`target`], [`resolve`], [`reach`], [`tls`], [`socket`]: where the server is, and a connection to it;
 //! * [`frames`], [`line`], [`drive`], [`driver`]: the engine, tokio-postgres without its runtime, polled by hand;
-//! * [`session`], [`cancel`], [`reset`], [`statements`], [`hand`]: one login, and what is done with it;
+//! * [`session`], [`cancel`], [`reset`], [`statements`], [`hand`]: one login, and what is done with it; [`harmless`]: after what of it
+//!   nothing has to be undone;
 //! * [`login`], [`backoff`]: how a new session is come by; [`lease`]: who may have one, and how one goes from worker to worker;
 //! * [`custody`]: a worker and its one session, from request to request;
 //! * [`client`], [`rows`], [`copy`], [`error`]: what the handler sees.
@@ -20,6 +21,7 @@ mod driver;
 mod error;
 mod frames;
 mod hand;
+mod harmless;
 mod keeper;
 pub mod lease;
 mod line;

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use futures_util::future::{try_join, try_join3};
 use tokio_postgres::{Client as Engine, Statement};
 
+use super::harmless::{self, Verdict};
+use crate::clock;
 use crate::protocol::{Database, SessionReset};
 
 /// All that a request can have left, but advisory locks, and statements that it prepared under names of its own.
@@ -16,7 +18,7 @@ const LEFT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements
                     FROM pg_catalog.pg_advisory_unlock_all()";
 
 /// How a session is reset.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reset {
     kind: SessionReset,
     by_name: bool,
@@ -30,6 +32,8 @@ pub(crate) struct Answer {
     pub(super) forgets_names: bool,
     /// [`LEFT`], prepared: it is asked after every request.
     pub(super) left: Option<Statement>,
+    /// What the server says of the statement in question, if it was asked.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// What is known of a session that is to be reset.
@@ -55,54 +59,77 @@ impl Reset {
         self.by_name
     }
 
-    /// The work. All that has no need of an answer is on its way at its first poll.
-    pub(super) fn begin(&self, before: Before) -> impl Future<Output = Result<Answer, Failure>> + use<> {
-        let Before { engine, may_be_open, is_given_away, has_other_settings, left } = before;
-        let (kind, by_name, init) = (self.kind, self.by_name, self.init_sql.clone());
+    /// Whether it does nothing that would not be done as well by leaving it out after statements that leave nothing behind.
+    pub(super) fn may_be_left_out(&self) -> bool {
+        self.kind == SessionReset::Session && self.by_name
+    }
+
+    /// The work. All that has no need of an answer is on its way at its first poll. A question is asked of the clean session;
+    /// what the server runs in order to answer it is undone as well.
+    pub(super) fn begin(
+        &self,
+        before: Before,
+        question: Option<String>,
+    ) -> impl Future<Output = Result<Answer, Failure>> + use<> {
+        let Reset { kind, by_name, init_sql } = self.clone();
         async move {
-            let rollback = may_be_open.then_some("ROLLBACK");
-            let answer = match kind {
-                SessionReset::Session if is_given_away || has_other_settings || !by_name => {
-                    // In one message: each costs both sides a turn.
-                    let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
-                    try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;
-                    // Dropped, it would have something to say to the server.
-                    Answer { forgets_names: true, left }
-                }
-                SessionReset::Session => {
-                    let ask = async {
-                        let left = match left {
-                            Some(left) => left,
-                            None => engine.prepare(LEFT).await?,
-                        };
-                        let found: bool = engine.query_one(&left, &[]).await?.try_get(0)?;
-                        Ok((left, found))
-                    };
-                    let (_, _, (left, found)) =
-                        try_join3(run(&engine, rollback), run(&engine, Some(SESSION)), ask).await?;
-                    if found {
-                        engine.batch_execute("DEALLOCATE ALL").await?;
-                    }
-                    Answer { forgets_names: found, left: (!found).then_some(left) }
-                }
-                SessionReset::DiscardAll => {
-                    try_join(run(&engine, rollback), run(&engine, Some("DISCARD ALL"))).await?;
-                    Answer { forgets_names: true, left: None }
-                }
-                SessionReset::Off => {
-                    let names = is_given_away.then_some("DEALLOCATE ALL");
-                    try_join(run(&engine, rollback), run(&engine, names)).await?;
-                    Answer { forgets_names: names.is_some(), left: None }
-                }
+            let engine = Rc::clone(&before.engine);
+            let answer = undo(kind, by_name, init_sql.as_deref(), before).await?;
+            let Some(question) = question.filter(|_| !answer.forgets_names) else { return Ok(answer) };
+            let verdict = harmless::ask(&engine, &question, clock::now()).await?;
+            let before = Before {
+                engine,
+                may_be_open: false,
+                is_given_away: false,
+                has_other_settings: false,
+                left: answer.left,
             };
-            if kind != SessionReset::Off
-                && let Some(init) = &init
-            {
-                engine.batch_execute(init).await?;
-            }
-            Ok(answer)
+            let answer = undo(kind, by_name, init_sql.as_deref(), before).await?;
+            Ok(Answer { verdict: Some(verdict), ..answer })
         }
     }
+}
+
+async fn undo(kind: SessionReset, by_name: bool, init: Option<&str>, before: Before) -> Result<Answer, Failure> {
+    let Before { engine, may_be_open, is_given_away, has_other_settings, left } = before;
+    let rollback = may_be_open.then_some("ROLLBACK");
+    let answer = match kind {
+        SessionReset::Session if is_given_away || has_other_settings || !by_name => {
+            // In one message: each costs both sides a turn.
+            let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
+            try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;
+            // Dropped, it would have something to say to the server.
+            Answer { forgets_names: true, left, verdict: None }
+        }
+        SessionReset::Session => {
+            let ask = async {
+                let left = match left {
+                    Some(left) => left,
+                    None => engine.prepare(LEFT).await?,
+                };
+                let found: bool = engine.query_one(&left, &[]).await?.try_get(0)?;
+                Ok((left, found))
+            };
+            let (_, _, (left, found)) = try_join3(run(&engine, rollback), run(&engine, Some(SESSION)), ask).await?;
+            if found {
+                engine.batch_execute("DEALLOCATE ALL").await?;
+            }
+            Answer { forgets_names: found, left: (!found).then_some(left), verdict: None }
+        }
+        SessionReset::DiscardAll => {
+            try_join(run(&engine, rollback), run(&engine, Some("DISCARD ALL"))).await?;
+            Answer { forgets_names: true, ..Answer::default() }
+        }
+        SessionReset::Off => {
+            let names = is_given_away.then_some("DEALLOCATE ALL");
+            try_join(run(&engine, rollback), run(&engine, names)).await?;
+            Answer { forgets_names: names.is_some(), ..Answer::default() }
+        }
+    };
+    if kind != SessionReset::Off {
+        run(&engine, init).await?;
+    }
+    Ok(answer)
 }
 
 type Failure = tokio_postgres::Error;

@@ -14,7 +14,8 @@ use super::drive::{Late, over};
 use super::driver::{Deadline, Driver, Health, said};
 use super::error::Error;
 use super::frames::Frames;
-use super::hand::{Book, Hand};
+use super::hand::{Book, Doings, Hand, Suspect};
+use super::harmless::Verdict;
 use super::line::Line;
 use super::reach::AttemptError;
 use super::reset::{Answer, Before, Reset};
@@ -30,8 +31,8 @@ pub(crate) struct Session {
     pub(super) book: Book,
     /// The reset that has been sent and not been answered.
     resetting: Option<Pin<Box<Resetting>>>,
-    /// How often its settings had changed when the request in hand got it.
-    changed: u64,
+    /// The statement that the server is asked about with it.
+    in_question: Option<Suspect>,
     /// What every reset asks, prepared.
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
@@ -106,13 +107,14 @@ impl Session {
             learned: Rc::clone(terms.learned),
             session: clock::now(),
             by_name: terms.reset.by_name(),
+            request: Doings::default(),
         };
         Ok(Session {
             engine: Rc::new(engine),
             driver: Driver::new(connection, line, ways, terms.deadline.clone()),
             book,
             resetting: None,
-            changed: 0,
+            in_question: None,
             left: None,
             is_plain,
             expires: u64::MAX,
@@ -134,7 +136,15 @@ impl Session {
 
     /// A request is about to use it, as clean as it is.
     pub(super) fn begin_request(&mut self) {
-        self.changed = self.driver.line.look(Frames::changed);
+        let began = self.driver.line.look(Frames::tally);
+        self.book.request = Doings { began, ..Doings::default() };
+    }
+
+    /// Whether all that the request has done is known to have left nothing behind.
+    pub(super) fn has_nothing_to_undo(&self, reset: &Reset) -> bool {
+        let Doings { began, harmless, .. } = &self.book.request;
+        let executions = self.driver.line.look(|frames| frames.tally().only_executions_since(began));
+        reset.may_be_left_out() && executions == Some(*harmless) && self.is_at_rest()
     }
 
     /// Sends what undoes the request's doings, and does not wait for the answer. What goes to another worker is given away
@@ -142,10 +152,20 @@ impl Session {
     pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
         // What has not been answered may still change it.
         let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
-        let has_other_settings = self.driver.line.look(Frames::changed) != self.changed;
-        let left = self.left.take();
-        let engine = Rc::clone(&self.engine);
-        let mut work = Box::pin(reset.begin(Before { engine, may_be_open, is_given_away, has_other_settings, left }));
+        let Doings { began, harmless, harmful, in_question } = std::mem::take(&mut self.book.request);
+        let tally = self.driver.line.look(Frames::tally);
+        // A request that does other things, too, is reset however harmless this statement is.
+        let is_worth_asking = tally.only_executions_since(&began) == Some(harmless + harmful);
+        self.in_question = in_question.filter(|_| is_worth_asking && !is_given_away && reset.may_be_left_out());
+        let question = self.in_question.as_ref().and_then(|suspect| suspect.question.clone());
+        let before = Before {
+            engine: Rc::clone(&self.engine),
+            may_be_open,
+            is_given_away,
+            has_other_settings: tally.has_changed_since(&began),
+            left: self.left.take(),
+        };
+        let mut work = Box::pin(reset.begin(before, question));
         self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
     }
 
@@ -159,6 +179,9 @@ impl Session {
         self.driver.look();
         let answer = self.driver.run_until(until, work)?;
         self.left = answer.left;
+        if let Some(suspect) = self.in_question.take() {
+            self.book.judge(&suspect, answer.verdict.unwrap_or(Verdict::NEVER));
+        }
         match self.is_at_rest() {
             true => Ok(answer.forgets_names),
             false => Err(Error::lost("it was not at rest after its reset")),

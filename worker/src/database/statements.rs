@@ -9,6 +9,8 @@ use std::rc::Rc;
 use tokio_postgres::Column;
 use tokio_postgres::types::Type;
 
+use super::harmless::{Run, Standing, Verdict};
+
 /// As many a session has prepared at a time; the first ones to go are those that were not used lately.
 const MOST: usize = 256;
 
@@ -86,6 +88,7 @@ struct Entry {
     used: u64,
     /// `None`: it was used once and not prepared yet.
     statement: Option<tokio_postgres::Statement>,
+    standing: Standing,
 }
 
 impl Prepared {
@@ -111,7 +114,20 @@ impl Prepared {
             self.by_text.remove(&oldest);
         }
         self.uses += 1;
-        self.by_text.insert(text.into(), Entry { used: self.uses, statement });
+        self.by_text.insert(text.into(), Entry { used: self.uses, statement, standing: Standing::default() });
+    }
+
+    /// It has been executed under its name.
+    pub(super) fn run(&mut self, text: &str, now: u64) -> Run {
+        let entry = self.by_text.get_mut(text).filter(|entry| entry.statement.is_some());
+        entry.map_or(Run::Harmful, |entry| entry.standing.run(now))
+    }
+
+    /// What the server says of it.
+    pub(super) fn judge(&mut self, text: &str, verdict: Verdict) {
+        if let Some(entry) = self.by_text.get_mut(text) {
+            entry.standing.judge(verdict);
+        }
     }
 
     /// The server has forgotten them, or this one cannot be used any more.
