@@ -169,7 +169,7 @@ axum_server axum-clean 16 clean
 ratoon_server ratoon 2 ''
 ratoon_server ratoon-off 2 'reset = "off"'
 compare 'two workers beside axum on two threads, neither resets its sessions' '/db?id=77' axum ratoon-off
-compare 'the same, and both do' '/db?id=77' axum-clean ratoon
+compare 'the same, where both see to it that nothing is left' '/db?id=77' axum-clean ratoon
 compare 'as both are by default: axum resets nothing' '/db?id=77' axum ratoon
 
 ratoon_server own 16 'connections = 16'
@@ -182,7 +182,7 @@ clients=1
 for reset in session discard_all off; do
     ratoon_server "reset-$reset" 1 "reset = \"$reset\""
 done
-compare 'one worker and one client: what the reset costs' '/db?id=77' reset-off reset-session reset-discard_all
+compare 'one worker and one client: what the reset costs' /backend reset-off reset-session reset-discard_all
 say ''
 say 'microseconds of a request'
 for reset in off session discard_all; do

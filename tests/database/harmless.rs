@@ -11,8 +11,9 @@ const HARMLESS: &str = "select text from notes where id = 7";
 /// How often a statement is executed: more than it takes to have it prepared, asked about and judged.
 const OFTEN: usize = 80;
 
-/// What leaves something behind as a prepared statement, and a question that shows whether it is there.
-const SPOILS: [(&str, &str, &str); 15] = [
+/// What leaves something behind as a prepared statement, and a question that shows whether it is there; in a database where
+/// nothing but PostgreSQL's own could run, so that it is the statement that is judged.
+const SPOILS: [(&str, &str, &str); 12] = [
     ("select set_config('work_mem', '66MB', false)", "show work_mem", "4MB"),
     ("select (select set_config('work_mem', '66MB', false)) from notes where id = 7", "show work_mem", "4MB"),
     (
@@ -24,11 +25,8 @@ const SPOILS: [(&str, &str, &str); 15] = [
     ("select text from notes limit length(set_config('work_mem', '66MB', false))", "show work_mem", "4MB"),
     ("select * from spoiling", "show work_mem", "4MB"),
     ("select text from guarded", "show work_mem", "4MB"),
-    ("select spoil()", "show work_mem", "4MB"),
-    ("select stable_spoil()", "show work_mem", "4MB"),
-    ("select text from notes where text = stable_spoil()", "show work_mem", "4MB"),
     (
-        "with spoilt as (insert into notes values (8, spoil()) returning text) select text from spoilt",
+        "with spoilt as (insert into notes values (8, set_config('work_mem', '66MB', false)) returning text) select text from spoilt",
         "show work_mem",
         "4MB",
     ),
@@ -44,11 +42,13 @@ const SPOILS: [(&str, &str, &str); 15] = [
 
 const SCHEMA: &str = "create table notes (id int, text text); insert into notes values (7, 'seven'); \
     create sequence numbers; \
-    create function spoil() returns text language plpgsql as $$ begin return set_config('work_mem', '66MB', false); end $$; \
-    create function stable_spoil() returns text stable language plpgsql as \
-        $$ begin return set_config('work_mem', '66MB', false); end $$; \
     create view spoiling as select set_config('work_mem', '66MB', false); \
-    create view guarded as select text from notes where spoil() is not null";
+    create view guarded as select text from notes where set_config('work_mem', '66MB', false) is not null; \
+    create function touched() returns trigger language plpgsql as $$ begin return new; end $$";
+
+/// What makes trouble as soon as it is run.
+const SPOIL: &str = "create function spoil() returns text language plpgsql as \
+    $$ begin return set_config('work_mem', '66MB', false); end $$; ";
 
 /// A server that logs every statement it executes.
 fn talkative() -> Postgres {
@@ -144,14 +144,13 @@ fn a_statement_that_fails_is_undone_even_if_it_is_harmless() {
     eventually("a reset", SOON, || (resets() > before).then_some(()));
 }
 
-/// Where the database's users have made something that PostgreSQL runs without looking at its label, or have labelled
-/// it themselves, nothing is left out.
+/// Where something could run that PostgreSQL does not look at, nothing is left out.
 #[track_caller]
-fn not_believed(made: &str, statement: &str) {
+fn not_believed(made: &str, statement: &str, question: &str, clean: &str) {
     let (postgres, _ratoon, mut client) = one();
     let backend = client.sql(BACKEND);
     postgres.query(made);
-    undone(&mut client, statement, "show work_mem", "4MB");
+    undone(&mut client, statement, question, clean);
     for _ in 0..OFTEN {
         client.ask("row", HARMLESS);
     }
@@ -160,42 +159,67 @@ fn not_believed(made: &str, statement: &str) {
 }
 
 #[test]
-fn a_function_that_users_call_parallel_safe_is_not_believed() {
-    not_believed("alter function spoil() parallel safe", "select spoil()");
+fn functions_of_users_are_not_believed_whatever_they_are_called() {
+    not_believed(&format!("{SPOIL} alter function spoil() parallel safe"), "select spoil()", "show work_mem", "4MB");
+}
+
+#[test]
+fn nor_where_an_extension_brings_some() {
+    not_believed("create extension pg_trgm", "select show_limit()::text", "show work_mem", "4MB");
+}
+
+#[test]
+fn the_negator_that_the_planner_puts_in_place_of_an_operator_is_not_believed() {
+    not_believed(
+        "create operator === (function = int4eq, leftarg = int, rightarg = int, negator = !==); \
+         create operator !== (function = pg_try_advisory_lock, leftarg = int, rightarg = int, negator = ===)",
+        "select text from notes where not (id === 7)",
+        "select count(*) from pg_locks where locktype = 'advisory'",
+        "0",
+    );
 }
 
 #[test]
 fn what_checks_a_domain_is_not_believed() {
     not_believed(
-        "create function is_good(text) returns bool language plpgsql as \
-         $$ begin perform spoil(); return true; end $$; \
-         create domain good as text check (is_good(value)); create type goods as (a good)",
+        "create domain good as text check (set_config('work_mem', '66MB', false) is not null); \
+         create type goods as (a good)",
         "select to_jsonb(jsonb_populate_record(null::goods, '{\"a\": \"b\"}'))::text",
+        "show work_mem",
+        "4MB",
     );
 }
 
 #[test]
 fn what_converts_a_type_to_json_is_not_believed() {
     not_believed(
-        "create type thing as enum ('a'); create table things (a thing); insert into things values ('a'); \
-         create function to_json(thing) returns json language plpgsql as \
-         $$ begin perform spoil(); return '1'; end $$; create cast (thing as json) with function to_json(thing)",
+        &format!(
+            "{SPOIL} create type thing as enum ('a'); create table things (a thing); insert into things values ('a'); \
+             create function to_json(thing) returns json language plpgsql as \
+             $$ begin perform spoil(); return '1'; end $$; create cast (thing as json) with function to_json(thing)"
+        ),
         "select row_to_json(things)::text from things",
+        "show work_mem",
+        "4MB",
     );
 }
 
 #[test]
 fn what_compares_a_type_is_not_believed() {
     not_believed(
-        "create type pair as (a int, b int); create table pairs (a pair); insert into pairs values ((1, 2)); \
-         create function order_of(pair, pair) returns int immutable language plpgsql as \
-         $$ begin perform spoil(); return 0; end $$; \
-         create function never(pair, pair) returns bool immutable language sql as 'select false'; \
-         do $$ begin for each in 1..5 loop execute format('create operator %s (leftarg = pair, rightarg = pair, \
-         function = never)', repeat('<', each + 2)); end loop; end $$; \
-         create operator class by_spoil default for type pair using btree as operator 1 <<<, operator 2 <<<<, \
-         operator 3 <<<<<, operator 4 <<<<<<, operator 5 <<<<<<<, function 1 order_of(pair, pair)",
+        &format!(
+            "{SPOIL} create type pair as (a int, b int); create table pairs (a pair); insert into pairs values ((1, 2)); \
+             create function order_of(pair, pair) returns int immutable language plpgsql as \
+             $$ begin perform spoil(); return 0; end $$; \
+             create function never(pair, pair) returns bool immutable language sql as 'select false'; \
+             do $$ begin for each in 1..5 loop execute format('create operator %s (leftarg = pair, rightarg = pair, \
+             function = never)', repeat('<', each + 2)); end loop; end $$; \
+             create operator class by_spoil default for type pair using btree as operator 1 <<<, operator 2 <<<<, \
+             operator 3 <<<<<, operator 4 <<<<<<, operator 5 <<<<<<<, function 1 order_of(pair, pair)"
+        ),
         "select (array[a] < array[a])::text from pairs",
+        "show work_mem",
+        "4MB",
     );
 }
 

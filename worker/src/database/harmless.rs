@@ -2,9 +2,10 @@
 //!
 //! PostgreSQL knows of each of its functions whether it may run in a parallel worker, which is forbidden to whatever changes a
 //! setting, a role, a sequence, a cursor, a prepared statement, a temporary table, or takes a lock beyond its transaction.
-//! And it knows of each plan whether all of it may, views and policies included: asked to (`debug_parallel_query`), it puts
-//! the whole of such a plan under one Gather. That is looked for here. What it says of its own functions and of those
-//! that extensions bring is believed; where the database's own users have written anything that it could run unseen, nothing is.
+//! And it knows of each statement whether all of it may, views and policies included: asked to (`debug_parallel_query`), it
+//! puts the whole of its plan under one Gather. That is looked for here. It looks at the statement as it is written, though,
+//! and not at what planner and types put in its place (negators, casts, comparisons, checks of domains, constants that are
+//! folded): so it is believed only where there is nothing to be put there but PostgreSQL's own.
 //!
 //! Owns the question, how its answer is read, and for how long it is believed. Never says when it is asked: that is the
 //! [`reset`](super::reset)'s affair, for it has to be asked of a clean session, which may be unclean afterwards.
@@ -20,6 +21,8 @@ const BELIEVED: u64 = 1_000_000_000;
 const REMEMBERED: u64 = 60_000_000_000;
 /// So often a statement is executed before it is asked about: the question costs as much as some ten resets.
 const OFTEN: u32 = 64;
+/// So long no other question is asked in a session, since each has all that is prepared there planned anew.
+pub(super) const PAUSE: u64 = 250_000_000;
 /// Types from here on are not PostgreSQL's own, and what their functions do is not known.
 const FIRST_OF_USERS: u32 = 16384;
 
@@ -78,20 +81,18 @@ impl Standing {
     }
 }
 
-/// Whether anything of the users' making could be run unseen: functions that they have labelled themselves, and those that
-/// PostgreSQL calls wherever a type is compared, converted to JSON or checked, without looking at their labels.
-const USERS_HAVE_A_HAND_IN_IT: &str = "SELECT EXISTS (SELECT FROM (\
-    SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid FROM pg_catalog.pg_proc \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384 AND proparallel OPERATOR(pg_catalog.=) 's' UNION ALL \
-    SELECT 'pg_catalog.pg_amproc'::pg_catalog.regclass, oid FROM pg_catalog.pg_amproc \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384 UNION ALL \
-    SELECT 'pg_catalog.pg_cast'::pg_catalog.regclass, oid FROM pg_catalog.pg_cast \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384 AND castfunc OPERATOR(pg_catalog.<>) 0 UNION ALL \
-    SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, oid FROM pg_catalog.pg_constraint \
-    WHERE contypid OPERATOR(pg_catalog.>=) 16384\
-    ) AS made (catalogue, id) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend \
-    WHERE classid OPERATOR(pg_catalog.=) catalogue AND objid OPERATOR(pg_catalog.=) id \
-    AND deptype OPERATOR(pg_catalog.=) 'e'))";
+/// Whether there is anything in the database that could run unseen: a function that is not PostgreSQL's own and not a
+/// trigger's, or, since one of PostgreSQL's own could stand behind it, an operator, a member of an operator class, a cast
+/// with a function, or the CHECK of a domain. Whose it is does not matter.
+const SOMETHING_COULD_RUN_UNSEEN: &str = "SELECT \
+    EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid OPERATOR(pg_catalog.>=) 16384 \
+    AND prorettype OPERATOR(pg_catalog.<>) 2279 AND prorettype OPERATOR(pg_catalog.<>) 3838) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_operator WHERE oid OPERATOR(pg_catalog.>=) 16384) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_amop WHERE oid OPERATOR(pg_catalog.>=) 16384) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_amproc WHERE oid OPERATOR(pg_catalog.>=) 16384) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_cast WHERE oid OPERATOR(pg_catalog.>=) 16384 \
+    AND castfunc OPERATOR(pg_catalog.<>) 0) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contypid OPERATOR(pg_catalog.>=) 16384)";
 
 /// The question about a statement that a server of this version knows by this name, as SQL that leaves no setting and no plan
 /// behind; `None` where no question is needed to know that it cannot be vouched for.
@@ -109,7 +110,8 @@ pub(super) fn question(name: &str, statement: &Statement, version: Option<u32>) 
     };
     // The plan that is kept for later executions would be shown: it is made anew, at the cost that it has, and must not stay.
     Some(format!(
-        "DISCARD PLANS; BEGIN; SET LOCAL lock_timeout = '100ms'; {USERS_HAVE_A_HAND_IN_IT}; SET LOCAL {switch} = on; \
+        "DISCARD PLANS; BEGIN; SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '100ms'; \
+         {SOMETHING_COULD_RUN_UNSEEN}; SET LOCAL {switch} = on; \
          SET LOCAL max_parallel_workers_per_gather = 2; SET LOCAL parallel_setup_cost = 0; \
          SET LOCAL parallel_tuple_cost = 0; SET LOCAL plan_cache_mode = force_generic_plan; \
          EXPLAIN (COSTS OFF) EXECUTE {name}{nulls}; COMMIT; DISCARD PLANS"
@@ -125,7 +127,7 @@ pub(super) async fn ask(engine: &Engine, question: &str, now: u64) -> Result<Ver
             let Some(code) = error.code() else { return Err(error) };
             engine.batch_execute("ROLLBACK; DISCARD PLANS").await?;
             // What else it objects to it would object to again, with a line in its log each time.
-            let is_busy = *code == SqlState::LOCK_NOT_AVAILABLE;
+            let is_busy = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code);
             Ok(if is_busy { Verdict::Harmful { until: now.saturating_add(REMEMBERED) } } else { Verdict::NEVER })
         }
     }
@@ -139,9 +141,9 @@ fn is_harmless(answer: &[SimpleQueryMessage]) -> bool {
     are_harmless(rows)
 }
 
-/// The same of its rows: whether users have a hand in it, and the plan, line by line.
+/// The same of its rows: whether something could run unseen, and the plan, line by line.
 fn are_harmless<'r>(mut rows: impl Iterator<Item = &'r str>) -> bool {
-    let nobody_has = rows.next() == Some("f");
+    let nothing_could = rows.next() == Some("f");
     let is_gathered = rows.next() == Some("Gather");
     let (mut is_whole, mut is_of_the_top, mut is_alone) = (false, true, true);
     for row in rows {
@@ -151,7 +153,7 @@ fn are_harmless<'r>(mut rows: impl Iterator<Item = &'r str>) -> bool {
         is_of_the_top &= !line.starts_with("->") && !line.starts_with("InitPlan");
         is_whole |= is_of_the_top && line == "Single Copy: true";
     }
-    nobody_has && is_gathered && is_whole && is_alone
+    nothing_could && is_gathered && is_whole && is_alone
 }
 
 /// The number before the first dot of a server's version.
@@ -164,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_plan_under_one_gather_is_harmless_and_only_where_no_user_has_a_hand_in_it() {
+    fn only_a_whole_plan_under_one_gather_is_harmless_and_only_where_nothing_could_run_unseen() {
         let plan = ["Gather", "  Workers Planned: 1", "  Single Copy: true", "  ->  Index Scan using n_pkey on n"];
         let with = |first: &'static str, lines: &[&'static str]| {
             are_harmless([first].into_iter().chain(lines.iter().copied()))

@@ -15,7 +15,7 @@ use super::driver::{Deadline, Driver, Health, said};
 use super::error::Error;
 use super::frames::Frames;
 use super::hand::{Book, Doings, Hand, Suspect};
-use super::harmless::Verdict;
+use super::harmless::{PAUSE, Verdict};
 use super::line::Line;
 use super::reach::AttemptError;
 use super::reset::{Answer, Before, Reset};
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     resetting: Option<Pin<Box<Resetting>>>,
     /// The statement that the server is asked about with it.
     in_question: Option<Suspect>,
+    /// When it was last asked about one.
+    asked: u64,
     /// What every reset asks, prepared.
     left: Option<tokio_postgres::Statement>,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
@@ -115,6 +117,7 @@ impl Session {
             book,
             resetting: None,
             in_question: None,
+            asked: 0,
             left: None,
             is_plain,
             expires: u64::MAX,
@@ -156,7 +159,13 @@ impl Session {
         let tally = self.driver.line.look(Frames::tally);
         // A request that does other things, too, is reset however harmless this statement is.
         let is_worth_asking = tally.only_executions_since(&began) == Some(harmless + harmful);
-        self.in_question = in_question.filter(|_| is_worth_asking && !is_given_away && reset.may_be_left_out());
+        let now = clock::now();
+        let is_time = now.saturating_sub(self.asked) >= PAUSE;
+        let may_ask = is_time && is_worth_asking && !is_given_away && reset.may_be_left_out();
+        self.in_question = in_question.filter(|_| may_ask);
+        if self.in_question.is_some() {
+            self.asked = now;
+        }
         let question = self.in_question.as_ref().and_then(|suspect| suspect.question.clone());
         let before = Before {
             engine: Rc::clone(&self.engine),
