@@ -115,10 +115,10 @@ TOML
     wait_for "$name" curl -sf --max-time 2 "http://127.0.0.1:${port_of[$name]}/db?id=77"
 }
 
-# axum_server NAME CONNECTIONS [clean]: clean, its pool resets a session before each use, else never.
+# axum_server NAME POOL CONNECTIONS: POOL as the peer has it.
 axum_server() {
     port_of[$1]=$(free_port)
-    launch "$1" "$peers/peer" "127.0.0.1:${port_of[$1]}" "$(url "$1")" "$2" "${3:-fast}"
+    launch "$1" "$peers/peer" "127.0.0.1:${port_of[$1]}" "$(url "$1")" "$2" "$3"
     wait_for "$1" curl -sf --max-time 2 "http://127.0.0.1:${port_of[$1]}/db?id=77"
 }
 
@@ -164,13 +164,16 @@ say "$clients keep-alive clients, $rounds rounds of $seconds s"
 
 start_postgres
 start_pgbouncer 4
-axum_server axum 16
-axum_server axum-clean 16 clean
 ratoon_server ratoon 2 ''
 ratoon_server ratoon-off 2 'reset = "off"'
-compare 'two workers beside axum on two threads, neither resets its sessions' '/db?id=77' axum ratoon-off
-compare 'the same, where both see to it that nothing is left' '/db?id=77' axum-clean ratoon
-compare 'as both are by default: axum resets nothing' '/db?id=77' axum ratoon
+axum_server bb8 bb8 default
+axum_server deadpool fast default
+axum_server deadpool-2 fast 2
+axum_server deadpool-16 fast 16
+axum_server clean clean default
+compare 'two workers beside axum on two threads, with a pool as it comes' '/db?id=77' ratoon bb8 deadpool
+compare 'the same, where both see to it that nothing is left' '/db?id=77' ratoon clean
+compare 'the same, where neither does' '/db?id=77' ratoon-off deadpool-2 deadpool deadpool-16
 
 ratoon_server own 16 'connections = 16'
 ratoon_server leasing 16 'connections = 4'

@@ -5,6 +5,7 @@ mod bounded;
 mod inbox;
 mod late;
 mod retiring;
+mod sharing;
 mod slow;
 
 use std::collections::BTreeMap;

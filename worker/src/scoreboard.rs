@@ -64,8 +64,19 @@ impl Scoreboard {
     /// Whether another worker has nothing to do and clearly fewer connections than `connections`. A hint: it may be
     /// past before it is acted on.
     pub fn has_freer(&self, connections: usize) -> bool {
-        let fewer = |cell: &Cell| cell.connections.load(Relaxed) as usize + 1 < connections;
-        self.in_use().any(|cell| cell.state() == State::Idle && fewer(cell))
+        self.idle().any(|theirs| theirs + 1 < connections)
+    }
+
+    /// How many connections a worker that has `connections` must give to the one with the fewest of all who have nothing to
+    /// do, so that both have as many. A hint, too.
+    pub fn surplus(&self, connections: usize) -> usize {
+        self.idle().min().map_or(0, |theirs| connections.saturating_sub(theirs) / 2)
+    }
+
+    /// The connections of each worker that has nothing to do.
+    fn idle(&self) -> impl Iterator<Item = usize> {
+        let idle = self.in_use().filter(|cell| cell.state() == State::Idle);
+        idle.map(|cell| cell.connections.load(Relaxed) as usize)
     }
 
     /// Whether another worker serves and has fewer connections than `most`. A hint, too.

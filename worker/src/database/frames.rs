@@ -205,6 +205,17 @@ impl<const BODY: usize> Cut<BODY> {
                 bytes = &bytes[skipped..];
                 continue;
             }
+            if let [kind, a, b, c, d, behind @ ..] = bytes
+                && self.have == 0
+            {
+                let body = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(4);
+                if let Some(head) = behind.get(..body.min(BODY)) {
+                    each(*kind, head);
+                    self.left = body - head.len();
+                    bytes = &behind[head.len()..];
+                    continue;
+                }
+            }
             match self.have {
                 0..5 => self.kind_and_length[self.have] = *first,
                 beyond => self.body[beyond - 5] = *first,

@@ -18,12 +18,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// So many bytes are read at most, however many are there, before whoever waits looks at the clock again.
 const PIECE: usize = 1 << 20;
+/// So many bytes are read with one system call at most.
+const SCRATCH: usize = 64 * 1024;
 
 /// A connected stream socket in non-blocking mode.
 #[derive(Debug)]
 pub(crate) struct Socket {
     descriptor: Rc<OwnedFd>,
     readiness: Readiness,
+    /// Where the kernel writes: an engine's buffer would have to be cleared before each read.
+    scratch: Box<[u8]>,
 }
 
 /// What is known of a socket without asking the kernel, shared by it and whoever waits for it.
@@ -65,7 +69,8 @@ impl Readiness {
 impl Socket {
     /// The socket must be in non-blocking mode.
     pub(crate) fn new(descriptor: OwnedFd) -> Socket {
-        Socket { descriptor: Rc::new(descriptor), readiness: Readiness::default() }
+        let scratch = vec![0; SCRATCH].into_boxed_slice();
+        Socket { descriptor: Rc::new(descriptor), readiness: Readiness::default(), scratch }
     }
 
     /// What is known of it.
@@ -86,8 +91,13 @@ impl AsFd for Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let known = &self.readiness.0;
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Socket { descriptor, readiness, scratch } = &mut *self;
+        let known = &readiness.0;
         if !known.readable.get() {
             return Poll::Pending;
         }
@@ -95,17 +105,17 @@ impl AsyncRead for Socket {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let room = buffer.initialize_unfilled();
-        if room.is_empty() {
+        let room = scratch.len().min(buffer.remaining());
+        if room == 0 {
             return Poll::Ready(Ok(()));
         }
         loop {
-            match read(&self.descriptor, room) {
+            match read(&*descriptor, &mut scratch[..room]) {
                 Ok(length) => {
                     // What comes after a short read is found by the next poll; an end is readable for ever.
-                    known.readable.set(length == room.len() || length == 0);
+                    known.readable.set(length == room || length == 0);
                     known.granted.set(known.granted.get().saturating_sub(length));
-                    buffer.advance(length);
+                    buffer.put_slice(&scratch[..length]);
                     return Poll::Ready(Ok(()));
                 }
                 Err(Errno::EINTR) => {}

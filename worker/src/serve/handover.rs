@@ -16,6 +16,8 @@ use crate::protocol::Report;
 
 /// How soon it is tried again, in nanoseconds, when the inbox has no room.
 const AGAIN: u64 = 20_000_000;
+/// How often a worker looks whether a sibling has less to do, in nanoseconds.
+const COMPARES: u64 = 10_000_000;
 
 impl<A: App> Server<A> {
     /// Gives away what this worker is not to keep, if there is such, and says so once nothing but responses is left.
@@ -35,6 +37,22 @@ impl<A: App> Server<A> {
         if self.stage == (Stage::Retiring { only_sends: false }) && self.only_sends() {
             self.stage = Stage::Retiring { only_sends: true };
             self.report(&Report::Draining);
+        }
+    }
+
+    /// Where several clients want something of this worker, and a sibling that nobody wants anything of has fewer, it is given
+    /// half of the difference: however connections came to be together, they do not stay so while others have time for them.
+    pub(super) fn share(&mut self) {
+        let is_asked = self.ready.len() > 1 && self.now >= self.compares_again;
+        if !is_asked || self.stage != Stage::Serving || !self.is_free() || !self.has_siblings() {
+            return;
+        }
+        self.compares_again = self.now + COMPARES;
+        let surplus = self.scoreboard.surplus(self.crowd.len());
+        if surplus > 0 {
+            let mut keys = self.crowd.between_requests();
+            keys.truncate(surplus.min(self.batch));
+            self.give(&keys);
         }
     }
 

@@ -171,6 +171,8 @@ pub(crate) struct Server<A> {
     turned_away: TurnedAway,
     /// When connections are offered to the siblings again, if the inbox had no room for them.
     gives_again: Option<u64>,
+    /// When it is next looked whether a sibling has less to do.
+    compares_again: u64,
     inlets: Inlets,
     crowd: Crowd,
     /// Connections that can go on.
@@ -244,6 +246,7 @@ impl<A: App> Server<A> {
             relief: Relief::default(),
             turned_away: TurnedAway::default(),
             gives_again: None,
+            compares_again: 0,
             crowd: Crowd::new(),
             ready: VecDeque::new(),
             postponed: Vec::new(),
@@ -298,6 +301,7 @@ impl<A: App> Server<A> {
             if let Stage::Leaving { .. } = self.stage {
                 self.take_what_is_left();
             }
+            self.share();
             self.give_turns();
             self.break_off_if_overdue();
             if self.now >= self.crowd.next_look() {

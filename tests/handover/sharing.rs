@@ -1,0 +1,28 @@
+//! Connections that came together at one worker while another has nothing to do.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{pid_in, server_of};
+use crate::harness::{Client, Ratoon, SOON, eventually};
+
+const CLIENTS: usize = 16;
+
+#[test]
+fn a_worker_shares_its_connections_with_one_that_has_fewer_and_nothing_to_do() {
+    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n");
+    let workers = ratoon.ready_workers("web", 2);
+    kill(workers[1], Signal::SIGSTOP).unwrap();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(ratoon.address())).collect();
+    assert!(clients.iter_mut().all(|client| server_of(client) == workers[0]));
+    kill(workers[1], Signal::SIGCONT).unwrap();
+
+    eventually("each has its half", SOON, || {
+        // All at once: who has one request at a time has nothing to share.
+        clients.iter_mut().for_each(|client| client.send(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let servers: Vec<Pid> = clients.iter_mut().map(|client| pid_in(client.try_response()).unwrap()).collect();
+        let share = |worker: &Pid| servers.iter().filter(|server| *server == worker).count();
+        workers.iter().all(|worker| share(worker) >= CLIENTS / 2 - 1).then_some(())
+    });
+    assert!(super::counted(&ratoon, |cell| cell.handed_over) >= CLIENTS as u64 / 2 - 1);
+}
