@@ -64,6 +64,22 @@ fn nor_do_statements_that_were_prepared_under_its_settings_keep_them_in_their_co
 }
 
 #[test]
+fn nor_does_a_seed_say_what_chance_gives_the_next_request() {
+    let postgres = Postgres::start();
+    for database in ["", "prepared = false"] {
+        let ratoon = sql::serving(&postgres, ONE, database);
+        let mut client = Client::connect(ratoon.address());
+        let backend = client.sql(BACKEND);
+        let mut drawn_after_a_seed = || {
+            client.sql("select setseed(0.5)");
+            client.sql("select random()")
+        };
+        assert_ne!(drawn_after_a_seed(), drawn_after_a_seed(), "{database}");
+        assert_eq!(client.sql(BACKEND), backend, "on the same connection");
+    }
+}
+
+#[test]
 fn nor_is_it_there_when_a_function_has_done_it() {
     let postgres = Postgres::start();
     postgres.query("create sequence numbers");

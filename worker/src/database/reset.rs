@@ -9,13 +9,17 @@ use super::harmless::{self, Verdict};
 use crate::clock;
 use crate::protocol::{Database, SessionReset};
 
-/// All that a request can have left, but advisory locks, and statements that it prepared under names of its own.
+/// All that a request can have left, but advisory locks, a seed, and statements that it prepared under names of its own.
 /// `RESET ALL` alone keeps the role; the role goes with the session's user.
 pub(super) const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
                        DISCARD SEQUENCES";
-/// The rest: whether SQL has prepared a statement is seen here and nowhere else, for a function may have done it.
+/// Seeds `random()` anew, which nothing else undoes once a request has seeded it.
+pub(super) const RESEED: &str = "pg_catalog.setseed(pg_catalog.date_part('microseconds', pg_catalog.clock_timestamp()) \
+                                 OPERATOR(pg_catalog./) 6e7::pg_catalog.float8)";
+/// The rest: whether SQL has prepared a statement is seen here and nowhere else, for a function may have done it. Behind it
+/// stands [`RESEED`].
 const LEFT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
-                    FROM pg_catalog.pg_advisory_unlock_all()";
+                    FROM pg_catalog.pg_advisory_unlock_all(),";
 
 /// How a session is reset.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ async fn undo(kind: SessionReset, by_name: bool, init: Option<&str>, before: Bef
     let answer = match kind {
         SessionReset::Session if is_given_away || has_other_settings || !by_name => {
             // In one message: each costs both sides a turn.
-            let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(); DEALLOCATE ALL");
+            let all = format!("{SESSION}; SELECT pg_catalog.pg_advisory_unlock_all(), {RESEED}; DEALLOCATE ALL");
             try_join(run(&engine, rollback), run(&engine, Some(&all))).await?;
             // Dropped, it would have something to say to the server.
             Answer { forgets_names: true, left, verdict: None }
@@ -105,7 +109,7 @@ async fn undo(kind: SessionReset, by_name: bool, init: Option<&str>, before: Bef
             let ask = async {
                 let left = match left {
                     Some(left) => left,
-                    None => engine.prepare(LEFT).await?,
+                    None => engine.prepare(&format!("{LEFT} {RESEED}")).await?,
                 };
                 let found: bool = engine.query_one(&left, &[]).await?.try_get(0)?;
                 Ok((left, found))

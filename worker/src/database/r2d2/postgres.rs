@@ -6,7 +6,7 @@ use r2d2_postgres::postgres::tls::{MakeTlsConnect, TlsConnect};
 use r2d2_postgres::postgres::{Client, Error, SimpleQueryMessage, Socket};
 
 use super::R2d2;
-use crate::database::reset::SESSION;
+use crate::database::reset::{RESEED, SESSION};
 
 /// Ends whatever transaction is open, without a complaint in the server's log if there is none.
 const ROLLBACK: &str = "BEGIN; ROLLBACK";
@@ -32,7 +32,7 @@ where
 }
 
 fn reset(client: &mut Client) -> Result<(), Error> {
-    let undo = format!("{ROLLBACK}; {SESSION}; {LEFT}");
+    let undo = format!("{ROLLBACK}; {SESSION}; SELECT {RESEED}; {LEFT}");
     let left = match client.simple_query(&undo) {
         Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
             client.batch_execute("ROLLBACK")?;
