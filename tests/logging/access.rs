@@ -156,6 +156,52 @@ fn a_request_that_dies_with_its_worker_has_one_line_with_its_status_and_cause() 
     assert!(lines[1]["duration"].as_f64().unwrap() >= 0.3);
 }
 
+/// "`bytes` are those written for the response", by whomever: the handler, the worker that refuses, its last words.
+#[test]
+fn the_bytes_of_a_line_are_those_that_its_client_has_read_whoever_has_written_them() {
+    let (ratoon, file) =
+        with("json", "request_timeout = \"300ms\"\nkill_grace = \"3s\"\nboot_timeout = \"30s\"\nmax_header = \"1KiB\"");
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2000));
+    let big = "Host: shop.test\r\nUser-Agent: curl/8\r\nReferer: http://r/?s=1\r\nExpect: 100-continue\r\n";
+    let requests = [
+        (200, "GET /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned()),
+        (400, "GET /bad HTTP/1.1\r\n\r\n".into()),
+        (400, "HEAD /bad HTTP/1.1\r\n\r\n".into()),
+        (414, long),
+        (413, format!("POST /a HTTP/1.1\r\n{big}Content-Length: 90000000\r\n\r\n")),
+        (413, format!("POST /b HTTP/1.1\r\n{big}Transfer-Encoding: chunked\r\n\r\n5F5E100\r\n")),
+        (500, "GET /abort HTTP/1.1\r\nHost: x\r\n\r\n".into()),
+        (504, "GET /spin HTTP/1.1\r\nHost: x\r\n\r\n".into()),
+        (504, "HEAD /spin HTTP/1.1\r\nHost: x\r\n\r\n".into()),
+        // It outlives its deadline: its line is from the worker itself.
+        (504, "GET /sleep:1200 HTTP/1.1\r\nHost: x\r\n\r\n".into()),
+    ];
+    for (place, (status, request)) in requests.iter().enumerate() {
+        let mut client = Client::connect(ratoon.address());
+        client.send(request.as_bytes());
+        client.finish();
+        let answer = client.rest();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        // What goes before the response itself is not of it.
+        let response = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {text}");
+        let line: Value = serde_json::from_str(&lines(&file, place + 1)[place]).unwrap();
+        assert_eq!(json!([line["status"], line["bytes"]]), json!([status, response.len()]), "{request}: {line}");
+        // The headers of a head that was whole are known, where not what followed at once was wrong, and only they.
+        let expected = if request.contains(" /a ") {
+            json!(["shop.test", "curl/8", "http://r/?s=1"])
+        } else {
+            json!([null, null, null])
+        };
+        if !matches!(status, 200 | 504) {
+            assert_eq!(json!([line["host"], line["user_agent"], line["referer"]]), expected, "{line}");
+        }
+        if matches!(status, 400..500) {
+            assert_eq!(json!([line["cause"], line["request_id"]]), json!(["refused", null]), "{line}");
+        }
+    }
+}
+
 /// "… for killed requests too": what was answered and had not left, from memory and from a reader.
 #[test]
 fn a_response_that_was_still_leaving_when_its_worker_died_has_a_line() {
@@ -186,6 +232,10 @@ fn a_response_that_was_still_leaving_when_its_worker_died_has_a_line() {
     let said = |line: &Value| json!([line["target"], line["status"], line["cause"], line["client"], line["pid"]]);
     let all: Vec<Value> = lines.iter().map(said).collect();
     let (pid, cause) = (worker.as_raw(), "killed from outside");
+    // Of what was still leaving, as much as the kernel had taken: not all, and more than nothing.
+    let written = |line: &Value| line["bytes"].as_u64().unwrap();
+    assert!(lines[1..].iter().all(|line| written(line) > 1000), "{lines:?}");
+    assert!(written(&lines[2]) < 7 << 20 && written(&lines[3]) < 90_000_000, "{lines:?}");
     assert_eq!(all[0], json!(["/ok", 200, null, "127.0.0.1", pid]));
     assert_eq!(all[1], json!(["/echo:2", 200, null, "127.0.0.1", pid]));
     assert_eq!(all[2], json!(["/echo:0", 200, cause, "127.0.0.1", pid]));
@@ -224,6 +274,24 @@ fn of_a_query_no_more_is_shown_than_is_allowed_neither_in_a_log_nor_in_the_statu
         let lines = lines(&file, 1);
         assert!(lines[0].contains(&format!("\"GET {expected} HTTP/1.1\" 504")), "{lines:?}");
         assert!(!lines[0].contains("geheim") && !ratoon.text().contains("geheim"), "{lines:?}\n{}", ratoon.text());
+    }
+}
+
+/// The same of a line that is malformed: what may be a part of the query is treated as one.
+#[test]
+fn of_a_malformed_request_line_no_more_of_a_query_is_shown_than_of_another() {
+    for (shown, expected) in [("keys", ["/ok?token=", "/ok"]), ("none", ["/ok"; 2])] {
+        let (ratoon, file) = with("json", &format!("log_query = \"{shown}\""));
+        for line in ["GET /ok?token=a HTTP/geheim", "GET /ok HTTP/geheim", "GET /ok?token=a b=geheim", "GET /ok#geheim"]
+        {
+            assert_eq!(raw(&ratoon, format!("{line}\r\nHost: x\r\n\r\n").as_bytes()), 400);
+        }
+        let lines = lines(&file, 4);
+        assert!(!lines.concat().contains("geheim") && !ratoon.text().contains("geheim"), "{lines:?}");
+        for (line, expected) in lines.iter().zip([expected[0], expected[1], expected[0], expected[1]]) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(json!([line["target"], line["protocol"]]), json!([expected, null]));
+        }
     }
 }
 

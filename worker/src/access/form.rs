@@ -226,7 +226,7 @@ fn json(entry: &Entry) -> Value {
     put("worker", entry.worker.into());
     put("gen", entry.generation.into());
     put("pid", entry.pid.into());
-    put("request_id", entry.request_id.clone().into());
+    put("request_id", text(entry.request_id.as_bytes(), 128));
     put("client", entry.client.map(|ip| ip.to_canonical().to_string()).into());
     put("method", text(&entry.method, 32));
     put("target", text(&entry.target, 2 * LONGEST_VALUE));

@@ -18,17 +18,20 @@ pub enum Query {
 }
 
 /// A request line, a target or an address, with as much of its query as is to be shown. The query ends where a fragment
-/// begins, or before what stands for the protocol at the end of the line; a fragment is treated as a query.
+/// begins, or before the protocol at the end of the line. A fragment, and what a malformed line has behind its target in
+/// place of the protocol, is shown only with all the rest: it may be part of a query in which a space was sent as it is.
 pub fn shown(text: &[u8], query: Query) -> Cow<'_, [u8]> {
-    let begin = match (query, text.iter().position(|byte| matches!(byte, b'?' | b'#'))) {
-        (Query::Full, _) | (_, None) => return Cow::Borrowed(text),
-        (_, Some(begin)) => begin,
+    if query == Query::Full {
+        return Cow::Borrowed(text);
+    }
+    let last = text.iter().rposition(|byte| *byte == b' ').filter(|space| is_protocol(&text[space + 1..]));
+    let (before, protocol) = text.split_at(last.unwrap_or(text.len()));
+    let target = before.iter().position(|byte| *byte == b' ').map_or(0, |space| space + 1);
+    let ends = |(place, byte): (usize, &u8)| matches!(byte, b'?' | b'#') || (*byte == b' ' && place >= target);
+    let Some(begin) = before.iter().enumerate().position(ends) else {
+        return Cow::Borrowed(text);
     };
-    let rest = &text[begin + 1..];
-    // Only what is sure to be the protocol: a client may send a space as it is.
-    let protocol = rest.iter().rposition(|byte| *byte == b' ').filter(|space| rest[space + 1..].starts_with(b"HTTP/"));
-    let (rest, protocol) = rest.split_at(protocol.unwrap_or(rest.len()));
-    let values = rest.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let values = before[begin + 1..].split(|byte| *byte == b'#').next().unwrap_or_default();
     let mut kept = text[..begin].to_vec();
     // A fragment has no place in a request, and one in a referrer is part of what was asked for.
     if query == Query::Keys && text[begin] == b'?' {
@@ -43,6 +46,11 @@ pub fn shown(text: &[u8], query: Query) -> Cow<'_, [u8]> {
     }
     kept.extend_from_slice(protocol);
     Cow::Owned(kept)
+}
+
+/// Nothing else is sure to be the protocol.
+fn is_protocol(word: &[u8]) -> bool {
+    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -61,6 +69,11 @@ mod tests {
             ("GET /a?q=b SECRET HTTP/1.1", "GET /a?q= HTTP/1.1", "GET /a HTTP/1.1"),
             ("GET /a?q=b SECRET", "GET /a?q=", "GET /a"),
             ("GET /a?q=b HTTP/SECRET HTTP/1.1", "GET /a?q= HTTP/1.1", "GET /a HTTP/1.1"),
+            ("GET /a?q=b HTTP/SECRET", "GET /a?q=", "GET /a"),
+            ("GET /a?q=b HTTP/1.1SECRET", "GET /a?q=", "GET /a"),
+            ("GET /a HTTP/SECRET", "GET /a", "GET /a"),
+            ("GET /a SECRET?b=c HTTP/1.0", "GET /a HTTP/1.0", "GET /a HTTP/1.0"),
+            ("GET /a", "GET /a", "GET /a"),
             ("http://a/b#tok=SECRET?c", "http://a/b", "http://a/b"),
         ] {
             let shown = |query| String::from_utf8_lossy(&shown(line.as_bytes(), query)).into_owned();

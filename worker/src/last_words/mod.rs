@@ -42,6 +42,8 @@ static CLIENT: AtomicI32 = AtomicI32::new(NOBODY);
 static SUPERVISOR: AtomicI32 = AtomicI32::new(NOBODY);
 /// Frames above this place of the stack are not the application's.
 static FLOOR: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// How much the client of the present or last request was told here, in bytes.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 /// The deadline about which everything has been said.
 static SAID: AtomicU64 = AtomicU64::new(0);
 
@@ -88,6 +90,7 @@ pub(crate) fn report_to(supervisor: Option<&impl AsFd>) {
 /// stack that none of its functions reaches up to.
 pub(crate) fn begin(client: &impl AsFd, floor: *const u8) {
     FLOOR.store(floor.addr(), Relaxed);
+    TOLD.store(0, Relaxed);
     CLIENT.store(client.as_fd().as_raw_fd(), Release);
 }
 
@@ -96,11 +99,11 @@ pub(crate) fn begin_deferred(floor: *const u8) {
     FLOOR.store(floor.addr(), Relaxed);
 }
 
-/// The application has done what it could: true if its client has been answered meanwhile, and must be told nothing
-/// more.
-pub(crate) fn end() -> bool {
+/// The application has done what it could. If its client has been answered meanwhile, with so many bytes, it must be told
+/// nothing more.
+pub(crate) fn end() -> Option<u64> {
     FLOOR.store(usize::MAX, Relaxed);
-    CLIENT.swap(NOBODY, AcqRel) == NOBODY
+    (CLIENT.swap(NOBODY, AcqRel) == NOBODY).then(|| TOLD.load(Relaxed))
 }
 
 /// In a signal handler: somebody believes that the request is overdue.
@@ -113,7 +116,7 @@ pub(crate) fn on_overdue(caught: Caught) {
         return;
     }
     answer(cell, TIMEOUT);
-    cell.speak(now, Why::Overran, |add| stand(caught, add));
+    cell.speak(now, Why::Overran, TOLD.load(Relaxed), |add| stand(caught, add));
     let _ = send(SUPERVISOR.load(Relaxed), REPORT, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
 }
 
@@ -133,7 +136,7 @@ pub(crate) fn on_crash(caught: Caught) {
         None => Why::Signal(signal),
     };
     answer(cell, FAILURE);
-    cell.speak(clock::now(), why, |add| stand(caught, add));
+    cell.speak(clock::now(), why, TOLD.load(Relaxed), |add| stand(caught, add));
 }
 
 /// Answers the client, unless something of a response has left, and hangs up. First of all, for the walk down the stack
@@ -145,7 +148,8 @@ fn answer(cell: &Cell, response: &[u8]) {
     }
     let end_of_head = response.windows(4).position(|end| end == b"\r\n\r\n").map_or(response.len(), |end| end + 4);
     let shown = if cell.line_begins_with(b"HEAD ") { &response[..end_of_head] } else { response };
-    let _ = send(client, shown, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    let told = send(client, shown, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    TOLD.store(told.unwrap_or_default() as u64, Relaxed);
     let _ = shutdown(client, Shutdown::Write);
 }
 

@@ -132,10 +132,10 @@ impl Cell {
 
     /// The worker's last words, in a signal handler: `walk` is given what takes one address after the other. Makes no
     /// system call and allocates nothing.
-    pub(crate) fn speak(&self, now: u64, why: Why, walk: impl FnOnce(&dyn Fn(usize))) {
+    pub(crate) fn speak(&self, now: u64, why: Why, told: u64, walk: impl FnOnce(&dyn Fn(usize))) {
         let since = self.busy_since.load(Relaxed);
         let line = (since != 0).then_some(&self.line);
-        self.words.begin(line, line.map_or(0, |_| now.saturating_sub(since)), self.state() == State::Deferred);
+        self.words.begin(line, line.map_or(0, |_| now.saturating_sub(since)), self.state() == State::Deferred, told);
         walk(&|address| self.words.add(address as u64));
         self.words.finish(why);
     }

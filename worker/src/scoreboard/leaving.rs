@@ -30,6 +30,8 @@ struct Place {
     /// When its handler began; 0 if nobody has this place.
     begun: AtomicU64,
     answered: AtomicU64,
+    /// How much of it had been written, in bytes.
+    sent: AtomicU64,
     status: AtomicU32,
     client: [AtomicU64; 2],
     line: Line,
@@ -53,6 +55,8 @@ pub struct Left {
     pub answered: u64,
     /// What the client was told, as far as it heard.
     pub status: u16,
+    /// How much of it had been written, in bytes.
+    pub sent: u64,
     /// Whose it is, if that is known.
     pub client: Option<IpAddr>,
     /// The first bytes of its request line.
@@ -77,11 +81,21 @@ impl Cell {
         };
         let place = &self.leaving.places[number];
         place.answered.store(left.answered, Relaxed);
+        place.sent.store(left.sent, Relaxed);
         place.status.store(left.status.into(), Relaxed);
         super::cell::store_client(&place.client, left.client);
         place.line.write(&left.line);
         place.begun.store(left.begun.max(1), Release);
         Stand::Place(number)
+    }
+
+    /// More of it has been written: so much by now, in bytes.
+    pub(crate) fn has_sent(&self, stand: Stand, sent: u64) {
+        if let Stand::Place(number) = stand
+            && let Some(place) = self.leaving.places.get(number)
+        {
+            place.sent.store(sent, Relaxed);
+        }
     }
 
     /// It has left, or its client has.
@@ -107,6 +121,7 @@ impl Cell {
                 begun,
                 answered: place.answered.load(Relaxed),
                 status: place.status.load(Relaxed) as u16,
+                sent: place.sent.load(Relaxed),
                 client: super::cell::load_client(&place.client),
                 line: place.line.read(),
             })
@@ -125,7 +140,7 @@ mod tests {
     fn left(number: u64) -> Left {
         let client = (number != 1).then(|| "192.0.2.1".parse().unwrap());
         let line = format!("GET /{number} HTTP/1.1").into_bytes();
-        Left { begun: number + 1, answered: number + 5, status: 200 + number as u16, client, line }
+        Left { begun: number + 1, answered: number + 5, status: 200 + number as u16, sent: 7, client, line }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(super) struct Words {
     address: AtomicU64,
     running: AtomicU64,
     deferred: AtomicU64,
+    told: AtomicU64,
     line: Line,
     frames: AtomicU64,
     trace: [AtomicU64; INNERMOST + OUTERMOST],
@@ -66,6 +67,8 @@ pub struct LastWords {
     pub running: u64,
     /// Whether it had been answered, and ran what it had deferred.
     pub deferred: bool,
+    /// How much it told its client, in bytes.
+    pub told: u64,
     /// Where it stood, then the return addresses from the innermost outwards; at most 64, those in the middle left out.
     pub addresses: Vec<u64>,
     /// How many were left out, after the fortieth.
@@ -77,8 +80,8 @@ impl Words {
         self.why.store(NOTHING, Release);
     }
 
-    /// Says everything but where: `running` in nanoseconds. Until [`Words::finish`] there is nothing to read.
-    pub(super) fn begin(&self, line: Option<&Line>, running: u64, deferred: bool) {
+    /// Says everything but where: `running` in nanoseconds, `told` in bytes. Until [`Words::finish`] there is nothing to read.
+    pub(super) fn begin(&self, line: Option<&Line>, running: u64, deferred: bool, told: u64) {
         self.forget();
         match line {
             Some(line) => self.line.copy(line),
@@ -86,6 +89,7 @@ impl Words {
         }
         self.running.store(running, Relaxed);
         self.deferred.store(deferred.into(), Relaxed);
+        self.told.store(told, Relaxed);
         self.frames.store(0, Relaxed);
     }
 
@@ -133,6 +137,7 @@ impl Words {
             request: (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()),
             running: self.running.load(Relaxed) / 1_000_000,
             deferred: self.deferred.load(Relaxed) != 0,
+            told: self.told.load(Relaxed),
             addresses: kept.map(|address| address.load(Relaxed)).collect(),
             omitted,
         })
@@ -183,6 +188,7 @@ mod tests {
             address: zero(),
             running: zero(),
             deferred: zero(),
+            told: zero(),
             line: Line::default(),
             frames: zero(),
             trace: std::array::from_fn(|_| zero()),
@@ -193,7 +199,7 @@ mod tests {
     fn of_a_deep_stack_both_ends_are_kept_in_order() {
         for depth in [0_u64, 1, 40, 63, 64, 65, 87, 88, 89, 1000] {
             let words = words();
-            words.begin(None, 2_000_000, false);
+            words.begin(None, 2_000_000, false, 0);
             (0..depth).for_each(|address| words.add(address));
             assert_eq!(words.read(), None);
             words.finish(Why::Overran);
@@ -209,7 +215,7 @@ mod tests {
         let words = words();
         let line = Line::default();
         line.write(&[1; 128]);
-        words.begin(Some(&line), u64::MAX, true);
+        words.begin(Some(&line), u64::MAX, true, 0);
         (0..1000).for_each(|_| words.add(u64::MAX));
         words.finish(Why::Fault { signal: 11, address: u64::MAX });
         let order = crate::protocol::Order::Name { slot: u32::MAX, pid: i32::MIN, words: words.read().unwrap() };

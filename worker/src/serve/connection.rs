@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::exchange::{AtRest, Engines, Exchange};
 use super::head::HeadReader;
 use super::records::Record;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refused};
 use super::upload::Bounds;
 use super::wire::Wire;
 use crate::access::Query;
@@ -69,8 +69,8 @@ pub(super) struct Connection {
     pub(super) unanswered_since: u64,
     /// When it must have got further; `u64::MAX` if nothing presses.
     pub(super) deadline: u64,
-    /// What its client has been told instead of an answer, until somebody has counted it.
-    pub(super) refused: Option<(http::StatusCode, Vec<u8>)>,
+    /// What its client is told instead of an answer, until somebody has counted it.
+    refused: Option<Refused>,
     /// What is remembered of its request, if anything is.
     pub(super) record: Option<Box<Record>>,
     /// Whether its client got all of the last response.
@@ -272,6 +272,12 @@ impl Connection {
         self.record.take_if(|_| !goes_on).map(|record| (record, self.has_sent))
     }
 
+    /// What its client has been told instead of an answer, once that has been said as far as it ever will be.
+    pub(super) fn take_refused(&mut self, is_over: bool) -> Option<Refused> {
+        let is_said = is_over || !matches!(self.stage, Stage::Refusal { .. });
+        self.refused.take_if(|_| is_said)
+    }
+
     /// The request line of the present exchange.
     pub(super) fn line(&self) -> &[u8] {
         match &self.stage {
@@ -320,7 +326,7 @@ impl Connection {
             Stage::Exchange(exchange) if exchange.receives() => slow("the body did not arrive in time"),
             _ => return Wish::Close,
         };
-        self.refuse(refusal, now);
+        self.refuse(refusal, None, now);
         Wish::Again
     }
 }

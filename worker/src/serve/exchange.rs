@@ -125,6 +125,16 @@ impl Exchange {
         &self.line[..self.line_length]
     }
 
+    /// The headers of a request that will never be served: its body is still arriving, or what came of it with the head was
+    /// too much already.
+    pub(super) fn take_headers(&mut self) -> Option<HeaderMap> {
+        match &mut self.phase {
+            Phase::Body(parts, ..) => Some(std::mem::take(&mut parts.headers)),
+            Phase::Head => Some(self.engine.letters.request.take()?.into_parts().0.headers),
+            Phase::Handling | Phase::Response { .. } => None,
+        }
+    }
+
     /// Whether the answer has no body, for it is asked for by HEAD.
     pub(super) fn is_head(&self) -> bool {
         self.is_head

@@ -70,18 +70,19 @@ impl<A: App> Server<A> {
         self.now = clock::now();
         // The application may have moved it.
         let deadline = cell.map_or(u64::MAX, Cell::deadline);
-        let is_produced = response.body().needs_the_application() && !told;
+        let is_produced = response.body().needs_the_application() && told.is_none();
         let (serial, answered) = (connection.serial, self.now);
         if let Some(cell) = cell {
-            cell.answered(if told { GATEWAY_TIMEOUT } else { response.status().as_u16() });
+            cell.answered(if told.is_some() { GATEWAY_TIMEOUT } else { response.status().as_u16() });
         }
         if let Some(record) = &mut connection.record {
-            record.answered(if told { StatusCode::GATEWAY_TIMEOUT } else { response.status() }, self.now);
-            if told {
+            record.answered(if told.is_some() { StatusCode::GATEWAY_TIMEOUT } else { response.status() }, self.now);
+            if told.is_some() {
                 record.blame("request timeout");
             }
         }
-        if told {
+        if let Some(bytes) = told {
+            connection.wire.was_written_to(bytes);
             tracing::warn!(request = %String::from_utf8_lossy(connection.line()), "the handler has returned, too late: its client was told 504");
             connection.hang_up(self.now);
             drop(response);
@@ -101,7 +102,7 @@ impl<A: App> Server<A> {
             && let Some(connection) = self.crowd.get_mut(key)
             && let Some(mut record) = connection.record.take()
         {
-            self.records.leaves(&mut record, connection.line(), cell);
+            self.records.leaves(&mut record, connection.line(), connection.wire.traffic().1, cell);
             connection.record = Some(record);
         }
     }

@@ -4,7 +4,7 @@
 //! ends, white space around the colon, Host, the forms of a target, everything that frames a body. Lines are judged as
 //! they arrive, so that a bad one is refused at once, however slowly the rest comes. Owns no socket and no buffer.
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::refusal::Refusal;
 
@@ -39,6 +39,20 @@ pub(super) struct Head {
     pub(super) old: bool,
     /// Whether the method is HEAD: no answer to it has a body.
     pub(super) is_head: bool,
+}
+
+impl Head {
+    /// The headers that it has, of the bytes in which it stands.
+    pub(super) fn headers(&self, bytes: &[u8]) -> HeaderMap {
+        let lines = bytes[self.start + self.line..self.end].split(|byte| *byte == b'\n');
+        let fields = lines.filter_map(|line| field(line.strip_suffix(b"\r")?).ok());
+        let known = fields.map(|(name, value)| (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in known.filter_map(|(name, value)| name.ok().zip(value.ok())) {
+            headers.append(name, value);
+        }
+        headers
+    }
 }
 
 /// What is known of a head that is still arriving.

@@ -7,14 +7,16 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::connection::{Arrival, Connection};
+use super::refusal::Refused;
 use crate::access::{Entry, Form, Query, shown};
 use crate::app::{Request, Worker};
+use crate::client::Client;
 use crate::clock;
 use crate::log::{Lines, RequestId};
-use crate::protocol::Accounts;
+use crate::protocol::{Accounts, Proxies};
 use crate::scoreboard::{Cell, Left, Stand};
 
 /// What stands for the status of a request whose client had gone before there was one: nginx's number for it.
@@ -83,13 +85,7 @@ impl Records {
     ) -> Box<Record> {
         let path = request.uri().path();
         let target = request.uri().path_and_query().map_or(path, |target| target.as_str());
-        let mut headers = request.headers().clone();
-        if self.query != Query::Full
-            && let Some(referrer) = headers.get_mut(http::header::REFERER)
-            && let Ok(kept) = shown(referrer.as_bytes(), self.query).as_ref().try_into()
-        {
-            *referrer = kept;
-        }
+        let headers = self.masked(request.headers().clone());
         let entry = Entry {
             client,
             method: request.method().as_str().into(),
@@ -107,11 +103,12 @@ impl Records {
     }
 
     /// Its response does not leave at once: should the worker die before it has, the supervisor writes the line.
-    pub(super) fn leaves(&self, record: &mut Record, line: &[u8], cell: &Cell) {
+    pub(super) fn leaves(&self, record: &mut Record, line: &[u8], sent: u64, cell: &Cell) {
         if self.form.is_some() && !record.is_skipped && record.stand.is_none() {
             let (client, status) = (record.entry.client, record.entry.status);
             let [.., begun, answered] = record.moments;
-            record.stand = Some(cell.leaves(&Left { begun, answered, status, client, line: line.to_vec() }));
+            let sent = sent.saturating_sub(record.sent_before);
+            record.stand = Some(cell.leaves(&Left { begun, answered, status, sent, client, line: line.to_vec() }));
         }
     }
 
@@ -142,20 +139,37 @@ impl Records {
         }
     }
 
-    /// A request was refused that the application never saw.
-    pub(super) fn refused(&self, status: StatusCode, line: &[u8], client: Option<IpAddr>) {
+    /// A request was refused that the application never saw, and its client has been told.
+    pub(super) fn refused(&self, refused: Refused, connection: &Connection, proxies: &Proxies, cell: Option<&Cell>) {
+        if let Some(cell) = cell {
+            cell.refused(refused.status.as_u16());
+        }
         let (Some(form), Some(lines)) = (&self.form, &self.lines) else {
             return;
         };
+        let headers = refused.headers.unwrap_or_default();
         let mut entry = Entry {
             ended: Some(SystemTime::now()),
-            client,
-            status: status.as_u16(),
+            client: Client::of(&headers, connection.peer, connection.is_hearsay, proxies).ip(),
+            status: refused.status.as_u16(),
+            bytes: connection.wire.traffic().1.saturating_sub(refused.sent_before),
+            headers: self.masked(headers),
             cause: Some("refused".into()),
             ..self.who.clone()
         };
-        entry.line(&shown(line, self.query));
+        entry.line(&shown(&refused.line, self.query));
         lines.write(&form.line(&entry));
+    }
+
+    /// Without what is not to be shown of the address that led here.
+    fn masked(&self, mut headers: HeaderMap) -> HeaderMap {
+        if self.query != Query::Full
+            && let Some(referrer) = headers.get_mut(http::header::REFERER)
+            && let Ok(kept) = shown(referrer.as_bytes(), self.query).as_ref().try_into()
+        {
+            *referrer = kept;
+        }
+        headers
     }
 
     /// What a request has deferred has taken so long.
@@ -176,6 +190,13 @@ impl Record {
     pub(super) fn answered(&mut self, status: StatusCode, now: u64) {
         self.entry.status = status.as_u16();
         self.moments[4] = now;
+    }
+
+    /// So much has been sent over its connection by now.
+    pub(super) fn has_sent(&self, sent: u64, cell: &Cell) {
+        if let Some(stand) = self.stand {
+            cell.has_sent(stand, sent.saturating_sub(self.sent_before));
+        }
     }
 
     /// It has not gone as it should.

@@ -5,13 +5,25 @@
 
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 /// A refusal: a status and a sentence. The sentence is ours, nothing of the request is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) why: &'static str,
+}
+
+/// A request that was refused, until somebody has written it down.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    /// The request line, as far as it had come.
+    pub(super) line: Vec<u8>,
+    /// If the head was whole and beyond reproach: of any other nothing is believed.
+    pub(super) headers: Option<HeaderMap>,
+    /// How much had been sent over its connection before.
+    pub(super) sent_before: u64,
 }
 
 impl Refusal {

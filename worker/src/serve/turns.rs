@@ -118,9 +118,11 @@ impl<A: App> Server<A> {
         if let Some(cell) = self.scoreboard.cell(self.worker.slot) {
             let (received, sent) = connection.wire.take_traffic();
             cell.moved(received, sent);
-            if let Some((status, line)) = connection.refused.take() {
-                cell.refused(status.as_u16());
-                self.records.refused(status, &line, connection.peer.map(|peer| peer.ip()));
+            if let Some(refused) = connection.take_refused(false) {
+                self.records.refused(refused, connection, &self.rules.proxies, Some(cell));
+            }
+            if let Some(record) = &connection.record {
+                record.has_sent(connection.wire.traffic().1, cell);
             }
         }
         if let Some((record, is_whole)) = connection.take_record() {
@@ -162,6 +164,9 @@ impl<A: App> Server<A> {
         };
         if let Some(record) = connection.record.take() {
             self.records.end(record, connection.wire.traffic().1, false, self.cell());
+        }
+        if let Some(refused) = connection.take_refused(true) {
+            self.records.refused(refused, &connection, &self.rules.proxies, self.cell());
         }
         if let Some(cell) = self.cell() {
             let (received, sent) = connection.wire.take_traffic();

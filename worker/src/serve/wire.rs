@@ -172,6 +172,11 @@ impl Wire {
         (self.received.get(), self.sent.get())
     }
 
+    /// Others have written so much to its socket.
+    pub(super) fn was_written_to(&self, bytes: u64) {
+        self.sent.set(self.sent.get().saturating_add(bytes));
+    }
+
     /// Bytes received and sent since this was asked last.
     pub(super) fn take_traffic(&self) -> (u64, u64) {
         let now = self.traffic();

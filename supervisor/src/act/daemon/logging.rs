@@ -89,19 +89,20 @@ impl Daemon {
         let leaving = left.iter().map(|left| Entry {
             client: left.client,
             status: left.status,
+            bytes: left.sent,
             duration: took(left.begun),
             handler: Duration::from_nanos(left.answered.saturating_sub(left.begun)),
             ..entry(&left.line)
         });
         let running = cell.owes_an_answer().then(|| {
             let read = cell.read();
-            let status = match cell.last_words().map(|words| words.why) {
-                Some(why) if why.is_fatal() => 500,
-                Some(_) if *cause == Cause::RequestTimeout => 504,
-                _ => 502,
+            let (status, bytes) = match cell.last_words() {
+                Some(words) if words.why.is_fatal() => (500, words.told),
+                Some(words) if *cause == Cause::RequestTimeout => (504, words.told),
+                _ => (502, 0),
             };
             let took = took(read.busy_since);
-            Entry { client: cell.client(), status, duration: took, handler: took, ..entry(&read.line) }
+            Entry { client: cell.client(), status, bytes, duration: took, handler: took, ..entry(&read.line) }
         });
         let is_wanted = |entry: &Entry| !pool.config.access_skip.iter().any(|skip| entry.is_skipped(skip));
         let entries: Vec<Entry> = leaving.chain(running).filter(is_wanted).collect();

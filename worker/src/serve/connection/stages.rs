@@ -7,9 +7,9 @@ use bytes::Buf;
 use super::{Connection, LINGER, Rules, Stage, Wish};
 use crate::access::LONGEST;
 use crate::serve::exchange::{Exchange, Progress};
-use crate::serve::head::{Framing, HeadReader};
+use crate::serve::head::{Framing, Head, HeadReader};
 use crate::serve::preface::{self, Origin};
-use crate::serve::refusal::Refusal;
+use crate::serve::refusal::{Refusal, Refused};
 use crate::serve::upload;
 use crate::serve::wire::Fill;
 
@@ -59,7 +59,7 @@ impl Connection {
         match judged {
             Ok(Some(head)) => {
                 if matches!(head.framing, Framing::Length(length) if length > rules.bounds.longest) {
-                    self.refuse(upload::too_large(), now);
+                    self.refuse(upload::too_large(), Some(&head), now);
                     return None;
                 }
                 let (engines, longest) = (&rules.engines, rules.bounds.longest);
@@ -97,7 +97,7 @@ impl Connection {
                 }
             }
             Err(refusal) => {
-                self.refuse(refusal, now);
+                self.refuse(refusal, None, now);
                 None
             }
         }
@@ -156,13 +156,14 @@ impl Connection {
             }
             Progress::Broken => Some(Wish::Close),
             Progress::Refused(refusal) => {
-                self.refuse(refusal, now);
+                self.refuse(refusal, None, now);
                 None
             }
         }
     }
 
-    pub(super) fn refuse(&mut self, refusal: Refusal, now: u64) {
+    /// `whole` is the head, if nothing was wrong with that.
+    pub(super) fn refuse(&mut self, refusal: Refusal, whole: Option<&Head>, now: u64) {
         tracing::debug!(status = refusal.status.as_u16(), why = refusal.why, peer = ?self.peer, "request refused");
         let is_head = match &self.stage {
             Stage::Head { reader, .. } => reader.is_head(),
@@ -174,7 +175,13 @@ impl Connection {
             Stage::Exchange(exchange) => exchange.line().to_vec(),
             _ => first_line(&self.wire.inbound()).to_vec(),
         };
-        self.refused = Some((refusal.status, line));
+        let headers = match &mut self.stage {
+            Stage::Exchange(exchange) => exchange.take_headers(),
+            Stage::Head { .. } => whole.map(|head| head.headers(&self.wire.inbound())),
+            Stage::Preface | Stage::Refusal { .. } | Stage::Linger { .. } => None,
+        };
+        let sent_before = self.wire.traffic().1;
+        self.refused = Some(Refused { status: refusal.status, line, headers, sent_before });
         self.stage = Stage::Refusal { words: refusal.response(is_head), said: 0 };
     }
 
