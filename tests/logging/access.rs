@@ -342,6 +342,7 @@ fn by_default_there_is_neither_an_access_log_nor_a_slow_log() {
 fn an_access_log_is_opened_anew_with_the_rest_and_loses_no_line() {
     let (mut ratoon, file) = with("{target}", "");
     let olds: Vec<PathBuf> = (0..5).map(|round| ratoon.directory().join(format!("access.{round}"))).collect();
+    eventually("the log process has opened it", SOON, || file.exists().then_some(()));
     for (round, old) in olds.iter().enumerate() {
         for line in 0..50 {
             assert_eq!(get(ratoon.address(), &format!("/ok?{round}-{line}")).status, 200);
