@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::harness::browser::{LONG, chromium};
-use crate::harness::{Ratoon, SOON, eventually, get, process};
+use crate::harness::{Ratoon, SOON, eventually, get, memory, process};
 
 const CONFIG: &str = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n";
 
@@ -20,7 +20,7 @@ struct Visit {
 
 impl Visit {
     fn load(url: &str, arguments: &[&str]) -> Visit {
-        let profile = tempfile::tempdir().unwrap();
+        let profile = memory::directory();
         let output = std::fs::File::create(profile.path().join("output")).unwrap();
         let mut command = chromium(profile.path());
         command.args(arguments).arg(url);

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{SOON, eventually, process};
+use super::{SOON, eventually, memory, process};
 
 /// A browser may take long to start where much else is going on.
 pub const LONG: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ impl Browser {
     /// Starts one with an empty page.
     #[track_caller]
     pub fn start() -> Browser {
-        let profile = tempfile::tempdir().unwrap();
+        let profile = memory::directory();
         let direct = chromium(profile.path());
         // It reads orders from descriptor 3 and answers on 4.
         let mut command = Command::new("sh");

@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod fixture;
 pub mod front;
 pub mod machine;
+pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own: Debian's, in a temporary directory, on a Unix socket and a port of its own.
+//! A PostgreSQL server of a test's own: Debian's, in a directory in memory, on a Unix socket and a port of its own.
 //!
 //! Gone with the test, however that ends: the server is told to by the kernel (see `unprivileged`), and its backends
 //! notice that it has gone.
@@ -66,7 +66,7 @@ static PRISTINE: LazyLock<PathBuf> = LazyLock::new(|| {
     if kept.exists() {
         return kept;
     }
-    let directory = unprivileged::directory();
+    let directory = unprivileged::directory_in_memory();
     let mut initdb = unprivileged::command(&PROGRAMS.join("initdb"), directory.path(), "KILL");
     initdb.args(["-D", "data", "-U", OWNER, "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8"]);
     let output = initdb.args(["--wal-segsize=1", "--no-instructions"]).output().unwrap();
@@ -96,7 +96,7 @@ impl Postgres {
     /// The same with these settings, as in postgresql.conf.
     #[track_caller]
     pub fn with(settings: &[(&str, &str)]) -> Postgres {
-        let directory = unprivileged::directory();
+        let directory = unprivileged::directory_in_memory();
         copy(&PRISTINE, &directory.path().join("data"));
         let mut postgres = Postgres { directory, port: 0, process: None };
         for (key, value) in settings {

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
+use super::memory;
+
 /// The user; `None` where the tests run as an ordinary user themselves.
 fn user() -> Option<User> {
     let known = |name: &str| User::from_name(name).unwrap();
@@ -34,7 +36,15 @@ pub fn command(program: &Path, directory: &Path, signal: &str) -> Command {
 /// A directory that is that user's, and that everybody can look into.
 pub fn directory() -> TempDir {
     let directory = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir();
-    let directory = directory.unwrap();
+    owned(directory.unwrap())
+}
+
+/// The same in memory, where there is some: see [`memory`].
+pub fn directory_in_memory() -> TempDir {
+    owned(memory::directory())
+}
+
+fn owned(directory: TempDir) -> TempDir {
     own(directory.path());
     directory
 }
