@@ -217,6 +217,8 @@ impl Companions {
         }
         if self.notes.is_none() {
             let notes = rusqlite::Connection::open("notes.sqlite")?;
+            // Nobody reads them after the machine has crashed, and a disk may take its time.
+            notes.pragma_update(None, "synchronous", "OFF")?;
             notes.execute("CREATE TABLE note (text TEXT)", [])?;
             self.notes = Some(notes);
         }
