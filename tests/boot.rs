@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::Value;
 
-use crate::harness::{RATOON, Ratoon, SOON, eventually, fixture, get, process, wrap};
+use crate::harness::{RATOON, Ratoon, SOON, eventually, fixture, get, install, process, wrap};
 
 /// The message of a pool that has spent its budget.
 const FAILED: &str =
@@ -125,7 +126,8 @@ fn a_worker_whose_start_fails_panics_or_hangs_is_a_failed_boot() {
         ("error:no database", "60s", "boot failed: the fixture fails: no database"),
         ("panic", "60s", "boot failed: start panicked: the fixture panics"),
         ("exit:4", "60s", "exited 4"),
-        ("hang", "300ms", "boot timeout"),
+        // Long enough for a template that is asked for six at once to have forked them all.
+        ("hang", "1s", "boot timeout"),
     ];
     for (start, boot_timeout, cause) in table {
         let lines = format!("workers = 6\nboot_timeout = {boot_timeout:?}\nsettings = {{ start = {start:?} }}");
@@ -184,7 +186,7 @@ fn for_somebody_else(command: &mut Command) {
     if Uid::effective().is_root() {
         let directory = command.get_current_dir().unwrap();
         std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::copy(RATOON, directory.join("ratoon")).unwrap();
+        install(Path::new(RATOON), &directory.join("ratoon"), "0755");
         wrap(command, &["sh", "-c", "shift; exec ./ratoon \"$@\"", "sh"]);
         command.uid(NOBODY).gid(NOBODY);
     }

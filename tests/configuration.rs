@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::harness::{RATOON, Ratoon, SOON, get, process, ratoon, root};
+use crate::harness::{RATOON, Ratoon, SOON, get, install, process, ratoon, root};
 
 /// A directory with this `config.toml`, in which `DIR` stands for the directory.
 fn directory(config: &str) -> TempDir {
@@ -225,7 +225,7 @@ fn a_configuration_that_may_not_be_read_is_named() {
     if nix::unistd::geteuid().is_root() {
         // Root reads everything, so somebody else tries: with a copy of the program, for they may not reach this one.
         let program = directory.path().join("ratoon");
-        std::fs::copy(RATOON, &program).unwrap();
+        install(Path::new(RATOON), &program, "0755");
         let mut command = Command::new(program);
         command.arg("check").current_dir(directory.path()).uid(65534).gid(65534);
         refused(&command.output().unwrap(), directory.path(), line);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Uid;
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, get, process, ratoon, root};
+use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, get, install, process, ratoon, root};
 
 /// A root directory with the program, the libraries it is linked with, and what every container has.
 fn furnish(place: &Path) {
@@ -21,12 +21,12 @@ fn furnish(place: &Path) {
     }
     fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(place.join("dev/null"), "").unwrap();
-    fs::copy(RATOON, place.join("ratoon")).unwrap();
+    install(Path::new(RATOON), &place.join("ratoon"), "0755");
     let output = Command::new("ldd").arg(RATOON).output().unwrap();
     for word in String::from_utf8(output.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/')) {
         let inside = place.join(&word[1..]);
         fs::create_dir_all(inside.parent().unwrap()).unwrap();
-        fs::copy(word, inside).unwrap();
+        install(Path::new(word), &inside, "0755");
     }
 }
 

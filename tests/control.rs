@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::geteuid;
 use serde_json::Value;
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, install, process};
 
 /// A supervisor whose control socket is in its own directory.
 #[track_caller]
@@ -217,7 +217,7 @@ fn another_user_is_refused_whatever_the_sockets_mode() {
     }
     let ratoon = serving(&fixture::pool("web", "workers = 1"));
     let program = ratoon.directory().join("ratoon");
-    std::fs::copy(RATOON, &program).unwrap();
+    install(Path::new(RATOON), &program, "0755");
     std::fs::set_permissions(ratoon.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let ask = || {
         let mut command = Command::new(&program);

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::harness::admin::ADMIN;
 use crate::harness::{
-    CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, Traffic, eventually, example, fixture, get, is_optimised,
-    process, says, wrap,
+    CONTROL, Client, Door, RaisedAtTheEnd, Ratoon, SOON, Traffic, eventually, example, fixture, get, install,
+    is_optimised, process, says, wrap,
 };
 
 /// So much more memory may the supervisor have, in KiB.
@@ -250,7 +250,7 @@ fn a_worker_that_has_every_descriptor_wait_and_fills_every_pipe_stops_nobody_but
     assert!(nix::unistd::geteuid().is_root(), "only root can prove this: nothing was tested");
     let public = crate::harness::unprivileged::directory();
     let program = public.path().join("hostile");
-    std::fs::copy(hostile(), &program).unwrap();
+    install(hostile(), &program, "0755");
     let lines = "workers = 1\nuser = \"daemon\"\nrequest_timeout = \"100s\"\naccess = \"json\"\naccess_file = \"DIR/bad.access\"";
     let config = "[log]\nfile = \"DIR/ratoon.log\"\n".to_owned() + &config(lines);
     let config = config.replace(hostile().to_str().unwrap(), program.to_str().unwrap());

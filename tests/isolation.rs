@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, process, unprivileged, wrap};
+use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, install, process, unprivileged, wrap};
 
 /// The environment a process was executed with.
 fn environment(pid: Pid) -> BTreeMap<String, String> {
@@ -232,7 +232,7 @@ fn who_is_not_root_is_told_that_he_cannot_become_another() {
         std::fs::write(&path, format!("[pool.web]\nlisten = [\"127.0.0.1:0\"]\n{lines}\n")).unwrap();
         let program = directory.path().join("ratoon");
         if !program.exists() {
-            std::fs::copy(RATOON, &program).unwrap();
+            install(Path::new(RATOON), &program, "0755");
         }
         let checked = unprivileged::command(Path::new(&program), directory.path(), "KILL")
             .args(["check", "--config"])
@@ -261,9 +261,12 @@ fn what_a_pools_user_may_not_execute_or_write_is_found_out_before_it_is_started(
     };
     let place = |name: &str, mode: u32| {
         let path = directory.path().join(name);
-        if name == "bodies" { std::fs::create_dir(&path) } else { std::fs::copy("/bin/true", &path).map(drop) }
-            .unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        if name == "bodies" {
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        } else {
+            install(Path::new("/bin/true"), &path, &format!("{mode:o}"));
+        }
         path.display().to_string()
     };
     let (program, prepare, bodies) = (place("program", 0o750), place("prepare", 0o750), place("bodies", 0o750));

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::harness::{RATOON, Ratoon, SOON, eventually, get, process, root};
+use crate::harness::{RATOON, Ratoon, SOON, eventually, get, install, process, root};
 
 /// More than this is no short example.
 const LONGEST: usize = 20;
@@ -59,7 +59,7 @@ fn build(directory: &TempDir, example: &str) -> PathBuf {
     };
     cargo(&["build"]);
     let program = place.join("program");
-    std::fs::copy(target.join("debug/outside"), &program).unwrap();
+    install(&target.join("debug/outside"), &program, "0755");
     // The next run's crate is another one to Cargo: this one's leavings would only pile up.
     cargo(&["clean", "-p", "outside"]);
     program

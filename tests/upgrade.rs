@@ -18,7 +18,9 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{CONTROL, Door, RATOON, Ratoon, SOON, Traffic, eventually, fixture, get, process};
+use crate::harness::{
+    CONTROL, Door, RATOON, Ratoon, SOON, Traffic, eventually, fixture, get, install, install_script, process,
+};
 
 const TAKEN_OVER: &str = "upgraded: this program has taken over";
 const FAILED: &str = "upgrade failed: the old program goes on";
@@ -65,9 +67,8 @@ impl Upgradable {
 
     /// Puts a script there; in it, `@ratoon@` stands for the real program.
     fn install_script(&self, text: &str) {
-        let script = self.place.path().join("script");
-        std::fs::write(&script, format!("#!/bin/sh\n{}\n", text.replace("@ratoon@", RATOON))).unwrap();
-        install(&script, &self.program(), "0755");
+        let text = format!("#!/bin/sh\n{}\n", text.replace("@ratoon@", RATOON));
+        install_script(&text, &self.program());
     }
 
     /// Asks for an upgrade, and waits until there has been one.
@@ -90,16 +91,6 @@ impl Upgradable {
         let file = std::fs::metadata(self.program()).unwrap();
         (file.dev(), file.ino())
     }
-}
-
-/// By another process: a descriptor of ours that is open for writing may be inherited by whatever another test executes
-/// at this moment, and would keep the program from being executed.
-#[track_caller]
-fn install(from: &Path, to: &Path, mode: &str) {
-    let new = to.with_extension("new");
-    let status = Command::new("install").args(["-m", mode]).arg(from).arg(&new).status().unwrap();
-    assert!(status.success());
-    std::fs::rename(new, to).unwrap();
 }
 
 fn two_doors(ratoon: &Ratoon) -> [Door; 2] {

@@ -12,7 +12,8 @@ const MANY: usize = 4000;
 #[test]
 fn what_a_full_inbox_does_not_take_is_served_by_the_worker_that_leaves() {
     raise_descriptor_limit();
-    let (ratoon, door) = Door::tcp("workers = 2\nheader_timeout = \"1h\"\nmax_connections = 10000\n");
+    let (ratoon, door) =
+        Door::tcp("workers = 2\nheader_timeout = \"1h\"\nkeep_alive_timeout = \"1h\"\nmax_connections = 10000\n");
     let workers = ratoon.ready_workers("web", 2);
     kill(workers[1], Signal::SIGSTOP).unwrap();
     let head = format!("GET /whoami HTTP/1.1\r\nHost: test\r\nX-Long: {}\r\n", "x".repeat(950));

@@ -1,14 +1,13 @@
 //! Supervisors of the fixture, the application that does what it is told: `tests/programs/fixture.rs` has its words.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{Client, Ratoon, SOON, eventually, example, unprivileged};
+use super::{Client, Ratoon, SOON, eventually, example, install, unprivileged};
 
 /// Where the fixture's program is.
 #[track_caller]
@@ -21,8 +20,7 @@ pub fn program() -> &'static Path {
 pub fn public() -> (TempDir, String) {
     let directory = unprivileged::directory();
     let copy = directory.path().join("fixture");
-    std::fs::copy(program(), &copy).unwrap();
-    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+    install(program(), &copy, "0755");
     let path = copy.display().to_string();
     (directory, path)
 }

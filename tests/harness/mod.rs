@@ -10,6 +10,7 @@ pub mod door;
 pub mod firewall;
 pub mod fixture;
 pub mod front;
+pub mod install;
 pub mod machine;
 pub mod memory;
 pub mod pgbouncer;
@@ -44,6 +45,7 @@ pub use client::{Client, Response, get};
 pub use door::Door;
 pub use firewall::Firewall;
 pub use front::Front;
+pub use install::{install, install_script};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Stop};
 pub use relay::{Cut, Relay};
@@ -77,8 +79,13 @@ pub fn eventually<T>(what: &str, within: Duration, mut fact: impl FnMut() -> Opt
             return found;
         }
         assert!(begun.elapsed() < within, "not within {within:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        rest(begun);
     }
+}
+
+/// Between two looks: a look at all processes takes longer than the shortest rest, from those who are waited for.
+fn rest(begun: Instant) {
+    std::thread::sleep((begun.elapsed() / 8).clamp(Duration::from_millis(2), Duration::from_millis(16)));
 }
 
 /// A running supervisor with its own directory, killed with everything it started when dropped.
@@ -204,7 +211,7 @@ impl Ratoon {
                 return line;
             }
             assert!(begun.elapsed() < SOON, "no {what}; the log:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(2));
+            rest(begun);
         }
     }
 
@@ -227,7 +234,7 @@ impl Ratoon {
                 "the supervisor is still there after {within:?}; its log:\n{}",
                 self.text()
             );
-            std::thread::sleep(Duration::from_millis(2));
+            rest(begun);
         }
     }
 
@@ -268,7 +275,7 @@ impl Drop for Ratoon {
         let begun = Instant::now();
         while !self.everybody().is_empty() && begun.elapsed() < SOON {
             let _ = killpg(self.group, Signal::SIGKILL);
-            std::thread::sleep(Duration::from_millis(2));
+            rest(begun);
         }
         if std::thread::panicking() {
             eprintln!("the supervisor's log:\n{}", self.text());

@@ -1,10 +1,8 @@
 //! A template that forges: pids that are others', workers of lives that there are not.
 
-use std::os::unix::fs::PermissionsExt;
-
 use ratoon_worker::protocol::VERSION;
 
-use crate::harness::{CONTROL, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{CONTROL, Ratoon, SOON, eventually, fixture, get, install_script, process};
 
 /// A program that speaks the protocol, loads, and says that what it was told to fork is somebody else: `forge` is given
 /// the supervisor's children by their titles, and the order, and yields what is reported.
@@ -42,8 +40,7 @@ fn found_out(forge: &str) -> String {
     let bad = "[pool.bad]\nlisten = [\"127.0.0.1:0\"]\nprogram = [\"DIR/bad\"]\nworkers = 1\n";
     let ratoon = Ratoon::start_with(&(CONTROL.to_owned() + &fixture::pool("web", "workers = 2") + bad), |command| {
         let path = command.get_current_dir().unwrap().join("bad");
-        std::fs::write(&path, program(forge)).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        install_script(&program(forge), &path);
     });
     let honest = ratoon.ready_workers("web", 2);
     let logger = process::children(ratoon.pid(), "ratoon: log");

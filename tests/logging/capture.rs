@@ -1,7 +1,6 @@
 //! "Workers' stdout and stderr are captured by default and carry pool, slot and pid, lines up to 64 KiB."
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
@@ -9,7 +8,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 
-use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get, process, wrap};
+use crate::harness::{CONTROL, Client, Ratoon, SOON, eventually, fixture, get, install_script, process, wrap};
 
 /// The log process of a supervisor.
 #[track_caller]
@@ -46,8 +45,7 @@ fn what_a_template_and_the_command_that_prepares_it_print_says_whose_it_is_too()
     let config = fixture::pool("web", "workers = 1");
     let mut ratoon = Ratoon::serving(&config);
     let path = ratoon.directory().join("prepare");
-    std::fs::write(&path, "#!/bin/sh\necho preparing; echo beware >&2; printf unfinished\n").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    install_script("#!/bin/sh\necho preparing; echo beware >&2; printf unfinished\n", &path);
     ratoon.configure(&(fixture::pool("web", &format!("workers = 1\nsettle = \"0s\"\n{prepare}"))));
     ratoon.signal(Signal::SIGHUP);
     for (line, stream) in [("preparing", "stdout"), ("beware", "stderr"), ("unfinished", "stdout")] {

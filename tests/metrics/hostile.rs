@@ -1,10 +1,8 @@
 //! "A hostile template must not hurt": what a program declares is checked and bounded by the supervisor, whoever wrote it.
 
-use std::os::unix::fs::PermissionsExt;
-
 use ratoon_worker::protocol::VERSION;
 
-use crate::harness::{CONTROL, Ratoon, SOON, eventually, fixture, get, process};
+use crate::harness::{CONTROL, Ratoon, SOON, eventually, fixture, get, install_script, process};
 
 /// A program that speaks the protocol, and declares what it is told to: lines of Python that `send` reports.
 fn program(declares: &str) -> String {
@@ -36,8 +34,7 @@ fn reason(declares: &str) -> String {
     let text = program(declares);
     let ratoon = Ratoon::start_with(&(config + bad), |command| {
         let path = command.get_current_dir().unwrap().join("bad");
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        install_script(&text, &path);
     });
     ratoon.ready_workers("web", 1);
     let before = process::memory(ratoon.pid(), "Private_Dirty");

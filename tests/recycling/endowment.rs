@@ -74,7 +74,7 @@ fn what_may_not_be_set_is_logged_and_the_pool_serves() {
     for what in ["nice", "oom_score_adj", "RLIMIT_CORE"] {
         ratoon.logged(&format!("cannot set {what}: the template has the supervisor's own"), &[("pool", "web".into())]);
     }
-    assert_eq!(nice(worker), 0);
+    assert_eq!(nice(worker), nice(ratoon.pid()));
     assert_eq!(limit(worker, "Max core file size"), ["0", "0"]);
     assert_eq!(limit(worker, "Max cpu time")[0], "77");
     assert_eq!(get(ratoon.address(), "/ok").status, 200);

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 
 use nix::libc::O_NONBLOCK;
@@ -11,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, mkfifo};
 use serde_json::Value;
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, wrap};
+use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, install, wrap};
 
 const LOST: &str = "log lines lost: nobody took them";
 
@@ -43,7 +44,7 @@ fn into_a_pipe(command: &mut Command, as_nobody: bool) -> Pipe {
     let pipe = OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(path).unwrap();
     if as_nobody {
         std::fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
-        std::fs::copy(RATOON, directory.join("ratoon")).unwrap();
+        install(Path::new(RATOON), &directory.join("ratoon"), "0755");
         let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
         wrap(command, &["/bin/sh", "-c", &format!("shift; exec {nobody} ./ratoon \"$@\" 2>pipe"), "sh"]);
     } else {
