@@ -2,6 +2,7 @@
 //! generations, a scribbled scoreboard, descriptors that bite. It has no more memory than before, it answers, and
 //! everybody else is served.
 
+mod deaf;
 mod forged;
 
 use std::net::TcpListener;

@@ -4,7 +4,7 @@
 //! `/garbage:MIB`, `/words:MIB` and `/reports:MIB` send so much: bytes, lies, and what a worker may say; `/scribble:MS`,
 //! `/press:MS` write into the scoreboard for so long; `/orphans:COUNT` leaves behind so many children of nobody; `/seize`
 //! has all that it holds wait, and fills every pipe; `/linger` sends connections that take an hour to close, `/nest` hides them in sockets of their own first, and `:PORT` says where
-//! their other end is; `/fill:MS` writes the greatest number everywhere; `/print:MIB` and `/chatter:MIB` write as much to
+//! their other end is; `/fill:MS` writes the greatest number everywhere; `/deaf:MS` reads nothing for so long; `/print:MIB` and `/chatter:MIB` write as much to
 //! standard output and standard error, without an end of line and in short lines. `settings = { load = "words:1" }` has the
 //! template do it, `{ stop = "linger" }` a worker that leaves.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
@@ -78,6 +78,10 @@ fn act(word: &str) -> Result<String> {
         "orphans" => {
             let script = format!("i=0; while [ $i -lt {number} ]; do (true &); i=$((i+1)); done");
             Ok(Command::new("sh").args(["-c", &script]).status()?.to_string())
+        }
+        "deaf" => {
+            std::thread::sleep(Duration::from_millis(number));
+            Ok("nothing was heard".into())
         }
         "linger" => linger(number, &|connection| Ok(connection.into())),
         "seize" => seize(),
