@@ -24,8 +24,11 @@ use crate::harness::{
 /// So much more memory may the supervisor have, in KiB.
 const MORE: u64 = 1024;
 
-/// So much more may the log process have, in KiB: a MiB is what waits for a slow destination, and something passes by.
-const QUEUED: u64 = 1536;
+/// So much more may the log process have, in KiB, however much is printed; it is reached with the first few MiB. What waits for
+/// a slow destination is a MiB. What one read yields is 64 KiB. A line that has begun is at most that, with a read more before
+/// it is cut, in a vector that doubles: for both streams of each of the two hostile workers that are 4 times 128 KiB. One line
+/// that passes by is there as it was cut, as text, and twice as it is written, with room to grow: 6 times 64 KiB.
+const QUEUED: u64 = 1024 + 64 + 4 * 128 + 6 * 64;
 
 /// A status takes no longer, on a machine that is busy with other tests, and with what is hostile, in a build for debugging.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
