@@ -314,3 +314,63 @@ fn the_server_ends_a_statement_at_statement_timeout_whatever_the_request_before_
     }
     assert_eq!(client.sql(BACKEND), backend, "the server has ended the statement by itself: nothing is in doubt");
 }
+
+#[test]
+fn a_type_of_ones_own_is_known_also_after_the_server_has_forgotten_all_names() {
+    let postgres = Postgres::start();
+    for kind in ["mood", "tone", "hue"] {
+        postgres.query(&format!("create type {kind} as enum ('low')"));
+    }
+    for (database, spoil) in [
+        ("", "set timezone = 'Asia/Tokyo'"),
+        ("", "prepare spoilt as select 1"),
+        ("reset = \"discard_all\"", "select 1"),
+        ("prepared = false", "select 1"),
+    ] {
+        let ratoon = sql::serving(&postgres, ONE, database);
+        let mut client = Client::connect(ratoon.address());
+        let backend = client.sql(BACKEND);
+        for kind in ["mood", "tone", "hue"] {
+            assert_eq!(
+                client.ask("executed", &format!("select 'low'::{kind}")).text(),
+                "1",
+                "{kind} {database} {spoil}"
+            );
+            client.sql(spoil);
+        }
+        assert_eq!(client.sql(BACKEND), backend, "on the same connection");
+    }
+}
+
+#[test]
+fn without_names_a_statement_is_given_its_parameters_and_no_more() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "prepared = false");
+    let mut client = Client::connect(ratoon.address());
+    assert_eq!(client.ask("row?a", "select $1::text").text(), "a");
+    assert_eq!(client.ask("row?a&b", "select $1::text || 'c'").status, 500);
+    ratoon.logged("the handler failed", &[("error", "expected 1 parameters but got 2".into())]);
+}
+
+#[test]
+fn without_names_a_copy_needs_a_transaction() {
+    let postgres = Postgres::start();
+    postgres.query("create table lines (a int)");
+    let ratoon = sql::serving(&postgres, ONE, "prepared = false");
+    let mut client = Client::connect(ratoon.address());
+    let refused = "with `prepared = false` a COPY needs a transaction around it";
+    assert_eq!(client.ask("copy-in-failing", "copy lines from stdin").text(), refused);
+    assert_eq!(client.ask("copy-out", "copy lines to stdout").status, 500);
+    ratoon.logged("the handler failed", &[("error", refused.into())]);
+}
+
+#[test]
+fn an_init_sql_that_the_server_refuses_is_said_by_its_code_and_not_by_its_words() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, ONE, "init_sql = \"select hidden_word()\"");
+    let mut client = Client::connect(ratoon.address());
+    assert_eq!(client.ask("sql", BACKEND).status, 503);
+    let why = ratoon.logged("cannot connect to the database", &[])["why"].to_string();
+    assert!(why.contains("init_sql") && why.contains("42883"), "{why}");
+    assert!(!ratoon.text().contains("hidden_word"), "{}", ratoon.text());
+}

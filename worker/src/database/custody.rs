@@ -43,7 +43,7 @@ impl Hold {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Database").finish_non_exhaustive()
     }
 }
 
@@ -62,7 +62,11 @@ impl Database {
     /// # Errors
     /// That there is none to be had, in time.
     pub(crate) fn acquire(&mut self) -> Result<&mut Client, Error> {
-        let until = self.deadline.at_most(self.rules.connect_timeout.saturating_mul(MILLISECOND));
+        let (now, deadline) = (clock::now(), self.deadline.moment());
+        if now >= deadline {
+            return Err(Error::late());
+        }
+        let until = deadline.min(now.saturating_add(self.rules.connect_timeout.saturating_mul(MILLISECOND)));
         let hold = match self.hold.take() {
             None => self.obtain(until)?,
             Some(mut hold) => {
@@ -103,8 +107,8 @@ impl Database {
         }
     }
 
-    /// The request is over: what it has left in its session is undone, unless that is known to be nothing. Waits for nothing, unless another worker waits for
-    /// the session.
+    /// The request is over: what it has left in its session is undone, unless that is known to be nothing. Waits for nothing,
+    /// unless another worker waits for the session.
     pub(crate) fn end_request(&mut self) {
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else { return };
         hold.is_in_use = false;
@@ -236,7 +240,8 @@ impl Database {
         let is_more_than = |millis: u64| idle > millis.saturating_mul(MILLISECOND);
         match session.finish_reset(until) {
             Ok(false) => {}
-            Ok(true) => session.forget_names(),
+            Ok(true) if session.forget_names(&self.login.terms(), until).is_err() => return Some(Stale::ResetFailed),
+            Ok(true) => {}
             Err(_) => {
                 let is_closed = matches!(session.driver.health, Health::Ended(_));
                 return Some(if is_closed { Stale::Closed } else { Stale::ResetFailed });

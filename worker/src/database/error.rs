@@ -5,10 +5,12 @@ use std::fmt;
 use http::StatusCode;
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::driver::said;
+
 /// An error of the database, of the connection to it, or of there being none.
 ///
 /// Passed on by a handler, it is answered 503 with `Retry-After` where there is no connection to be had, 504 where the
-/// request's deadline has passed, and 500 where the server says that something is wrong.
+/// request's deadline has passed, and 500 where the server says that something is wrong or the connection was lost.
 #[derive(Debug)]
 pub struct Error(Kind);
 
@@ -19,6 +21,8 @@ enum Kind {
     Busy { waited_ms: u64 },
     Late,
     Lost(String),
+    Parameters { expected: usize, given: usize },
+    Nameless(&'static str),
     Engine(tokio_postgres::Error),
 }
 
@@ -41,6 +45,22 @@ impl Error {
 
     pub(crate) fn lost(why: impl fmt::Display) -> Error {
         Error(Kind::Lost(why.to_string()))
+    }
+
+    pub(crate) fn parameters(expected: usize, given: usize) -> Error {
+        Error(Kind::Parameters { expected, given })
+    }
+
+    pub(crate) fn nameless(instead: &'static str) -> Error {
+        Error(Kind::Nameless(instead))
+    }
+
+    /// The error and what caused it, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        match &self.0 {
+            Kind::Engine(error) => said(error),
+            _ => self.to_string(),
+        }
     }
 
     /// What the server said, if it is the server that objects.
@@ -85,7 +105,9 @@ impl Error {
         match &self.0 {
             Kind::NotConfigured | Kind::Unavailable(_) | Kind::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Late => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Lost(_) | Kind::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::Lost(_) | Kind::Parameters { .. } | Kind::Nameless(_) | Kind::Engine(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 }
@@ -103,6 +125,10 @@ impl fmt::Display for Error {
             ),
             Kind::Late => f.write_str("the request's deadline has passed before the database answered"),
             Kind::Lost(why) => write!(f, "the connection to the database is lost: {why}"),
+            Kind::Parameters { expected, given } => {
+                write!(f, "expected {expected} parameters but got {given}")
+            }
+            Kind::Nameless(instead) => write!(f, "with `prepared = false` {instead}"),
             Kind::Engine(error) => write!(f, "{error}"),
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Book {
     pub(super) session: u64,
     /// Whether statements may have names at all.
     pub(super) by_name: bool,
+    /// Whether the engine has asked the server for types that it does not know by itself, by statements of its own.
+    pub(super) has_asked_for_types: bool,
     pub(super) request: Doings,
 }
 
@@ -52,6 +54,12 @@ pub(crate) struct Suspect {
 }
 
 impl Book {
+    fn note_types(&mut self, statement: &tokio_postgres::Statement) {
+        let columns = statement.columns().iter().map(|column| column.type_());
+        let is_foreign = |each: &Type| Type::from_oid(each.oid()).is_none();
+        self.has_asked_for_types |= statement.params().iter().chain(columns).any(is_foreign);
+    }
+
     /// What the server says of a statement. What cannot be asked is not asked again.
     pub(super) fn judge(&mut self, suspect: &Suspect, verdict: Verdict) {
         self.prepared.judge(&suspect.key, verdict);
@@ -126,6 +134,9 @@ impl<'a> Hand<'a> {
     }
 
     pub(super) fn prepare(&mut self, text: &str, given: &[Type]) -> Result<Statement, Error> {
+        if !self.book.by_name {
+            return Err(Error::nameless("a statement is given as its text"));
+        }
         let statement = self.named(text, given)?;
         Ok(Statement { text: text.into(), given: given.into(), engine: statement, session: self.book.session })
     }
@@ -139,7 +150,7 @@ impl<'a> Hand<'a> {
     }
 
     pub(super) fn copy_in<Q: ToStatement + ?Sized>(mut self, query: &Q) -> Result<CopyInWriter<'a>, Error> {
-        let statement = self.statement(query)?;
+        let statement = self.statement_to_copy(query)?;
         match self.driver.run(self.engine.copy_in(&statement)) {
             Ok(sink) => Ok(CopyInWriter::new(self.driver, sink)),
             Err(error) => {
@@ -150,7 +161,7 @@ impl<'a> Hand<'a> {
     }
 
     pub(super) fn copy_out<Q: ToStatement + ?Sized>(mut self, query: &Q) -> Result<CopyOutReader<'a>, Error> {
-        let statement = self.statement(query)?;
+        let statement = self.statement_to_copy(query)?;
         let stream = self.driver.run(self.engine.copy_out(&statement))?;
         Ok(CopyOutReader::new(self.driver, stream))
     }
@@ -222,7 +233,10 @@ impl<'a> Hand<'a> {
                 Ok(Plan::Typed(types))
             }
             None if self.book.by_name => self.statement(query).map(Plan::Named),
-            None => self.learn(query).map(Plan::Typed),
+            None => match self.learn(query)? {
+                types if types.len() == params => Ok(Plan::Typed(types)),
+                types => Err(Error::parameters(types.len(), params)),
+            },
         }
     }
 
@@ -235,12 +249,23 @@ impl<'a> Hand<'a> {
         }
     }
 
+    /// A COPY is always known by a name, if only for a moment: where each transaction may be on another connection, others may
+    /// have that name there.
+    fn statement_to_copy<Q: ToStatement + ?Sized>(&mut self, query: &Q) -> Result<tokio_postgres::Statement, Error> {
+        let is_alone = self.driver.line.look(|frames| frames.transaction()) == Transaction::None;
+        match is_alone && !self.book.by_name {
+            true => Err(Error::nameless("a COPY needs a transaction around it")),
+            false => self.statement(query),
+        }
+    }
+
     fn named(&mut self, text: &str, given: &[Type]) -> Result<tokio_postgres::Statement, Error> {
         let key = key_of(text, given);
         if let Some(statement) = self.book.prepared.get(&key) {
             return Ok(statement.clone());
         }
         let statement = self.driver.run(self.engine.prepare_typed(text, given))?;
+        self.book.note_types(&statement);
         self.book.learned.borrow_mut().put(text, statement.params());
         if self.book.by_name {
             self.book.prepared.put(&key, Some(statement.clone()));
@@ -257,6 +282,9 @@ impl<'a> Hand<'a> {
             self.batch_execute("BEGIN")?;
         }
         let learned = self.driver.run(self.engine.prepare_typed(query.text(), &given));
+        if let Ok(statement) = &learned {
+            self.book.note_types(statement);
+        }
         let learned = learned.map(|statement| Rc::from(statement.params()));
         if is_alone {
             self.batch_execute("ROLLBACK")?;

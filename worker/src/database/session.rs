@@ -68,9 +68,13 @@ impl Session {
         let line = Line::new(stream);
         let mut session = Session::begin(terms, &config, line, ways, is_plain, until)?;
         (session.expires, session.idle_since) = (expires, clock::now());
-        session.prepare(terms.reset, until).map_err(|error| match error.as_db_error() {
-            Some(_) => AttemptError::Stop(format!("init_sql: {error}")),
-            None => AttemptError::Next(error.to_string()),
+        session.prepare(terms.reset, until).map_err(|error| match error.code() {
+            // Not in its words: they may be those of the text.
+            Some(code) => AttemptError::Stop(format!(
+                "init_sql: the server refuses it with SQLSTATE {}; its own log says why",
+                code.code()
+            )),
+            None => AttemptError::Next(error.in_full()),
         })?;
         Ok(session)
     }
@@ -109,6 +113,7 @@ impl Session {
             learned: Rc::clone(terms.learned),
             session: clock::now(),
             by_name: terms.reset.by_name(),
+            has_asked_for_types: false,
             request: Doings::default(),
         };
         Ok(Session {
@@ -197,11 +202,23 @@ impl Session {
         }
     }
 
-    /// The server knows nothing any more of what was prepared.
-    pub(super) fn forget_names(&mut self) {
+    /// The server knows nothing any more of what was prepared. If the engine has prepared something for itself it believes to
+    /// have that still: then another one goes on.
+    pub(super) fn forget_names(&mut self, terms: &Terms<'_>, until: u64) -> Result<(), AttemptError> {
         self.left = None;
         self.book.prepared.forget(None);
         self.book.session = clock::now();
+        if self.book.has_asked_for_types {
+            if !self.is_plain {
+                return Err(AttemptError::Next("TLS has but one engine".into()));
+            }
+            let socket = self.driver.socket.try_clone().map_err(|error| AttemptError::Next(error.to_string()))?;
+            let mut again = Session::resume(terms, socket, self.driver.line.startup(), until)?;
+            (again.expires, again.idle_since) = (self.expires, self.idle_since);
+            self.driver.line.let_go();
+            *self = again;
+        }
+        Ok(())
     }
 
     /// Whether the server has not said goodbye while nobody listened. Costs a system call.

@@ -152,9 +152,8 @@ fn engine(said: &Parameters) -> Result<Config, String> {
     if let Some(options) = word(said, "options")? {
         engine.options(options);
     }
-    if let Some(name) = word(said, "application_name")?.or(word(said, "fallback_application_name")?) {
-        engine.application_name(name);
-    }
+    let name = word(said, "application_name")?.or(word(said, "fallback_application_name")?);
+    engine.application_name(name.unwrap_or("ratoon"));
     engine.channel_binding(match word(said, "channel_binding")? {
         None | Some("prefer") => ChannelBinding::Prefer,
         Some("disable") => ChannelBinding::Disable,
