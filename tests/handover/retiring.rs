@@ -99,15 +99,14 @@ fn the_bytes_of_a_head_that_has_half_arrived_survive_the_hand_over() {
 
 #[test]
 fn an_upload_under_way_is_served_by_the_worker_that_leaves_and_its_connection_goes_on_with_another() {
-    let (ratoon, door) = Door::tcp("workers = 2\n");
+    // Alone: a sibling might be given the connection before the upload is looked at.
+    let (ratoon, door) = Door::tcp("workers = 1\n");
     let mut client = door.connect().unwrap();
     let old = server_of(&mut client);
     client.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
-    // It is idle there only once it has taken up what came before.
-    let mut idle = eventually("another connection of the same worker", SOON, || {
-        let mut client = door.connect().unwrap();
-        (server_of(&mut client) == old).then_some(client)
-    });
+    // What it answers now has come after that.
+    let mut idle = door.connect().unwrap();
+    assert_eq!(server_of(&mut idle), old);
     kill(old, Signal::SIGTERM).unwrap();
     eventually("the idle one is served elsewhere", SOON, || (server_of(&mut idle) != old).then_some(()));
     assert!(process::is_alive(old), "it waits for the upload");

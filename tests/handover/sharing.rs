@@ -1,10 +1,13 @@
 //! Connections that came together at one worker while another has nothing to do.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{pid_in, server_of};
-use crate::harness::{Client, Ratoon, SOON, eventually};
+use crate::harness::{Client, Ratoon, SOON, eventually, ratoon as command};
 
 const CLIENTS: usize = 16;
 
@@ -25,4 +28,32 @@ fn a_worker_shares_its_connections_with_one_that_has_fewer_and_nothing_to_do() {
         workers.iter().all(|worker| share(worker) >= CLIENTS / 2 - 1).then_some(())
     });
     assert!(super::counted(&ratoon, |cell| cell.handed_over) >= CLIENTS as u64 / 2 - 1);
+}
+
+#[test]
+fn connections_for_which_nobody_has_room_are_not_left_between_the_workers() {
+    let ratoon = Ratoon::serving(
+        "[control]\nsocket = \"DIR/control.sock\"\n[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n\
+         max_connections = 4\nkeep_alive_timeout = \"1h\"\n",
+    );
+    ratoon.ready_workers("web", 2);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(ratoon.address())).collect();
+    assert_eq!(clients.iter_mut().map(|client| server_of(client)).collect::<BTreeSet<Pid>>().len(), 2);
+    let socket = ratoon.directory().join("control.sock");
+    let asked = command(&["scale", "web", "1", "--socket", socket.to_str().unwrap()]);
+    assert!(asked.status.success(), "{asked:?}");
+    eventually("one has left", SOON, || (ratoon.workers("web").len() == 1).then_some(()));
+    let last = ratoon.workers("web")[0];
+    let mut served = 0;
+    for client in &mut clients {
+        client.set_patience(SOON);
+        match pid_in(client.try_get("/whoami")) {
+            Ok(server) => {
+                assert_eq!(server, last);
+                served += 1;
+            }
+            Err(error) => assert_ne!(error.kind(), ErrorKind::WouldBlock, "it was neither served nor let go"),
+        }
+    }
+    assert!(served >= 4, "only {served}, and there is room for 4");
 }

@@ -91,7 +91,7 @@ impl<A: App> Server<A> {
 
     /// Takes what the siblings have left in one message.
     pub(super) fn take_over(&mut self) {
-        if !self.may_take() || self.defers() {
+        if !(self.may_take() || self.may_relieve()) || self.defers() {
             return;
         }
         // Descriptors for which there is no room are lost on their way in.
@@ -109,6 +109,7 @@ impl<A: App> Server<A> {
             }
             self.enqueue(key);
         }
+        self.let_go_of_excess();
     }
 
     /// Whether anybody else could go on with a connection. Without a supervisor all leave.

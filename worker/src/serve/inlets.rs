@@ -130,7 +130,7 @@ impl Inlets {
         self.door = door;
         if door == Door::Shut {
             // Others have the same sockets, so closing ours would not end their events.
-            self.wait_if(false, false, epoll, 0);
+            self.wait_if(false, epoll, 0);
             // An address is free again once nobody holds its socket.
             self.listeners.clear();
         }
@@ -186,15 +186,15 @@ impl Inlets {
         }
     }
 
-    /// Waits for what siblings leave, if `takes`, and for newcomers, if `takes_newcomers`, and not otherwise. A draining
-    /// worker does not wait for listeners, it asks.
-    pub(super) fn wait_if(&mut self, takes: bool, takes_newcomers: bool, epoll: &Epoll, now: u64) {
+    /// Waits for newcomers and for what siblings leave, if `takes`, and not otherwise. A draining worker does not wait for
+    /// listeners, it asks.
+    pub(super) fn wait_if(&mut self, takes: bool, epoll: &Epoll, now: u64) {
         if self.listeners.iter().any(|listener| listener.is_closing) {
             self.close_empty(epoll);
         }
         let rests = now < self.rests_until;
         let mut done = true;
-        let wanted = takes_newcomers && !rests && self.door == Door::Open;
+        let wanted = takes && !rests && self.door == Door::Open;
         if wanted != self.waiting {
             for listener in &self.listeners {
                 let token = self.tokens.first_listener + u64::from(listener.place);

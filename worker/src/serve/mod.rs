@@ -280,8 +280,8 @@ impl<A: App> Server<A> {
             // One moment for both: what one holds to be resting the other must not hold to be over.
             self.now = clock::now();
             let asked = self.now;
-            let takes = self.may_take();
-            self.inlets.wait_if(takes, takes || self.may_relieve(), &self.epoll, self.now);
+            let takes = self.may_take() || self.may_relieve();
+            self.inlets.wait_if(takes, &self.epoll, self.now);
             self.bell.wait_if(self.database.as_ref(), &self.epoll);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
@@ -292,7 +292,8 @@ impl<A: App> Server<A> {
             turn_began = self.now;
             // Whoever is in the inbox has waited for longer than a newcomer.
             let is_parcel = |event: &&EpollEvent| event.data() == INBOX;
-            if events[..found].iter().any(|event| is_parcel(&event)) {
+            let is_given = events[..found].iter().any(|event| is_parcel(&event));
+            if is_given {
                 self.take_over();
             }
             for event in events[..found].iter().filter(|event| !is_parcel(event)) {
@@ -301,7 +302,10 @@ impl<A: App> Server<A> {
             if let Stage::Leaving { .. } = self.stage {
                 self.take_what_is_left();
             }
-            self.share();
+            // Whoever has just been given has a turn first, before it may be given again.
+            if !is_given {
+                self.share();
+            }
             self.give_turns();
             self.break_off_if_overdue();
             if self.now >= self.crowd.next_look() {

@@ -63,6 +63,18 @@ impl<A: App> Server<A> {
         }
     }
 
+    /// Lets as many go as a sibling's connections were too many: those cannot be left where they were.
+    pub(super) fn let_go_of_excess(&mut self) {
+        while self.crowd.len() > self.max_connections {
+            let Some(key) = self.spare() else {
+                self.relief.again = self.now + PATIENCE;
+                return;
+            };
+            self.complain_of_room();
+            self.close(key);
+        }
+    }
+
     /// Whose place is to be had: the most dispensable of whom nothing has come. Others are given a turn instead.
     fn spare(&mut self) -> Option<usize> {
         for _ in 0..AT_ONCE {
