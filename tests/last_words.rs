@@ -71,6 +71,7 @@ fn the_client_of_an_overdue_request_is_told_504_once_and_the_log_says_where_it_s
 #[test]
 fn a_worker_whose_handler_returns_within_the_grace_lives_on_and_says_nothing_more_to_that_client() {
     let ratoon = serving(PATIENT);
+    let quiet = idle(&ratoon, ratoon.ready_workers("web", 1)[0]);
     for target in ["GET /sleep:900", "HEAD /sleep:900"] {
         let begun = ratoon.all_logged("begins", &[]).len();
         let mut client = Client::connect(ratoon.address());
@@ -88,9 +89,7 @@ fn a_worker_whose_handler_returns_within_the_grace_lives_on_and_says_nothing_mor
         let answer = get(ratoon.address(), "/ok");
         assert_eq!((answer.status, answer.text()), (200, pid.to_string()));
         assert_eq!(ratoon.all_logged("begins", &[]).len(), begun + 1);
-        eventually("the connection is let go", SOON, || {
-            (process::descriptors(pid) == idle(&ratoon, pid)).then_some(())
-        });
+        eventually("the connection is let go", SOON, || (idle(&ratoon, pid) == quiet).then_some(()));
     }
     assert!(ratoon.all_logged("died", &[]).is_empty() && ratoon.all_logged("killing", &[]).is_empty());
 }
