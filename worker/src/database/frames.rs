@@ -205,6 +205,7 @@ impl<const BODY: usize> Cut<BODY> {
                 bytes = &bytes[skipped..];
                 continue;
             }
+            // Nearly always the whole head is here; what follows puts together one that is cut.
             if let [kind, a, b, c, d, behind @ ..] = bytes
                 && self.have == 0
             {

@@ -5,7 +5,8 @@
 //! And it knows of each statement whether all of it may, views and policies included: asked to (`debug_parallel_query`), it
 //! puts the whole of its plan under one Gather. That is looked for here. It looks at the statement as it is written, though,
 //! and not at what planner and types put in its place (negators, casts, comparisons, checks of domains, constants that are
-//! folded): so it is believed only where there is nothing to be put there but PostgreSQL's own.
+//! folded): so it is believed only where there is nothing to be put there but PostgreSQL's own. Nor does it look at that by which
+//! a sample of a table is repeated (REPEATABLE): a plan with a sample is not believed.
 //!
 //! Owns the question, how its answer is read, and for how long it is believed. Never says when it is asked: that is the
 //! [`reset`](super::reset)'s affair, for it has to be asked of a clean session, which may be unclean afterwards.
@@ -151,7 +152,6 @@ fn are_harmless<'r>(mut rows: impl Iterator<Item = &'r str>) -> bool {
         let line = row.trim_start();
         // A second plan, or lines about something else.
         is_alone &= line.len() < row.len() && !line.is_empty();
-        // By what a sample is repeated, the server does not look at.
         is_alone &= !line.starts_with("Sampling:");
         is_of_the_top &= !line.starts_with("->") && !line.starts_with("InitPlan");
         is_whole |= is_of_the_top && line == "Single Copy: true";
