@@ -149,6 +149,28 @@ fn an_idle_worker_gives_its_connection_to_whoever_waits_for_it() {
     assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
 }
 
+/// While a handler runs its worker hears of nobody: what it does not use is to be had before.
+#[test]
+fn a_worker_whose_handlers_are_slow_keeps_no_connection_that_they_do_not_use() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, "workers = 2", "connections = 1\nconnect_timeout = \"300ms\"");
+    let [mut slow, mut quick] = <[Client; 2]>::try_from(one_for_each_worker(&ratoon, 2)).ok().unwrap();
+    let backend = slow.sql(BACKEND);
+    // One such is enough for the mean.
+    assert_eq!(slow.get("/sleep:20").status, 200);
+    let (mut engaged, _) = ratoon.engage_over(slow, "await:go");
+    assert_eq!(quick.sql(BACKEND), backend);
+    std::fs::write(ratoon.directory().join("go"), "").unwrap();
+    assert_eq!(engaged.response().status, 200);
+    // And one that has just used it.
+    assert_eq!(engaged.sql(BACKEND), backend);
+    let (mut engaged, _) = ratoon.engage_over(engaged, "await:again");
+    assert_eq!(quick.sql(BACKEND), backend);
+    std::fs::write(ratoon.directory().join("again"), "").unwrap();
+    assert_eq!(engaged.response().status, 200);
+    assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
+}
+
 #[test]
 fn a_connection_over_tcp_changes_hands_as_well() {
     let postgres = Postgres::start();

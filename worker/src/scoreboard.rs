@@ -61,6 +61,11 @@ impl Scoreboard {
         self.cells.iter().take(self.slots())
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.in_use().filter(|cell| cell.state() != State::Vacant).count()
+    }
+
     /// Whether another worker has nothing to do and clearly fewer connections than `connections`. A hint: it may be
     /// past before it is acted on.
     pub fn has_freer(&self, connections: usize) -> bool {

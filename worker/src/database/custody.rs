@@ -108,9 +108,15 @@ impl Database {
     }
 
     /// The request is over: what it has left in its session is undone, unless that is known to be nothing. Waits for nothing,
-    /// unless another worker waits for the session.
-    pub(crate) fn end_request(&mut self) {
-        let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else { return };
+    /// unless another worker waits for the session; or may come to, where this one is slow and would not hear of it for long.
+    pub(crate) fn end_request(&mut self, is_slow: bool) {
+        let may_be_missed = is_slow && self.may_be_missed();
+        let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else {
+            if may_be_missed {
+                self.let_go();
+            }
+            return;
+        };
         hold.is_in_use = false;
         let session = &mut hold.client.session;
         session.idle_since = clock::now();
@@ -121,7 +127,7 @@ impl Database {
         let stale = match &session.driver.health {
             Health::Sound if !session.owes_no_more_than_an_end() => Stale::Broken,
             Health::Sound => {
-                let is_wanted = self.desk.is_wanted();
+                let is_wanted = may_be_missed || self.desk.is_wanted();
                 if !is_wanted && session.has_nothing_to_undo(&self.login.reset) {
                     return;
                 }
@@ -156,6 +162,12 @@ impl Database {
         if self.hold.as_ref().is_some_and(|hold| !hold.is_in_use) {
             self.pass_on(Cleanliness::Own);
         }
+    }
+
+    /// Whether another worker may come to want the session that this one has, and could be given it.
+    fn may_be_missed(&self) -> bool {
+        let can_be_given = self.hold.as_ref().is_some_and(|hold| hold.client.session.is_plain);
+        can_be_given && self.deadline.scoreboard().workers() > self.rules.connections as usize
     }
 
     /// How many descriptors its session takes.
