@@ -1,35 +1,32 @@
 //! The log from the supervisor's side: where lines go, and the log process that takes them there.
 //!
-//! Owns the pipes before the log's files, which outlive the log process, and all that it must be told when it is started.
-//! Never writes to a regular file, and never waits for the log process but for a moment at the end. When it is started
-//! is decided elsewhere (`decide/log`).
+//! Owns the pipes before the log's files, which outlive the log process, and all that it must be told when it is started;
+//! the process itself is `process`, opening the files anew is `reopening`. Never writes to a regular file, and never waits
+//! for the log process but for a moment at the end. When it is started is decided elsewhere (`decide/log`).
 
 mod capture;
 mod estate;
 mod file;
+mod process;
+mod reopening;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
-use ratoon_worker::channel::{Channel, Received};
 use ratoon_worker::log::{Form, Lines, Sink};
 
 use self::file::LogFile;
+use self::process::Process;
+use self::reopening::Reopening;
 use super::children;
-use super::unsent::Unsent;
 use crate::config;
 use crate::decide::event::Time;
-use crate::logger::{CHANNEL, Order, Report, Source};
+use crate::logger::{Order, Report, Source};
 pub(super) use capture::{Captured, pipes};
 pub(super) use estate::LogsEstate;
 
@@ -39,10 +36,6 @@ pub const MOST_SOURCES: usize = 48;
 const MOST_PARKED: usize = 256;
 /// While there is no log process, what is printed is dropped this often, so that nobody who prints waits for ever.
 const DRAINING: Duration = Duration::from_millis(500);
-/// No round of opening the files anew takes longer.
-const REOPENING: Duration = Duration::from_secs(10);
-/// How long the last lines may take.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// See the module's header.
 #[derive(Debug)]
@@ -52,26 +45,14 @@ pub struct Logs {
     log: Option<LogFile>,
     /// Those of access logs.
     files: Vec<LogFile>,
-    process: Option<Running>,
+    process: Option<Process>,
     /// When the streams are drained next, while there is none.
     drains: Option<Time>,
     /// What the dead printed while there was none.
     parked: Vec<(Source, OwnedFd)>,
     /// Lines lost, by pool; `None` for what was not captured.
     lost: BTreeMap<Option<String>, u64>,
-    /// How often the files were to be opened anew, and how often that was done.
-    rounds: (u64, u64),
-    /// When the last round has taken too long.
-    overdue: Option<Time>,
-    /// What became of the last time.
-    news: Option<Result<String, String>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    pid: Pid,
-    channel: Option<Channel>,
-    unsent: Unsent<Order>,
+    reopening: Reopening,
 }
 
 impl Logs {
@@ -100,9 +81,7 @@ impl Logs {
             drains: None,
             parked: Vec::new(),
             lost: BTreeMap::new(),
-            rounds: (0, 0),
-            overdue: None,
-            news: None,
+            reopening: Reopening::default(),
         }
     }
 
@@ -148,7 +127,9 @@ impl Logs {
             Some(place) => place,
             None => {
                 let file = LogFile::new(path.to_owned(), pool)?;
-                tell(&mut self.process, &file.order(), &[file.exit()]);
+                if let Some(process) = &mut self.process {
+                    process.tell(&file.order(), &[file.exit()]);
+                }
                 self.files.push(file);
                 self.files.len() - 1
             }
@@ -182,52 +163,41 @@ impl Logs {
         captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>,
     ) -> io::Result<()> {
         self.drains.get_or_insert(now.after(DRAINING));
-        let (pid, channel) = self.execute()?;
+        let mut process = Process::execute()?;
         self.drains = None;
-        self.process = Some(Running { pid, channel: Some(channel), unsent: Unsent::default() });
-        self.brief();
+        self.brief(&mut process);
+        self.process = Some(process);
         self.listen(captured);
         let parked = std::mem::take(&mut self.parked);
         self.listen(parked.iter().map(|(source, pipe)| (source.clone(), pipe.as_fd())));
         // It opens them as they are now.
-        self.reopened(self.rounds.0, None);
+        self.reopened(self.reopening.last(), None);
         Ok(())
     }
 
-    fn execute(&self) -> io::Result<(Pid, Channel)> {
-        let (ours, theirs) = Channel::pair()?;
-        // What runs here, whatever has taken its place on the disk.
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("ratoon: log").env_clear().env(CHANNEL, theirs.as_fd().as_raw_fd().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        // Ours alone and closed before anything else is executed: we have one thread.
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let process = command.spawn()?;
-        Ok((Pid::from_raw(process.id() as i32), ours))
-    }
-
-    fn brief(&mut self) {
+    fn brief(&self, process: &mut Process) {
         let form = self.form;
         // One that cannot be opened anew has it write to standard error.
         let entrance = self.log.as_ref().and_then(|log| log.entrance_of_another().ok());
         let to: Vec<BorrowedFd<'_>> = entrance.iter().map(OwnedFd::as_fd).collect();
-        tell(&mut self.process, &Order::Begin { form }, &to);
+        process.tell(&Order::Begin { form }, &to);
         for file in self.log.iter().chain(&self.files) {
-            tell(&mut self.process, &file.order(), &[file.exit()]);
+            process.tell(&file.order(), &[file.exit()]);
         }
     }
 
     /// Has these streams read, too.
     pub(super) fn listen<'a>(&mut self, captured: impl Iterator<Item = (Source, BorrowedFd<'a>)>) {
+        let Some(process) = &mut self.process else { return };
         let (sources, pipes): (Vec<Source>, Vec<BorrowedFd<'a>>) = captured.unzip();
         for (sources, pipes) in sources.chunks(MOST_SOURCES).zip(pipes.chunks(MOST_SOURCES)) {
-            tell(&mut self.process, &Order::Listen { sources: sources.to_vec() }, pipes);
+            process.tell(&Order::Listen { sources: sources.to_vec() }, pipes);
         }
     }
 
     /// The way to the log process, if there is one.
     pub(super) fn channel(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref()?.channel.as_ref().map(AsFd::as_fd)
+        self.process.as_ref()?.channel().map(AsFd::as_fd)
     }
 
     /// Its process, if there is one.
@@ -246,7 +216,7 @@ impl Logs {
 
     /// When there is something to be done here, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Time> {
-        self.drains.into_iter().chain(self.overdue).min()
+        self.drains.into_iter().chain(self.reopening.overdue()).min()
     }
 
     /// Without a log process: drops what has been printed, so that nobody waits for ever who prints. Bounded for each
@@ -271,8 +241,8 @@ impl Logs {
 
     /// Tells the log process what there was no room for before.
     pub(super) fn flush(&mut self) {
-        if let Some(Running { channel: Some(channel), unsent, .. }) = &mut self.process {
-            unsent.flush(channel);
+        if let Some(process) = &mut self.process {
+            process.flush();
         }
     }
 
@@ -280,7 +250,7 @@ impl Logs {
     /// slowly makes way for another, which is told everything.
     pub(super) fn settle(&mut self) {
         self.flush();
-        if let Some(process) = self.process.as_ref().filter(|_| self.has_unsent()) {
+        if let Some(process) = self.process.as_ref().filter(|process| process.has_unsent()) {
             children::kill(process.pid);
         }
     }
@@ -296,24 +266,15 @@ impl Logs {
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.channel.is_some() && !process.unsent.is_empty())
+        self.process.as_ref().is_some_and(Process::has_unsent)
     }
 
     /// Reads what the log process has said.
     pub(super) fn hear(&mut self) {
-        loop {
-            let Some(channel) = self.process.as_ref().and_then(|process| process.channel.as_ref()) else { return };
-            match channel.try_receive() {
-                Received::Message(Report::Lost { pool, lines }, _) => self.lose(pool, lines),
-                Received::Message(Report::Reopened { round, failed }, _) => self.reopened(round, failed),
-                Received::Nothing => return,
-                Received::Nonsense(what) => tracing::error!(what, "the log process does not make sense"),
-                Received::End => {
-                    if let Some(process) = &mut self.process {
-                        process.channel = None;
-                    }
-                    return;
-                }
+        while let Some(report) = self.process.as_mut().and_then(Process::hear) {
+            match report {
+                Report::Lost { pool, lines } => self.lose(pool, lines),
+                Report::Reopened { round, failed } => self.reopened(round, failed),
             }
         }
     }
@@ -333,36 +294,30 @@ impl Logs {
         if self.log.is_none() && self.files.is_empty() {
             let nothing = "standard error is no file: there is nothing to open anew";
             tracing::info!("{nothing}");
-            self.news = Some(Ok(nothing.into()));
+            self.reopening.note(Ok(nothing.into()));
             return;
         }
-        self.rounds.0 += 1;
-        self.news = None;
-        self.overdue = Some(now.after(REOPENING));
-        let round = self.rounds.0;
-        tell(&mut self.process, &Order::Reopen { round }, &[]);
+        let round = self.reopening.begin(now);
+        if let Some(process) = &mut self.process {
+            process.tell(&Order::Reopen { round }, &[]);
+        }
     }
 
     /// Gives up a round that takes too long.
     pub(super) fn lose_patience(&mut self, now: Time) {
-        if self.overdue.is_some_and(|overdue| overdue <= now) {
-            let why =
-                format!("not everything is open after {} s: a disk hangs, or the log process", REOPENING.as_secs());
-            self.reopened(self.rounds.0, Some(why));
+        if let Some((round, why)) = self.reopening.given_up(now) {
+            self.reopened(round, Some(why));
         }
     }
 
     fn reopened(&mut self, round: u64, failed: Option<String>) {
-        // Whoever has asked since is told of what comes after.
-        if round <= self.rounds.1 || round < self.rounds.0 {
+        if !self.reopening.end(round) {
             return;
         }
-        self.rounds.1 = round;
-        self.overdue = None;
         let paths: Vec<String> =
             self.log.iter().chain(&self.files).map(|file| file.path().display().to_string()).collect();
         let path = paths.join(", ");
-        self.news = Some(match failed {
+        self.reopening.note(match failed {
             Some(error) => {
                 tracing::error!(error, "cannot open the log anew");
                 Err(format!("cannot be opened anew: {error}"))
@@ -376,38 +331,13 @@ impl Logs {
 
     /// What became of opening the files anew, if that is over and was not asked for before.
     pub(super) fn take_reopened(&mut self) -> Option<Result<String, String>> {
-        self.news.take()
+        self.reopening.take_outcome()
     }
 
     /// Everybody is buried: what was printed is written, and the log process has left; or the time for that is over.
     pub(super) fn conclude(&mut self) {
-        tell(&mut self.process, &Order::Leave, &[]);
-        let Some(Running { channel: Some(channel), pid, .. }) = self.process.take() else {
-            return;
-        };
-        let begun = std::time::Instant::now();
-        while let Some(left) = FAREWELL.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-            let mut asked = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-                Err(Errno::EINTR) => {}
-                Ok(ready) if ready > 0 => {
-                    if matches!(channel.try_receive::<Report>(), Received::End) {
-                        break;
-                    }
-                }
-                _ => break,
-            }
+        if let Some(process) = self.process.take() {
+            process.dismiss();
         }
-        // It is gone, or has had its time.
-        children::end(pid);
-    }
-}
-
-fn tell(process: &mut Option<Running>, order: &Order, descriptors: &[BorrowedFd<'_>]) {
-    if let Some(Running { channel: Some(channel), unsent, .. }) = process
-        && let Err(error) = unsent.send(channel, order, descriptors)
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        tracing::error!(%error, "the log process cannot be told");
     }
 }

@@ -12,9 +12,10 @@ use ratoon_worker::log::{Form, Sink};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::Logs;
 use super::file::{FileEstate, LogFile};
-use super::{Logs, REOPENING, Running};
-use crate::act::unsent::Unsent;
+use super::process::Process;
+use super::reopening::{Reopening, Rounds};
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
 use crate::decide::event::Time;
 use crate::logger;
@@ -29,7 +30,7 @@ pub(in crate::act) struct LogsEstate {
     process: Option<(i32, Option<RawFd>)>,
     lost: BTreeMap<String, u64>,
     lost_by_others: u64,
-    rounds: (u64, u64),
+    rounds: Rounds,
     /// What the log process speaks.
     version: u32,
 }
@@ -57,7 +58,7 @@ impl Logs {
         let log = self.log.as_ref().map(|file| file.bequeath(inventory));
         let files = self.files.iter().map(|file| file.bequeath(inventory)).collect();
         let process = self.process.as_ref().map(|process| {
-            let channel = process.channel.as_ref().map(|channel| inventory.descriptor(channel));
+            let channel = process.channel().map(|channel| inventory.descriptor(channel));
             (process.pid.as_raw(), channel)
         });
         let captured = self.lost.iter().filter_map(|(pool, lines)| Some((pool.clone()?, *lines)));
@@ -68,7 +69,7 @@ impl Logs {
             process,
             lost: captured.collect(),
             lost_by_others: self.lost(None) + ratoon_worker::log::lost(),
-            rounds: self.rounds,
+            rounds: self.reopening.rounds(),
             version: logger::VERSION,
         }
     }
@@ -84,15 +85,14 @@ impl Logs {
         let mut logs = Logs::with(estate.form, log);
         logs.lost = estate.lost.into_iter().map(|(pool, lines)| (Some(pool), lines)).collect();
         logs.lost.insert(None, estate.lost_by_others);
-        logs.rounds = estate.rounds;
         logs.files = files;
-        logs.overdue = (logs.rounds.0 > logs.rounds.1).then(|| now.after(REOPENING));
+        logs.reopening = Reopening::resumed(estate.rounds, now);
         match estate.process {
             Some((pid, channel)) => {
                 let pid = Pid::from_raw(pid);
                 let channel = channel.map(|channel| heirlooms.descriptor(channel)).transpose()?.map(Channel::from);
                 let channel = channel.filter(|_| estate.version == logger::VERSION);
-                logs.process = Some(Running { pid, channel, unsent: Unsent::default() });
+                logs.process = Some(Process::of(pid, channel));
             }
             None => logs.drains = Some(now),
         }
