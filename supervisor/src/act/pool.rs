@@ -1,24 +1,25 @@
 //! What is real of a pool: its sockets, its scoreboard, the processes and the ways to speak to them.
 //!
 //! Does what it is told with them. Who should live, and why, is decided elsewhere. Executing templates and commands is in
-//! `launch`, the sockets and which edition needs them in `sockets`, where connections to the database are leased in
-//! `lobbies`.
+//! `launch`, the sockets and which edition needs them in `sockets`, the configurations in `editions`, where connections to
+//! the database are leased in `lobbies`.
 
 mod allowance;
+mod editions;
 mod environment;
 mod estate;
 mod launch;
 mod lobbies;
 mod register;
 mod sockets;
+mod template;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
-use ratoon_worker::channel::Channel;
 use ratoon_worker::inbox::Inbox;
 use ratoon_worker::metrics::declaration::Declaration;
 use ratoon_worker::protocol::Order;
@@ -26,17 +27,19 @@ use ratoon_worker::scoreboard::{Cell, Scoreboard};
 use ratoon_worker::sys::shared::Shared;
 
 use super::logs::Captured;
-use super::unsent::Unsent;
 use crate::config::{self, Account};
 use crate::control::status::Metric;
-use crate::decide::event::{Edition, Generation, PoolId, TemplateRef, WorkerRef};
+use crate::decide::event::{Edition, PoolId, TemplateRef, WorkerRef};
 use crate::sys;
 pub(super) use allowance::Allowance;
+use editions::Issue;
 pub(super) use estate::PoolEstate;
 pub(super) use launch::{LogWay, Surroundings};
 use lobbies::Lobbies;
 use register::Register;
 pub(super) use sockets::{Sockets, Sources};
+pub(super) use template::Template;
+pub(super) use worker::Worker;
 
 /// A pool's sockets, scoreboard and processes.
 pub(super) struct Pool {
@@ -64,80 +67,6 @@ pub(super) struct Pool {
     preparations: BTreeMap<Edition, (Pid, Option<Captured>)>,
     /// Requests begun when the pool was last counted.
     pub(super) requests: u64,
-}
-
-/// The configuration of one edition, and what was looked up for it: who asks a directory of users asks before the edition is
-/// tried, and not when a template has died.
-#[derive(Debug, Clone)]
-struct Issue {
-    config: config::Pool,
-    account: Option<Account>,
-}
-
-/// A template process.
-pub(super) struct Template {
-    pub(super) who: TemplateRef,
-    pub(super) generation: Generation,
-    pub(super) edition: Edition,
-    pub(super) pid: Pid,
-    /// `None` once it has hung up, or we have.
-    pub(super) channel: Option<Channel>,
-    /// Whether it has named its version: then it is linked with the worker library.
-    pub(super) introduced: bool,
-    pub(super) allowance: Allowance,
-    /// Where each series begins that it has declared; `None` once it has loaded, and has been told.
-    pub(super) places: Option<Vec<u16>>,
-    pub(super) unsent: Unsent,
-    /// What it prints.
-    pub(super) captured: Option<Captured>,
-}
-
-/// A worker process, or the order to fork one.
-pub(super) struct Worker {
-    pub(super) who: WorkerRef,
-    /// The template that forked it, or was told to.
-    pub(super) template: u64,
-    pub(super) edition: Edition,
-    pub(super) generation: Generation,
-    /// When it was ordered, as the cells' clock has it.
-    pub(super) ordered: u64,
-    /// `None` once it has hung up, or talked nonsense.
-    pub(super) channel: Option<Channel>,
-    /// `None` until the template has announced it, and again once it is reaped.
-    pub(super) process: Option<Pid>,
-    pub(super) allowance: Allowance,
-    /// Whether it was asked where it is stuck, and has not said so.
-    pub(super) asked: bool,
-    pub(super) unsent: Unsent,
-    /// What it prints.
-    pub(super) captured: Option<Captured>,
-}
-
-impl Issue {
-    /// # Errors
-    /// The key that is wrong, and a sentence.
-    fn of(config: config::Pool) -> Result<Issue, (String, String)> {
-        let account = config.account().map_err(|(key, what)| (format!("{}.{key}", config.path()), what))?;
-        Ok(Issue { config, account })
-    }
-}
-
-impl Template {
-    /// Nothing more is heard of it, and it is told nothing more.
-    pub(super) fn hang_up(&mut self) {
-        if let Some(channel) = self.channel.take() {
-            channel.hang_up();
-        }
-    }
-}
-
-impl Worker {
-    /// Nothing more is heard of it, and it is told nothing more: an honest one reads the end of its channel, and leaves.
-    pub(super) fn hang_up(&mut self) {
-        if let Some(channel) = self.channel.take() {
-            channel.hang_up();
-        }
-    }
 }
 
 impl Pool {
@@ -182,64 +111,6 @@ impl Pool {
     pub(super) fn close(self) {
         let left = (ManuallyDrop::into_inner(self.inbox), ManuallyDrop::into_inner(self.lobbies));
         bury(&self.config.name, left);
-    }
-
-    /// Another configuration that templates may be started of; what it names and is not open yet is opened.
-    ///
-    /// # Errors
-    /// As for [`Pool::open`].
-    pub(super) fn draft(
-        &mut self,
-        edition: Edition,
-        config: config::Pool,
-        sources: Sources<'_>,
-    ) -> Result<(), (String, String)> {
-        self.sockets.open(&config, edition, sources)?;
-        open_lobby(&mut self.lobbies, edition, &config)?;
-        self.editions.insert(edition, Issue::of(config)?);
-        Ok(())
-    }
-
-    /// From now on this edition's configuration is the one in force.
-    pub(super) fn adopt(&mut self, edition: Edition) {
-        if let Some(issue) = self.editions.get(&edition).cloned() {
-            self.enforce(issue);
-        }
-    }
-
-    fn enforce(&mut self, Issue { config, account }: Issue) {
-        (self.config, self.account) = (config, account);
-        self.sockets.adjust(&self.config);
-    }
-
-    /// The configuration of this edition, and as whom its processes run; of one that is over, what is in force.
-    fn issue(&self, edition: Edition) -> (&config::Pool, Option<&Account>) {
-        match self.editions.get(&edition) {
-            Some(issue) => (&issue.config, issue.account.as_ref()),
-            None => (&self.config, self.account.as_ref()),
-        }
-    }
-
-    /// This edition is given up: the one before it is in force, whether it ever ceased to be or not.
-    pub(super) fn abandon(&mut self, edition: Edition) {
-        self.sockets.abandon(edition);
-        self.editions.remove(&edition);
-        self.close_abandoned();
-        if let Some(issue) = self.editions.last_key_value().map(|(_, issue)| issue.clone()) {
-            self.enforce(issue);
-        }
-    }
-
-    /// This edition has proven itself: what only those before it used is given up.
-    pub(super) fn conclude(&mut self, edition: Edition) {
-        if self.editions.contains_key(&edition) {
-            self.editions.retain(|each, _| *each == edition);
-            let closed = self.sockets.conclude(&self.config, &self.scoreboard);
-            for place in closed {
-                self.tell_everybody(&Order::Close { listener: place }, &[]);
-            }
-            self.close_abandoned();
-        }
     }
 
     /// The ways to those who can still be heard, by life.
@@ -302,17 +173,6 @@ impl Pool {
     /// What the application counts.
     pub(super) fn metrics(&self) -> Vec<Metric> {
         self.register.read(self.scoreboard.slots())
-    }
-
-    /// The file of its access log in this edition, if it has one.
-    pub(super) fn access_file(&self, edition: Edition) -> Option<PathBuf> {
-        self.issue(edition).0.access_file.clone()
-    }
-
-    /// The files of its access log, in all editions of which something may still be started.
-    pub(super) fn access_files(&self) -> impl Iterator<Item = &Path> {
-        let all = self.editions.values().map(|issue| &issue.config).chain([&self.config]);
-        all.filter_map(|config| config.access_file.as_deref())
     }
 
     /// Whose output there may be: templates, workers, and the commands that prepare an edition.
