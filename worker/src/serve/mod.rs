@@ -14,54 +14,50 @@ mod exchange;
 mod handling;
 mod handover;
 mod head;
+mod held;
 mod inlets;
 mod leaving;
 mod pace;
+mod post;
 mod preface;
 mod records;
 mod refusal;
 mod relief;
+mod stage;
 mod turned_away;
 mod turns;
 mod upload;
 mod wire;
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::bell::Bell;
-use self::budget::Budget;
 use self::connection::Rules;
 use self::crowd::Crowd;
-use self::disk::Disk;
-use self::exchange::Engines;
 pub(crate) use self::head::is_host;
-use self::inlets::{Inlets, Tokens};
+use self::held::Held;
+use self::inlets::Inlets;
 use self::leaving::LAST_CHANCE;
 use self::pace::{Pace, SLOW};
+pub(crate) use self::post::Post;
 use self::records::Records;
 use self::relief::Relief;
+use self::stage::Stage;
 use self::turned_away::TurnedAway;
-use self::upload::Bounds;
-use self::wire::{Scratch, scratch};
-use crate::app::{App, Own, Request, Worker};
+use self::wire::Scratch;
+use crate::app::{App, Request, Worker};
 use crate::channel::Channel;
 use crate::cleaning::Cleaner;
 use crate::database::Database;
-use crate::inbox::Inbox;
-use crate::log::Lines;
 use crate::panics::contain;
-use crate::protocol::{Accounts, Cleaning, HalfClose, Limits, MOST_DESCRIPTORS, Panics, Proxies, Report};
+use crate::protocol::{Panics, Report};
 use crate::scoreboard::{Cell, Scoreboard, State};
 use crate::sys::shared::Shared;
-use crate::woken::Woken;
 use crate::{clock, last_words, request_local};
 
 /// How many events are taken from the kernel at a time.
@@ -77,67 +73,6 @@ const BELL: u64 = u64::MAX - 3;
 const FIRST_LISTENER: u64 = u64::MAX - 1000;
 
 const MILLI: u64 = 1_000_000;
-
-/// What a worker serves with.
-pub(crate) struct Post {
-    pub(crate) worker: Worker,
-    pub(crate) limits: Limits,
-    pub(crate) cleaning: Cleaning,
-    pub(crate) proxies: Proxies,
-    pub(crate) accounts: Accounts,
-    /// Where lines of the access log go, if there is one.
-    pub(crate) lines: Option<Lines>,
-    /// How many requests it may serve; `None`: any number.
-    pub(crate) max_requests: Option<u64>,
-    pub(crate) scoreboard: Rc<Shared<Scoreboard>>,
-    /// With their places in the scoreboard.
-    pub(crate) listeners: Vec<(u32, OwnedFd)>,
-    /// Where siblings leave and take connections, if there can be siblings.
-    pub(crate) inbox: Option<Inbox>,
-    /// Readable once somebody has asked by a signal to leave.
-    pub(crate) terminate: UnixStream,
-    pub(crate) database: Option<Database>,
-}
-
-/// Why a worker stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Serving,
-    /// It leaves once its requests are served; its siblings get the rest.
-    Retiring {
-        /// Whether the supervisor knows that only bytes of responses are left to be sent.
-        only_sends: bool,
-    },
-    /// Nobody goes on. It leaves once what it holds, and what the quota and the inbox give it, is served; at `until` in
-    /// any case, since without a supervisor nobody else sees to it.
-    Leaving {
-        since: u64,
-        until: u64,
-    },
-}
-
-/// A request that has been answered and has not ended.
-#[derive(Debug)]
-struct Held {
-    key: usize,
-    serial: u32,
-    /// When the handler began.
-    since: u64,
-    /// When it had returned.
-    answered: u64,
-    /// When the request's time is over.
-    deadline: u64,
-    /// Whether the application itself is still producing the response.
-    is_produced: bool,
-    own: Own,
-}
-
-impl Held {
-    /// Whether it ends only when the response has been sent.
-    fn waits(&self) -> bool {
-        self.is_produced || !self.own.deferred.is_empty()
-    }
-}
 
 pub(crate) struct Server<A> {
     app: A,
@@ -187,75 +122,6 @@ pub(crate) struct Server<A> {
 }
 
 impl<A: App> Server<A> {
-    pub(crate) fn new(app: A, post: Post) -> Result<Server<A>, Errno> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(post.terminate.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TERMINATE))?;
-        let limits = post.limits;
-        let scoreboard = post.scoreboard;
-        let disk = Disk { scoreboard: scoreboard.clone(), slot: post.worker.slot, bound: limits.body_disk };
-        let descriptors = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.0).unwrap_or(usize::MAX);
-        let tokens = Tokens { first_listener: FIRST_LISTENER, inbox: INBOX };
-        let longest_head = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
-        let rules = Rules {
-            engines: Engines::new(longest_head),
-            woken: Woken::new(),
-            bounds: Bounds {
-                longest: limits.max_body,
-                memory: limits.body_memory,
-                directory: limits.body_dir,
-                disk: Rc::new(disk),
-            },
-            longest_head,
-            header_timeout: limits.header_timeout.saturating_mul(MILLI),
-            body_timeout: limits.body_timeout.saturating_mul(MILLI),
-            send_timeout: limits.send_timeout.saturating_mul(MILLI),
-            keep_alive_timeout: limits.keep_alive_timeout.saturating_mul(MILLI),
-            queue_timeout: Some(limits.queue_timeout.saturating_mul(MILLI)).filter(|timeout| *timeout > 0),
-            half_closed_is_gone: limits.half_close == HalfClose::Gone,
-            budget: Budget::new(post.max_requests),
-            proxies: post.proxies,
-            query: post.accounts.query,
-        };
-        let records = Records::new(post.accounts, post.lines, &post.worker);
-        // With everything that is ours for good, and no client yet.
-        let cleaner = Cleaner::new(&post.cleaning);
-        Ok(Server {
-            app,
-            worker: post.worker,
-            panics: post.cleaning.panics,
-            cleaner,
-            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
-            served: 0,
-            request_timeout: limits.request_timeout.saturating_mul(MILLI),
-            max_connections: limits.max_connections as usize,
-            descriptors,
-            batch: (descriptors / 8).clamp(1, MOST_DESCRIPTORS),
-            rules,
-            records,
-            pace: Pace::default(),
-            scratch: scratch(),
-            inlets: Inlets::new(post.listeners, post.inbox, scoreboard.clone(), tokens),
-            scoreboard,
-            channel: None,
-            terminate: post.terminate,
-            database: post.database,
-            bell: Bell::default(),
-            epoll,
-            now: clock::now(),
-            found_since: 0,
-            relief: Relief::default(),
-            turned_away: TurnedAway::default(),
-            gives_again: None,
-            compares_again: 0,
-            crowd: Crowd::new(),
-            ready: VecDeque::new(),
-            postponed: Vec::new(),
-            waiting: VecDeque::new(),
-            held: None,
-            stage: Stage::Serving,
-        })
-    }
-
     /// Tells the supervisor that this worker takes requests, and takes its orders from now on.
     ///
     /// # Errors
