@@ -7,6 +7,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod door;
+pub mod errand;
 pub mod firewall;
 pub mod fixture;
 pub mod front;
@@ -372,7 +373,7 @@ fn build(what: &[&str]) -> &'static Path {
 
 /// Runs `ratoon` to its end.
 pub fn ratoon(arguments: &[&str]) -> Output {
-    Command::new(RATOON).args(arguments).stdin(Stdio::null()).output().unwrap()
+    errand::run(Command::new(RATOON).args(arguments))
 }
 
 /// The repository's root.

@@ -1,10 +1,10 @@
 //! What a supervisor says of itself: `ratoon status --json`.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Ratoon, supervisor};
+use super::{Ratoon, errand, supervisor};
 
 /// For a configuration: a control socket in the test's own directory.
 pub const CONTROL: &str = "[control]\nsocket = \"DIR/control.sock\"\n";
@@ -15,7 +15,7 @@ impl Ratoon {
     pub fn status(&self) -> Value {
         let mut command = Command::new(supervisor());
         command.args(["status", "--json", "--socket"]).arg(self.directory().join("control.sock"));
-        let output = command.current_dir("/").stdin(Stdio::null()).output().unwrap();
+        let output = errand::run(command.current_dir("/"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
