@@ -1,11 +1,15 @@
 //! A firewall of a test's own on the loopback interface: packets vanish, and neither side is told.
 //!
-//! Its rules are in an nftables table that belongs to a process of the harness: gone with it, so with the test.
+//! Its rules are in an nftables table that belongs to a process of the harness: gone with it, so with the test. Whoever may
+//! not make them cannot run the test.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use super::{SOON, eventually};
+
+/// Where Debian has it.
+const NFT: &str = "/usr/sbin/nft";
 
 /// Rules in force until this is dropped.
 pub struct Firewall {
@@ -14,16 +18,16 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    /// Whatever goes to this port, or comes from it, vanishes. `None`, loudly, where this machine cannot do that.
+    /// Whatever goes to this port, or comes from it, vanishes.
     #[track_caller]
-    pub fn around(port: u16) -> Option<Firewall> {
+    pub fn around(port: u16) -> Firewall {
         Firewall::with(&[format!("tcp dport {port} drop"), format!("tcp sport {port} drop")])
     }
 
     /// Whatever goes between these ports of a client and of a server vanishes, as if the connection had been forgotten;
-    /// other connections to the server are as ever. `None`, loudly, where this machine cannot do that.
+    /// other connections to the server are as ever.
     #[track_caller]
-    pub fn between(clients: &[u16], server: u16) -> Option<Firewall> {
+    pub fn between(clients: &[u16], server: u16) -> Firewall {
         let rules = clients.iter().flat_map(|client| {
             [
                 format!("tcp sport {client} tcp dport {server} drop"),
@@ -33,13 +37,11 @@ impl Firewall {
         Firewall::with(&rules.collect::<Vec<_>>())
     }
 
-    fn with(rules: &[String]) -> Option<Firewall> {
-        let mut command = Command::new("nft");
+    #[track_caller]
+    fn with(rules: &[String]) -> Firewall {
+        let mut command = Command::new(NFT);
         command.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = match command.spawn() {
-            Ok(process) => process,
-            Err(error) => return refused(&error.to_string()),
-        };
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{NFT}: {error}: tests/deps.sh installs it"));
         let table = format!("ratoon_tests_{}", process.id());
         let mut script = format!("add table inet {table} {{ flags owner; }}\n");
         script.push_str(&format!("add chain inet {table} input {{ type filter hook input priority 0; }}\n"));
@@ -48,22 +50,17 @@ impl Firewall {
         }
         let _ = process.stdin.as_mut().unwrap().write_all(script.as_bytes());
         let mut firewall = Firewall { process, table };
-        let is_up = eventually("the rules are in force", SOON, || {
+        eventually("the rules are in force", SOON, || {
             if firewall.process.try_wait().unwrap().is_some() {
-                return Some(false);
-            }
-            let listed = Command::new("nft").args(["list", "table", "inet", &firewall.table]).output().unwrap();
-            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-            (listed.matches(" drop").count() == rules.len()).then_some(true)
-        });
-        match is_up {
-            true => Some(firewall),
-            false => {
                 let mut said = String::new();
                 let _ = firewall.process.stderr.take().unwrap().read_to_string(&mut said);
-                refused(&said)
+                panic!("packets cannot be dropped on this machine, so nothing was tested: {}", said.trim());
             }
-        }
+            let listed = Command::new(NFT).args(["list", "table", "inet", &firewall.table]).output().unwrap();
+            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+            (listed.matches(" drop").count() == rules.len()).then_some(())
+        });
+        firewall
     }
 }
 
@@ -72,7 +69,7 @@ impl Drop for Firewall {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let is_there = || {
-            let listed = Command::new("nft").args(["list", "table", "inet", &self.table]).output();
+            let listed = Command::new(NFT).args(["list", "table", "inet", &self.table]).output();
             listed.is_ok_and(|listed| listed.status.success())
         };
         if std::thread::panicking() {
@@ -80,11 +77,4 @@ impl Drop for Firewall {
         }
         eventually("the rules are gone", SOON, || (!is_there()).then_some(()));
     }
-}
-
-/// Past whatever keeps a passing test's words to itself.
-fn refused(said: &str) -> Option<Firewall> {
-    let _ =
-        writeln!(std::io::stderr(), "\nNOT TESTED, since packets cannot be dropped on this machine: {}", said.trim());
-    None
 }
