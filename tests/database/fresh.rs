@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Cut, Firewall, Postgres, Ratoon, Relay, SOON, Stop, eventually, sql};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Client, Cut, Firewall, Postgres, Ratoon, Relay, SOON, Stop, eventually, process, sql};
 
 const BACKEND: &str = "select pg_backend_pid()";
 
 /// One connection to each of the workers of a pool that has these.
 #[track_caller]
 pub fn one_for_each_worker(ratoon: &Ratoon, workers: usize) -> Vec<Client> {
-    let mut clients: Vec<(String, Client)> = Vec::new();
-    eventually("a connection to each worker", SOON, || {
+    // Whoever has one takes no other while it is stopped.
+    let (mut stopped, mut clients) = (Vec::new(), Vec::new());
+    for _ in 0..workers {
         let mut client = Client::connect(ratoon.address());
-        let pid = client.get("/ok").text();
-        if clients.iter().all(|(known, _)| *known != pid) {
-            clients.push((pid, client));
-        }
-        (clients.len() == workers).then_some(())
-    });
-    clients.into_iter().map(|(_, client)| client).collect()
+        let worker = Pid::from_raw(client.get("/ok").text().parse().unwrap());
+        kill(worker, Signal::SIGSTOP).unwrap();
+        eventually("it is stopped", SOON, || process::is_stopped(worker).then_some(()));
+        stopped.push(worker);
+        clients.push(client);
+    }
+    stopped.iter().for_each(|worker| kill(*worker, Signal::SIGCONT).unwrap());
+    clients
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub fn is_alive(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
+/// Whether a process has been stopped by a signal, and does nothing until it is told to go on.
+pub fn is_stopped(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.state == 'T')
+}
+
 /// What `ps` shows.
 pub fn title(pid: Pid) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -64,6 +69,11 @@ pub fn status(pid: Pid, field: &str) -> u64 {
 /// How many descriptors a process has open.
 pub fn descriptors(pid: Pid) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// What the kernel is at on behalf of a process that is asleep: the name of one of its functions.
+pub fn sleeps_in(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default()
 }
 
 /// How many threads a process has.
