@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ratoon_worker::scoreboard::Stale;
+
 use crate::harness::root;
 
 fn manuals() -> Vec<PathBuf> {
@@ -47,7 +49,7 @@ fn code(place: &Path, into: &mut String) {
     }
 }
 
-/// Headings and lists quote a message, or its beginning.
+/// Headings and lists quote a message, or its beginning; a line of the log has it between its level and its first field.
 #[test]
 fn the_messages_by_which_trouble_is_looked_up_are_those_of_the_log() {
     let mut source = String::new();
@@ -56,8 +58,19 @@ fn the_messages_by_which_trouble_is_looked_up_are_those_of_the_log() {
     let quoting = manual.lines().filter(|line| line.starts_with("## ") || line.starts_with("* `"));
     let messages: Vec<&str> = quoting.filter_map(|line| line.split('`').nth(1)).collect();
     assert!(messages.len() > 10, "{messages:?}");
-    for message in messages {
+    let levels = ["INFO ", "WARN ", "ERROR "];
+    let logged = manual.lines().filter_map(|line| levels.iter().find_map(|level| line.strip_prefix(level)));
+    let said = logged.map(|rest| rest.split_once('=').map_or(rest, |(before, _)| before.rsplit_once(' ').unwrap().0));
+    for message in messages.into_iter().chain(said) {
         assert!(source.contains(message), "nobody says {message:?}");
+    }
+}
+
+#[test]
+fn every_cause_for_which_a_connection_to_the_database_is_given_up_is_explained() {
+    let manual = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    for cause in Stale::ALL.map(Stale::name) {
+        assert!(manual.contains(&format!("\n* `{cause}`: ")), "{cause}");
     }
 }
 
