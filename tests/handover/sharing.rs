@@ -7,15 +7,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{pid_in, server_of};
-use crate::harness::{Client, Ratoon, SOON, eventually, ratoon as command};
+use crate::harness::{Client, Ratoon, SOON, eventually, process, ratoon as command};
 
 const CLIENTS: usize = 16;
 
+/// Back when it does nothing any more.
+#[track_caller]
+fn stop(worker: Pid) {
+    kill(worker, Signal::SIGSTOP).unwrap();
+    eventually("it is stopped", SOON, || process::is_stopped(worker).then_some(()));
+}
+
 #[test]
 fn a_worker_shares_its_connections_with_one_that_has_fewer_and_nothing_to_do() {
-    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n");
+    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nheader_timeout = \"1h\"\n");
     let workers = ratoon.ready_workers("web", 2);
-    kill(workers[1], Signal::SIGSTOP).unwrap();
+    stop(workers[1]);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(ratoon.address())).collect();
     assert!(clients.iter_mut().all(|client| server_of(client) == workers[0]));
     kill(workers[1], Signal::SIGCONT).unwrap();
@@ -30,6 +37,26 @@ fn a_worker_shares_its_connections_with_one_that_has_fewer_and_nothing_to_do() {
     assert!(super::counted(&ratoon, |cell| cell.handed_over) >= CLIENTS as u64 / 2 - 1);
 }
 
+/// Whoever has fewer connections is given the time to take who comes. One that is stopped never does, and looks no different.
+#[test]
+fn who_waits_at_two_listeners_is_taken_in_though_a_worker_with_fewer_connections_takes_nobody() {
+    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\", \"unix:DIR/web\"]\nworkers = 2\n");
+    let workers = ratoon.ready_workers("web", 2);
+    stop(workers[1]);
+    let mut kept: Vec<Client> = (0..2).map(|_| Client::connect(ratoon.address())).collect();
+    assert!(kept.iter_mut().all(|client| server_of(client) == workers[0]));
+    // It finds both at the same time.
+    stop(workers[0]);
+    let path = ratoon.directory().join("web");
+    let mut newcomers = [Client::connect(ratoon.address()), Client::connect_unix(&path).unwrap()];
+    newcomers.iter_mut().for_each(|client| client.send(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n"));
+    kill(workers[0], Signal::SIGCONT).unwrap();
+    for client in &mut newcomers {
+        client.set_patience(SOON);
+        assert_eq!(pid_in(client.try_response()).unwrap(), workers[0]);
+    }
+}
+
 #[test]
 fn connections_for_which_nobody_has_room_are_not_left_between_the_workers() {
     let ratoon = Ratoon::serving(
@@ -37,8 +64,14 @@ fn connections_for_which_nobody_has_room_are_not_left_between_the_workers() {
          max_connections = 4\nkeep_alive_timeout = \"1h\"\n",
     );
     ratoon.ready_workers("web", 2);
-    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(ratoon.address())).collect();
-    assert_eq!(clients.iter_mut().map(|client| server_of(client)).collect::<BTreeSet<Pid>>().len(), 2);
+    // One after the other, so that nobody has reason to share before all are there.
+    let (mut clients, mut servers) = (Vec::new(), BTreeSet::new());
+    for _ in 0..8 {
+        let mut client = Client::connect(ratoon.address());
+        servers.insert(server_of(&mut client));
+        clients.push(client);
+    }
+    assert_eq!(servers.len(), 2);
     let socket = ratoon.directory().join("control.sock");
     let asked = command(&["scale", "web", "1", "--socket", socket.to_str().unwrap()]);
     assert!(asked.status.success(), "{asked:?}");

@@ -31,6 +31,15 @@ pub(super) enum Door {
     Shut,
 }
 
+/// What a worker that is ahead of others leaves to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Courtesy {
+    /// Nothing is taken until then.
+    Shown { until: u64 },
+    /// Whatever is found in this turn of the loop, of whichever inlet, was there for long enough.
+    Over { turn: u64 },
+}
+
 /// A listener.
 struct Inlet {
     /// By which the scoreboard and the events know it.
@@ -51,8 +60,7 @@ pub(super) struct Inlets {
     /// Whether the inbox was empty when it was last asked.
     inbox_empty: bool,
     rests_until: u64,
-    /// Whether the last connection that was offered was left to others.
-    deferred: bool,
+    courtesy: Courtesy,
     scoreboard: Rc<Shared<Scoreboard>>,
     tokens: Tokens,
 }
@@ -89,7 +97,7 @@ impl Inlets {
             waiting: false,
             inbox_waiting: false,
             rests_until: 0,
-            deferred: false,
+            courtesy: Courtesy::Over { turn: 0 },
             scoreboard,
             tokens,
         }
@@ -221,13 +229,21 @@ impl Inlets {
         (self.rests_until > now).then_some(self.rests_until)
     }
 
-    /// Lets others have the next connection; once, then it is taken by whoever is asked.
+    /// Lets others have what waits here; once, then it is taken by whoever is asked. `now` is the same all through a turn.
     pub(super) fn defer(&mut self, now: u64) -> bool {
-        self.deferred = !self.deferred;
-        if self.deferred {
-            self.rests_until = now + COURTESY;
+        match self.courtesy {
+            Courtesy::Shown { until } if now < until => true,
+            Courtesy::Shown { .. } => {
+                self.courtesy = Courtesy::Over { turn: now };
+                false
+            }
+            Courtesy::Over { turn } if turn == now => false,
+            Courtesy::Over { .. } => {
+                let until = now + COURTESY;
+                (self.courtesy, self.rests_until) = (Courtesy::Shown { until }, until);
+                true
+            }
         }
-        self.deferred
     }
 
     /// There is room again.
