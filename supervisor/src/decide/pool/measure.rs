@@ -57,7 +57,9 @@ impl Pool {
             State::Ordered { template, .. } => {
                 let doomed = |state: &template::State| matches!(state, template::State::Doomed { .. });
                 let lost = self.templates().any(|(who, state, _)| who.life == *template && doomed(state));
-                (!lost).then_some(deadline)
+                // It may be in a request already, of which its template is yet to tell us that it is there.
+                let boot_timeout = self.stock(worker.edition).map(|stock| stock.limits.boot_timeout);
+                (!lost).then(|| deadline.max(worker.ordered.after(boot_timeout.unwrap_or_default())))
             }
             State::Starting { .. } | State::Refused { .. } => Some(deadline),
             State::Serving { .. } | State::Leaving { .. } | State::Trailing { .. } | State::Draining { .. } => {

@@ -120,6 +120,27 @@ fn limits() -> Limits {
     }
 }
 
+/// A worker may be in a request before its template has had the time to say that there is one: the deadline in its cell is the
+/// request's, and says nothing about the template.
+#[test]
+fn a_template_has_boot_timeout_to_say_that_it_has_forked_whatever_the_deadline_of_a_request() {
+    let mut bench = Bench::new();
+    let victim = bench.first(OLD);
+    bench.tell(victim, lifecycle::Input::Died(CRASH));
+    let ordered = |state: &lifecycle::State| matches!(state, lifecycle::State::Ordered { .. });
+    let another = bench.pool.workers().find(|(_, state, _)| ordered(state)).map(|(who, ..)| who);
+    let who = another.expect("another is ordered at once");
+    let of_request = bench.now.after(Duration::from_millis(300));
+    bench.wait(Duration::from_secs(4));
+    bench.turn(|pool, turn| pool.press(who, of_request, turn));
+    let is_loaded =
+        |bench: &Bench| bench.pool.templates().any(|(_, state, _)| matches!(state, template::State::Loaded { .. }));
+    assert!(is_loaded(&bench), "it is killed for a request that takes long");
+    bench.wait(Duration::from_secs(2));
+    bench.turn(|pool, turn| pool.press(who, of_request, turn));
+    assert!(!is_loaded(&bench), "it does not fork");
+}
+
 #[test]
 fn one_ready_worker_proves_a_trial_and_a_limit_that_it_reaches_does_not_take_that_back() {
     let mut bench = Bench::new();
