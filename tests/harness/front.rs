@@ -1,7 +1,7 @@
 //! Debian's nginx or HAProxy in front of a supervisor, with a configuration of the test's, on ports of its own.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
-use super::{SOON, eventually, process};
+use super::{SOON, eventually, free_address, process};
 
 /// A running proxy, killed with its workers when dropped.
 pub struct Front {
@@ -80,8 +80,7 @@ impl Front {
     fn try_start(command: &impl Fn([SocketAddr; 2], &Path) -> Command) -> Option<Front> {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let addresses =
-            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|socket| socket.local_addr().unwrap());
+        let addresses = [(); 2].map(|()| free_address());
         let log = File::create(directory.path().join("log")).unwrap();
         let mut command = command(addresses, directory.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);

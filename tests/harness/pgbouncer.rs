@@ -1,13 +1,13 @@
 //! Debian's PgBouncer of a test's own, in front of a PostgreSQL of a test's own.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Child;
 
 use tempfile::TempDir;
 
-use super::{Postgres, SOON, eventually, unprivileged};
+use super::{Postgres, SOON, eventually, free_address, unprivileged};
 
 /// A proxy that gives each transaction a connection; killed when dropped.
 pub struct PgBouncer {
@@ -27,7 +27,7 @@ impl PgBouncer {
 
     fn try_start(postgres: &Postgres, connections: usize) -> Option<PgBouncer> {
         let directory = unprivileged::directory();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let path = directory.path().join("pgbouncer.ini");
         let server = postgres.address();
         let config = format!(

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::certificates::Identity;
-use super::{SOON, eventually, process, unprivileged};
+use super::{SOON, eventually, free_address, process, unprivileged};
 
 /// What the harness itself is called in `pg_stat_activity`: not counted.
 const OURSELVES: &str = "ratoon-tests";
@@ -104,7 +104,7 @@ impl Postgres {
         }
         // Nobody can reserve a port: somebody else may have it by the time the server wants it.
         for _ in 0..10 {
-            postgres.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            postgres.port = free_address().port();
             if postgres.try_start() {
                 return postgres;
             }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::free_address;
+
 /// How often a thread looks whether anything has changed.
 const GLANCE: Duration = Duration::from_millis(2);
 
@@ -58,8 +60,9 @@ struct State {
 impl Relay {
     /// A relay to this server.
     pub fn to(target: SocketAddr) -> Relay {
-        let listener = listen("127.0.0.1:0".parse().unwrap());
-        let address = listener.local_addr().unwrap();
+        // It is to be found again after it was away.
+        let address = free_address();
+        let listener = listen(address);
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             listener: Mutex::new(Some(listener)),

@@ -3,13 +3,13 @@
 use nix::sys::signal::Signal;
 
 use super::{asked, reload_well, until};
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get};
+use crate::harness::{Client, Ratoon, SOON, eventually, fixture, free_address, get};
 
 /// "A later good reload works", also one that follows at once, while the processes of the failed one still have the
 /// socket that was opened for them.
 #[test]
 fn a_listener_of_a_reload_that_failed_is_there_for_the_one_that_follows_at_once() {
-    let added = super::listeners::free_address();
+    let added = free_address();
     let both = |lines: &str| {
         let pool = fixture::pool("web", &format!("workers = 1\nsettle = \"0s\"\n{lines}"));
         asked(&pool.replace("127.0.0.1:0\"]", &format!("127.0.0.1:0\", \"{added}\"]")))
@@ -29,7 +29,7 @@ fn a_listener_of_a_reload_that_failed_is_there_for_the_one_that_follows_at_once(
 /// "TERM serves what is queued", whoever of two pools has the listener at that moment.
 #[test]
 fn a_listener_that_moves_between_pools_is_served_in_a_stop_like_any_other() {
-    let moving = super::listeners::free_address();
+    let moving = free_address();
     let pool = |name: &str, listen: &str| {
         let lines = "workers = 1\nsettle = \"1h\"";
         fixture::pool(name, lines).replace("\"127.0.0.1:0\"", &listen.replace("MOVING", &moving.to_string()))
@@ -57,7 +57,7 @@ fn a_listener_that_moves_between_pools_is_served_in_a_stop_like_any_other() {
 /// What is named in the file twice, one after the other, is one socket all the time.
 #[test]
 fn a_listener_that_moves_to_another_pool_and_back_serves_all_the_while() {
-    let moving = super::listeners::free_address();
+    let moving = free_address();
     let file = |at_one: bool| {
         let here = format!("\"127.0.0.1:0\", \"{moving}\"");
         let pool = |name: &str, has: bool| {

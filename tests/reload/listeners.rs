@@ -1,7 +1,7 @@
 //! "Listeners are added and removed by difference, kept ones never close."
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -9,12 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{SETTLING, asked, reload_well, reloading, until};
-use crate::harness::{Client, Ratoon, SOON, eventually, fixture, get};
-
-/// A port that is free now.
-pub(super) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::harness::{Client, Ratoon, SOON, eventually, fixture, free_address, get};
 
 /// A pool of one worker that listens at these places.
 #[track_caller]
