@@ -127,7 +127,7 @@ fn a_worker_whose_start_fails_panics_or_hangs_is_a_failed_boot() {
         ("panic", "60s", "boot failed: start panicked: the fixture panics"),
         ("exit:4", "60s", "exited 4"),
         // Long enough for a template that is asked for six at once to have forked them all.
-        ("hang", "1s", "boot timeout"),
+        ("hang", "2s", "boot timeout"),
     ];
     for (start, boot_timeout, cause) in table {
         let lines = format!("workers = 6\nboot_timeout = {boot_timeout:?}\nsettings = {{ start = {start:?} }}");

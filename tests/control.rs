@@ -110,7 +110,10 @@ fn the_document_names_every_pool_worker_and_death() {
     ratoon.logged("died", &[("pid", workers[1].as_raw().into())]);
     let replaced = ratoon.ready_workers("web", 2);
 
-    let status = status(&ratoon);
+    // A request ends a little after its answer.
+    let status = eventually("both are idle", SOON, || {
+        Some(status(&ratoon)).filter(|status| status["pools"][0]["idle_processes"] == 2)
+    });
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["pid"], ratoon.pid().as_raw());
     assert_eq!(status["state"], "serving");
@@ -268,7 +271,7 @@ fn a_socket_that_a_killed_supervisor_left_behind_is_replaced() {
 fn clients_that_misbehave_disturb_nobody() {
     let ratoon = serving(&fixture::pool("web", "workers = 1"));
     let connect = || UnixStream::connect(socket(&ratoon)).unwrap();
-    let descriptors = process::descriptors(ratoon.pid());
+    let descriptors = process::descriptors_at_rest(ratoon.pid());
 
     let silent: Vec<UnixStream> = (0..20).map(|_| connect()).collect();
     let deaf: Vec<UnixStream> = (0..20)

@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 
-use crate::harness::{Client, RATOON, Ratoon, SOON, eventually, fixture, get, install, process, unprivileged, wrap};
+use crate::harness::{Client, RATOON, Ratoon, fixture, get, install, process, unprivileged, wrap};
 
 /// The environment a process was executed with.
 fn environment(pid: Pid) -> BTreeMap<String, String> {
@@ -196,8 +196,8 @@ fn a_pool_runs_as_its_user_with_no_capability_and_is_served_watched_and_killed_a
     ratoon.logged("reloaded", &[]);
     let after = kept.get("/ok").text();
     assert!(!workers.iter().any(|pid| pid.to_string() == after));
-    ratoon.workers("web").into_iter().for_each(|pid| assert_is(pid, &nobody));
-    eventually("the new ones are its user's, too", SOON, || (ratoon.workers("web").len() == 2).then_some(()));
+    // The new ones are its user's, too.
+    ratoon.ready_workers("web", 2).into_iter().for_each(|pid| assert_is(pid, &nobody));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::harness::{Client, Ratoon};
 /// What `wrk` says about errors, and how many requests were answered.
 fn wrk(seconds: u32, address: SocketAddr, more: &[&str]) -> (u64, Vec<String>) {
     let output = Command::new("wrk")
-        .args(["-t2", "-c64", &format!("-d{seconds}s")])
+        .args(["-t2", "-c64", "--timeout", "30s", &format!("-d{seconds}s")])
         .args(more)
         .arg(format!("http://{address}/hello"))
         .output()

@@ -304,7 +304,7 @@ fn a_pool_that_stops_lets_clients_in_for_its_drain_delay_and_says_that_it_stops(
 #[test]
 fn each_pool_ends_when_its_own_drain_delay_is_over() {
     let config = fixture::pool("quick", "workers = 1")
-        + &fixture::pool("patient", "workers = 1\ndrain_delay = \"2s\"\nsettings = { stop = \"await:go\" }");
+        + &fixture::pool("patient", "workers = 1\ndrain_delay = \"4s\"\nsettings = { stop = \"await:go\" }");
     let mut ratoon = Ratoon::serving(&config);
     let patient = ratoon.address_of("patient");
     ratoon.signal(Signal::SIGTERM);

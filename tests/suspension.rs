@@ -11,7 +11,7 @@ use crate::harness::{Ratoon, SOON, eventually, fixture, get, process};
 const NOBODY: [Value; 0] = [];
 
 /// Short ones of every kind that a worker can be killed for, with time for a busy machine.
-const TIMEOUTS: &str = "request_timeout = \"2s\"\nkill_grace = \"1s\"\nboot_timeout = \"3s\"\nstop_timeout = \"3s\"";
+const TIMEOUTS: &str = "request_timeout = \"3s\"\nkill_grace = \"1s\"\nboot_timeout = \"4s\"\nstop_timeout = \"4s\"";
 const LONGER: Duration = Duration::from_secs(5);
 
 /// Suspends whole trees, and continues them.
@@ -69,7 +69,7 @@ fn a_worker_that_hangs_after_two_suspensions_is_killed_for_its_deadline() {
     let killed = ratoon.logged("killing", &[("pid", busy.as_raw().into()), ("cause", "request timeout".into())]);
     let running: f64 = killed["running"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
     // Its timeout and the grace; with the time of a suspension it would be longer by that.
-    assert!((3.0..3.0 + LONGER.as_secs_f64()).contains(&running), "{killed}");
+    assert!((4.0..4.0 + LONGER.as_secs_f64()).contains(&running), "{killed}");
     assert_eq!(client.response().status, 504);
     ratoon.ready_workers("web", 2);
 }

@@ -148,7 +148,7 @@ fn ten_upgrades_leave_nothing_behind() {
     let ratoon = Upgradable::serving(&config("workers = 2\nsettle = \"0s\""));
     ratoon.ready_workers("web", 2);
     ratoon.upgrade();
-    let descriptors = process::descriptors(ratoon.pid());
+    let descriptors = process::descriptors_at_rest(ratoon.pid());
     for _ in 0..9 {
         ratoon.upgrade();
     }

@@ -138,12 +138,13 @@ fn deferred_work_that_overruns_is_named_and_its_client_told_nothing_more() {
 
 #[test]
 fn deferred_work_that_extends_the_deadline_is_given_the_time() {
-    let ratoon = serving("request_timeout = \"300ms\"\nkill_grace = \"0s\"");
+    let lines = "request_timeout = \"1s\"\nkill_grace = \"0s\"";
+    let ratoon = serving(lines);
     let mut client = Client::connect(ratoon.address());
     assert_eq!(client.get(&format!("/defer:say=done:{}:later=60000", until(&ratoon, "go"))).status, 200);
     ratoon.logged("deferred work waits", &[]);
     // A request without it is killed meanwhile.
-    let other = Ratoon::serving(&fixture::pool("web", "workers = 1\nrequest_timeout = \"300ms\"\nkill_grace = \"0s\""));
+    let other = serving(lines);
     let (_client, pid) = other.engage(other.address(), "defer:spin");
     other.logged("died", &[("pid", pid.as_raw().into()), ("cause", "request timeout".into())]);
     let_go(&ratoon, "go");

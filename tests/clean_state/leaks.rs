@@ -4,8 +4,6 @@
 use serde_json::Value;
 
 use super::{NOBODY, serving};
-use nix::unistd::Pid;
-
 use crate::harness::{Client, Ratoon, SOON, eventually, process};
 
 const LEFT: &str = "a request has left something behind";
@@ -78,16 +76,6 @@ fn with_reset_check_0_nothing_is_counted() {
     assert_eq!(said(&ratoon), NOBODY);
 }
 
-/// How many descriptors a process has that is at rest: as often as one looks.
-fn settled(pid: Pid) -> usize {
-    let mut seen = (0, 0);
-    eventually("the worker is at rest", SOON, || {
-        let now = process::descriptors(pid);
-        seen = if now == seen.0 { (now, seen.1 + 1) } else { (now, 0) };
-        (seen.1 == 10).then_some(now)
-    })
-}
-
 /// What is counted may be the application's own: it stays open, and with `recycle`, too, its worker stays.
 #[test]
 fn what_was_counted_is_neither_closed_nor_reaped_nor_a_reason_to_leave() {
@@ -96,7 +84,7 @@ fn what_was_counted_is_neither_closed_nor_reaped_nor_a_reason_to_leave() {
     let mut client = Client::connect(ratoon.address());
     assert_eq!(client.get("/ok").status, 200);
     // The count itself takes a descriptor, for a moment after the answer.
-    let before = settled(pid);
+    let before = process::descriptors_at_rest(pid);
     for _ in 0..5 {
         assert_eq!(client.get("/leak:descriptor:child:zombie").text(), pid.to_string());
     }

@@ -139,7 +139,7 @@ fn a_response_that_is_leaving_keeps_only_its_own_connection() {
 /// Whoever gets it does not begin to count anew.
 #[test]
 fn the_time_of_an_idle_connection_and_of_a_head_goes_on_where_it_was() {
-    let (ratoon, door) = Door::tcp("workers = 1\nkeep_alive_timeout = \"1s\"\nheader_timeout = \"1s\"\n");
+    let (ratoon, door) = Door::tcp("workers = 1\nkeep_alive_timeout = \"2s\"\nheader_timeout = \"2s\"\n");
     let (mut idle, mut slow) = (door.connect().unwrap(), door.connect().unwrap());
     assert_eq!((idle.get("/hello").status, slow.get("/hello").status), (200, 200));
     slow.send(b"GET /hello HT");

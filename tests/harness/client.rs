@@ -10,7 +10,7 @@ use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// How long a client waits for the next byte.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One connection.
 pub struct Client {

@@ -71,7 +71,10 @@ pub fn is_optimised() -> bool {
 }
 
 /// Long enough for anything that is to happen at once, on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// So long a stop may take, if nobody is to be killed at the default `stop_timeout`.
+const IN_PEACE: Duration = Duration::from_secs(28);
 
 /// Waits until `fact` yields something; fails, naming `what`, when `within` has passed.
 #[track_caller]
@@ -244,10 +247,12 @@ impl Ratoon {
     /// Waits until the supervisor has left with status 0, nobody is left, and all that any of them said has been read.
     #[track_caller]
     pub fn leaves_in_peace(&mut self) {
-        let status = self.wait_exit(SOON);
+        let status = self.wait_exit(IN_PEACE);
         assert!(status.success(), "{status}");
+        assert_eq!(self.family(), []);
         eventually("everybody has stopped writing to the log", SOON, || self.reader.is_finished().then_some(()));
-        assert_eq!(self.everybody(), []);
+        // It has said its last before the kernel is done with it.
+        eventually("the log process is gone", SOON, || self.everybody().is_empty().then_some(()));
     }
 
     /// Whether the supervisor is still there.
@@ -288,8 +293,9 @@ impl Drop for Ratoon {
     }
 }
 
+/// Also of one that is on its way out, and has a name, but no title any more.
 fn is_log_process(pid: Pid) -> bool {
-    process::title(pid).starts_with("ratoon: log")
+    [process::title(pid), process::name(pid)].iter().any(|its| its.starts_with("ratoon: log"))
 }
 
 fn configure(directory: &Path, config: &str) -> PathBuf {

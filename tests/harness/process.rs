@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::{SOON, eventually};
+
 /// The living children of `parent` whose title begins with `title`, in the order of their titles.
 pub fn children(parent: Pid, title: &str) -> Vec<Pid> {
     let mut found: Vec<(String, Pid)> = all()
@@ -46,6 +48,11 @@ pub fn title(pid: Pid) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
 }
 
+/// What the kernel calls it.
+pub fn name(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
 /// The time on a CPU so far, of the process itself.
 pub fn cpu_time(pid: Pid) -> Duration {
     let ticks = stat(pid).map_or(0, |stat| stat.ticks);
@@ -69,6 +76,17 @@ pub fn status(pid: Pid, field: &str) -> u64 {
 /// How many descriptors a process has open.
 pub fn descriptors(pid: Pid) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// The same of one that is at rest: as often as one looks.
+#[track_caller]
+pub fn descriptors_at_rest(pid: Pid) -> usize {
+    let mut seen = (0, 0);
+    eventually("a process is at rest", SOON, || {
+        let now = descriptors(pid);
+        seen = if now == seen.0 { (now, seen.1 + 1) } else { (now, 0) };
+        (seen.1 == 10).then_some(now)
+    })
 }
 
 /// What the kernel is at on behalf of a process that is asleep: the name of one of its functions.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::is_refused;
-use crate::harness::{Client, Ratoon, SOON, eventually, get};
+use crate::harness::{Client, Ratoon, SOON, eventually, get, memory};
 
 const MIB: usize = 1024 * 1024;
 
@@ -25,9 +25,11 @@ fn unlinked(pid: Pid, directory: &Path) -> Vec<u64> {
     entries.filter_map(|entry| ours(&entry.path())).collect()
 }
 
+const POOL: &str =
+    "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nmax_body = \"2GiB\"\nbody_memory = \"64KiB\"\n";
+
 fn spooling(more: &str) -> Ratoon {
-    let pool = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nmax_body = \"2GiB\"\nbody_memory = \"64KiB\"\n";
-    Ratoon::start_with(&format!("{pool}body_dir = \"DIR/bodies\"\n{more}"), |command| {
+    Ratoon::start_with(&format!("{POOL}body_dir = \"DIR/bodies\"\n{more}"), |command| {
         let directory = command.get_current_dir().unwrap().join("bodies");
         std::fs::create_dir(directory).unwrap();
     })
@@ -224,7 +226,8 @@ impl Pieces {
 #[test]
 fn a_body_of_one_gibibyte_streams_through_echo_and_the_worker_stays_below_64_mib() {
     const LENGTH: usize = 1024 * MIB;
-    let ratoon = spooling("body_disk = \"2GiB\"\n");
+    let bodies = memory::directory();
+    let ratoon = Ratoon::start(&format!("{POOL}body_dir = {:?}\nbody_disk = \"2GiB\"\n", bodies.path()));
     ratoon.logged("serving: every pool has a ready worker", &[]);
     let workers = ratoon.ready_workers("web", 2);
     let stream = TcpStream::connect(ratoon.address()).unwrap();

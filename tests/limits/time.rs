@@ -13,12 +13,12 @@ fn serving(limit: &str) -> Ratoon {
 
 #[test]
 fn a_slow_head_is_a_408_however_it_trickles() {
-    let ratoon = serving("header_timeout = \"300ms\"");
+    let ratoon = serving("header_timeout = \"1s\"");
     let begun = Instant::now();
     let mut client = Client::connect(ratoon.address());
     client.send(b"GET /hello HTTP/1.1\r\nHo");
     is_refused(&mut client, 408);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
     // The time is for the whole head: it does not begin anew with every byte.
     let mut client = Client::connect(ratoon.address());
     let begun = Instant::now();
@@ -36,13 +36,13 @@ fn a_slow_head_is_a_408_however_it_trickles() {
 
 #[test]
 fn a_slow_head_of_a_later_request_is_a_408_after_its_own_time() {
-    let ratoon = serving("header_timeout = \"300ms\"");
+    let ratoon = serving("header_timeout = \"1s\"");
     let mut client = Client::connect(ratoon.address());
-    assert_eq!(client.get("/sleep?ms=400").status, 200);
+    assert_eq!(client.get("/sleep?ms=1200").status, 200);
     let begun = Instant::now();
     client.send(b"GET /hello HTTP/1.1\r\n");
     is_refused(&mut client, 408);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_body_that_pauses_too_long_is_a_408_and_one_that_merely_takes_long_is_served
 
 #[test]
 fn a_client_that_says_nothing_is_closed_without_a_word() {
-    let ratoon = serving("header_timeout = \"300ms\"");
+    let ratoon = serving("header_timeout = \"1s\"");
     let mut client = Client::connect(ratoon.address());
     client.set_patience(Duration::from_secs(20));
     assert_eq!(client.until_closed().as_deref(), Some(&b""[..]));
@@ -74,14 +74,14 @@ fn a_client_that_says_nothing_is_closed_without_a_word() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word_when_its_time_is_over() {
-    let ratoon = serving("keep_alive_timeout = \"300ms\"");
+    let ratoon = serving("keep_alive_timeout = \"1s\"");
     let mut client = Client::connect(ratoon.address());
     client.set_patience(Duration::from_secs(20));
     assert_eq!(client.get("/hello").status, 200);
     let begun = Instant::now();
-    assert_eq!(client.get("/sleep?ms=400").status, 200);
+    assert_eq!(client.get("/sleep?ms=1200").status, 200);
     assert_eq!(client.until_closed().as_deref(), Some(&b""[..]));
-    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(2200), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_client_that_does_not_read_its_response_is_closed_and_one_that_reads_slowly_
     let request = format!("GET /bytes?n={LENGTH} HTTP/1.1\r\nHost: a\r\n\r\n");
     let workers = ratoon.ready_workers("web", 2);
     let descriptors = || workers.iter().map(|pid| process::descriptors(*pid)).sum::<usize>();
-    let before = descriptors();
+    let before: usize = workers.iter().map(|pid| process::descriptors_at_rest(*pid)).sum();
     let mut client = Client::connect(ratoon.address());
     client.send(request.as_bytes());
     eventually("the connection is there", SOON, || (descriptors() > before).then_some(()));

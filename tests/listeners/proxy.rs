@@ -40,7 +40,7 @@ fn nginx_reaches_a_pool_over_its_unix_socket_and_over_tcp_and_keeps_its_connecti
     open_to_all(ratoon.directory());
     let workers = ratoon.ready_workers("web", 2);
     let descriptors = || workers.iter().map(|pid| process::descriptors(*pid)).sum::<usize>();
-    let before = descriptors();
+    let before: usize = workers.iter().map(|pid| process::descriptors_at_rest(*pid)).sum();
     let socket = ratoon.directory().join("web.sock");
     let upstreams = [("tcp", ratoon.address().to_string()), ("unix", format!("unix:{}", socket.display()))];
     let nginx = nginx(&upstreams);

@@ -58,7 +58,8 @@ fn slow_reader(ratoon: &Ratoon, target: &str) -> Client {
 
 #[test]
 fn a_response_that_the_application_itself_produces_keeps_its_worker_and_no_other() {
-    let ratoon = Ratoon::serving("[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n");
+    let config = "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nrequest_timeout = \"1h\"\n";
+    let ratoon = Ratoon::serving(config);
     ratoon.ready_workers("web", 2);
     let mut reader = Client::connect(ratoon.address());
     let kept = reader.get("/whoami").json()["pid"].clone();

@@ -87,14 +87,17 @@ fn what_is_exposed_is_read_by_a_real_client_in_both_formats() {
     get(ratoon.address(), "/everything");
     get(ratoon.address(), "/error:yes");
     for (accept, format) in FORMATS {
-        let response = scrape(ratoon.admin(), accept);
-        assert!(response.header("content-type").unwrap().starts_with(accept), "{response:?}");
-        let samples = understood(&response.text(), format);
+        // A request ends a little after its answer.
+        let samples = eventually("both requests have ended", SOON, || {
+            let response = scrape(ratoon.admin(), accept);
+            assert!(response.header("content-type").unwrap().starts_with(accept), "{response:?}");
+            let samples = understood(&response.text(), format);
+            (samples["ratoon_request_duration_seconds_count{pool='web'}"].1 == 2.0).then_some(samples)
+        });
         for (series, value) in [
             ("ratoon_requests_total{code='2xx',pool='web'}", 1.0),
             ("ratoon_requests_total{code='5xx',pool='web'}", 1.0),
             ("ratoon_requests_total{code='5xx',pool='jobs'}", 0.0),
-            ("ratoon_request_duration_seconds_count{pool='web'}", 2.0),
             ("ratoon_queue_time_seconds_count{pool='web'}", 2.0),
             ("ratoon_workers_max{pool='web'}", 2.0),
             ("ratoon_workers{pool='jobs',state='idle'}", 1.0),

@@ -24,7 +24,7 @@ fn sum(times: &Value) -> u64 {
 /// "By class": what the application answered, what it never saw, and what nobody answered are three things.
 #[test]
 fn requests_are_counted_by_what_became_of_them() {
-    let ratoon = serving("workers = 1\nrequest_timeout = \"1s\"\nkill_grace = \"200ms\"\nmax_body = \"1KiB\"");
+    let ratoon = serving("workers = 1\nrequest_timeout = \"1s\"\nkill_grace = \"2s\"\nmax_body = \"1KiB\"");
     let address = ratoon.address();
     assert_eq!(get(address, "/ok").status, 200);
     assert_eq!(get(address, "/unsent:304:5").status, 304);

@@ -40,8 +40,9 @@ fn what_needs_a_restart_is_named_and_the_rest_takes_effect() {
             let message = line["message"].as_str().unwrap_or_default();
             message.starts_with(key) && message.ends_with(": takes effect when the daemon is started anew")
         };
-        let found = ratoon.lines().into_iter().filter(of_key).count();
-        assert_eq!(found, 1, "{key}: {}", ratoon.text());
+        let found = || ratoon.lines().into_iter().filter(of_key).count();
+        eventually(&format!("{key} is named"), SOON, || (found() > 0).then_some(()));
+        assert_eq!(found(), 1, "{key}: {}", ratoon.text());
     };
     restart("log.format");
     restart("control.socket");

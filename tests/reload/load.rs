@@ -109,7 +109,7 @@ fn config() -> String {
 fn a_hundred_reloads_under_load_lose_no_request_and_every_generation_serves() {
     let ratoon = Ratoon::serving(&config());
     ratoon.ready_workers("web", 6);
-    let descriptors = process::descriptors(ratoon.pid());
+    let descriptors = process::descriptors_at_rest(ratoon.pid());
     assert_nothing_is_lost(&ratoon, |seen| {
         for times in 1..=RELOADS {
             reload_well(&ratoon);
