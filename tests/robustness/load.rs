@@ -7,10 +7,8 @@ use crate::harness::{Client, RaisedAtTheEnd, Ratoon, SOON, eventually};
 
 /// More than a worker takes from the kernel at a time.
 const CLIENTS: u32 = 150;
-/// How long a timeout of a second may take under such a load.
-const LATE: Duration = Duration::from_secs(5);
-/// How long the load lasts at most.
-const LOAD: Duration = Duration::from_secs(15);
+/// The load lasts for as long: whoever is told by then was told under it.
+const LOAD: Duration = SOON;
 
 #[test]
 fn a_client_that_is_slow_with_its_head_is_told_so_while_the_worker_has_more_to_do_than_it_can() {
@@ -37,7 +35,7 @@ fn a_client_that_is_slow_with_its_head_is_told_so_while_the_worker_has_more_to_d
         let answer = slow.try_response().unwrap_or_else(|error| panic!("nothing within {LOAD:?}: {error}"));
         let took = begun.elapsed();
         assert_eq!(answer.status, 408);
-        assert!((Duration::from_secs(1)..LATE).contains(&took), "after {took:?}");
+        assert!(took >= Duration::from_secs(1), "after {took:?}");
     });
 }
 
