@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::fresh::one_for_each_worker;
 use crate::harness::{Client, Postgres, Ratoon, Relay, SOON, Stop, eventually, get, sql};
+
+const BACKEND: &str = "select pg_backend_pid()";
 
 #[test]
 fn a_request_that_needs_no_database_is_served_and_one_that_does_is_told_503_with_retry_after() {
@@ -21,6 +24,25 @@ fn a_request_that_needs_no_database_is_served_and_one_that_does_is_told_503_with
     }
     postgres.start_again();
     eventually("the database is reached again", SOON, || (client.ask("sql", "select 1").status == 200).then_some(()));
+}
+
+/// A worker that has failed to connect lets the server alone for up to a second, but not its siblings.
+#[test]
+fn a_worker_that_may_not_try_to_connect_just_now_goes_on_with_the_connection_of_another() {
+    let postgres = Postgres::start();
+    let relay = Relay::to(postgres.address());
+    let pool = sql::pool(&postgres.tcp_url_at(relay.address()), "workers = 2", "connections = 1");
+    let ratoon = Ratoon::serving(&pool);
+    let mut clients = one_for_each_worker(&ratoon, 2);
+    relay.refuse();
+    eventually("it has failed several times, and rests for long", SOON, || {
+        assert_eq!(clients[0].ask("sql", BACKEND).status, 503);
+        (ratoon.status_of("web")["database"]["failures"].as_u64() >= Some(5)).then_some(())
+    });
+    relay.admit();
+    let backend = clients[1].sql(BACKEND);
+    assert_eq!(clients[0].sql(BACKEND), backend);
+    assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
 }
 
 /// Ten seconds without a server under load, as an operator would see them.

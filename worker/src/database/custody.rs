@@ -187,7 +187,6 @@ impl Database {
 
     /// A token in this worker's turn, and a session: one that comes with it, or a new one.
     fn obtain(&mut self, until: u64) -> Result<Hold, Error> {
-        self.login.may_try()?;
         let began = clock::now();
         let waited = || clock::now().saturating_sub(began);
         let Obtained { token, connection, has_waited } = match self.desk.obtain(until) {
@@ -201,8 +200,7 @@ impl Database {
         if has_waited {
             self.note(|cell| cell.database_waited(waited()));
         }
-        let Some(connection) = connection else { return self.log_in(token, until) };
-        match self.take_over(connection, until) {
+        match connection.and_then(|connection| self.take_over(connection, until)) {
             Some(session) => {
                 self.note(Cell::database_leased);
                 Ok(Hold::new(token, session))
@@ -228,8 +226,13 @@ impl Database {
         }
     }
 
-    /// A new session for a token; without one, the token is another's.
+    /// A new session for a token; without one, the token is another's. Where there was none to be had a moment ago the server
+    /// is not asked: only here, for whoever has a token may have come by a session with it.
     fn log_in(&mut self, token: Token, until: u64) -> Result<Hold, Error> {
+        if let Err(refused) = self.login.may_try() {
+            self.desk.release(token, None);
+            return Err(refused);
+        }
         match self.login.log_in(until) {
             Ok(session) => {
                 self.note(Cell::database_connected);
