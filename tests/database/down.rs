@@ -59,7 +59,7 @@ fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_a
         (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let mut postgres = postgres;
     let before = relay.attempts();
-    let attempts = thread::scope(|scope| {
+    let (attempts, took) = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while !ends.load(SeqCst) {
@@ -87,6 +87,7 @@ fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_a
         }
         let settled = eventually("load", SOON, || (plain.load(SeqCst) > 100).then(|| relay.attempts()));
         is_away.store(true, SeqCst);
+        let began = Instant::now();
         postgres.stop(Stop::Fast);
         thread::sleep(Duration::from_secs(10));
         let attempts = relay.attempts() - settled;
@@ -100,8 +101,9 @@ fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_a
             });
         }
         assert!(returned.elapsed() < Duration::from_secs(4), "{:?}", returned.elapsed());
+        let took = began.elapsed();
         ends.store(true, SeqCst);
-        attempts
+        (attempts, took)
     });
     assert!(before <= 8, "{before}");
     assert!(interrupted.load(SeqCst) <= 4, "one for each client: {interrupted:?}");
@@ -109,6 +111,11 @@ fn ten_seconds_without_a_server_cost_only_those_who_ask_for_it_and_it_is_found_a
     assert!(slowest.load(SeqCst) < 2500, "told after {slowest:?} ms");
     // Four workers, each about once a second once it knows, and a few times before.
     assert!((4..=100).contains(&attempts), "{attempts}");
+    let told = ratoon.all_logged("cannot connect to the database", &[("level", "WARN".into())]);
+    assert!((1..=1 + took.as_secs() / 10).contains(&(told.len() as u64)), "{told:?}");
+    let again = ratoon.logged("the database is reached again", &[]);
+    assert!(again["attempts"].as_u64() > Some(4) && again["away"].as_str() > Some("1"), "{again}");
+    assert_eq!(ratoon.all_logged("the database is reached again", &[]).len(), 1);
 }
 
 #[test]

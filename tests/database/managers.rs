@@ -1,6 +1,7 @@
 //! Connections of other kinds, kept by a `Keeper`: the `postgres` crate's and SQLite's.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::post;
 use crate::harness::postgres::{Postgres, Stop};
@@ -109,6 +110,7 @@ fn while_the_server_is_down_requests_that_need_it_are_told_503_and_it_is_found_a
     let ratoon = serving(&place(relay.address()));
     let address = ratoon.address();
     said(address, "/postgres", BACKEND);
+    let began = Instant::now();
     postgres.stop(Stop::Fast);
     let before = relay.attempts();
     const ASKED: usize = 300;
@@ -121,6 +123,11 @@ fn while_the_server_is_down_requests_that_need_it_are_told_503_and_it_is_found_a
     assert!(attempts < ASKED / 2, "{attempts}");
     postgres.start_again();
     eventually("the server is found again", SOON, || (post(address, "/postgres", BACKEND).status == 200).then_some(()));
+    // Said once when it begins, every ten seconds while it lasts, and when it is over.
+    let told = ratoon.all_logged("cannot connect", &[("level", "WARN".into())]);
+    let most = 1 + began.elapsed().as_secs() / 10;
+    assert!((1..=most).contains(&(told.len() as u64)), "{told:?}");
+    ratoon.logged("connected again", &[("level", "INFO".into())]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod database;
 mod histogram;
 mod leaving;
 mod line;
+mod outage;
 mod pool;
 #[cfg(test)]
 mod scribbled;
@@ -26,6 +27,7 @@ pub use self::histogram::{BUCKETS, Times};
 pub use self::leaving::Left;
 pub(crate) use self::leaving::Stand;
 pub use self::line::LINE;
+pub(crate) use self::outage::Outage;
 pub use self::pool::{LISTENERS, PoolCell};
 pub use self::state::State;
 pub use self::traffic::{CLASSES, TrafficReading};

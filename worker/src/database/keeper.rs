@@ -14,6 +14,7 @@ use super::error::Error;
 use super::manager::ManageConnection;
 use crate::app::Context;
 use crate::clock;
+use crate::scoreboard::Outage;
 
 /// How long a connection is believed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,7 @@ struct Desk<M: ManageConnection> {
     /// Whether the request in hand has asked for it.
     in_hand: bool,
     backoff: Backoff,
+    outage: Outage,
     chance: fastrand::Rng,
 }
 
@@ -104,8 +106,16 @@ impl<M: ManageConnection + 'static> Keeper<M> {
 
     /// The same, believing in it for longer or shorter.
     pub fn with(manager: M, freshness: Freshness) -> Keeper<M> {
-        let (backoff, chance) = (Backoff::default(), fastrand::Rng::with_seed(0));
-        Keeper { desk: Rc::new(RefCell::new(Desk { manager, freshness, open: None, in_hand: false, backoff, chance })) }
+        let desk = Desk {
+            manager,
+            freshness,
+            open: None,
+            in_hand: false,
+            backoff: Backoff::default(),
+            outage: Outage::default(),
+            chance: fastrand::Rng::with_seed(0),
+        };
+        Keeper { desk: Rc::new(RefCell::new(desk)) }
     }
 
     /// The connection: open and fresh, and clean when a request first asks. The next request will find it clean, whatever
@@ -198,11 +208,19 @@ impl<M: ManageConnection> Desk<M> {
             Ok(connection) => {
                 self.backoff.succeeded();
                 let now = clock::now();
+                if let Some(away) = self.outage.is_over(now) {
+                    tracing::info!(away = away.time(), attempts = away.attempts, "connected again");
+                }
                 Ok(Open { connection, expires: self.expiry(now), idle_since: now })
             }
             Err(why) => {
-                tracing::warn!(%why, "cannot connect");
                 self.backoff.failed(why.to_string(), self.chance.f64());
+                match self.outage.goes_on(clock::now()) {
+                    Some(away) => {
+                        tracing::warn!(%why, away = away.time(), attempts = away.attempts, "cannot connect");
+                    }
+                    None => tracing::debug!(%why, "cannot connect"),
+                }
                 Err(Error::unavailable(why))
             }
         }

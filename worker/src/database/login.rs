@@ -87,11 +87,25 @@ impl Login {
             }
             Ok(session)
         });
+        let outage = &self.deadline.scoreboard().pool.database_outage;
         match &connected {
-            Ok(_) => self.backoff.succeeded(),
+            Ok(_) => {
+                self.backoff.succeeded();
+                if let Some(away) = outage.is_over(clock::now()) {
+                    tracing::info!(away = away.time(), attempts = away.attempts, "the database is reached again");
+                }
+            }
             Err(why) => {
-                tracing::warn!(%why, "cannot connect to the database");
                 self.backoff.failed(why.to_string(), self.chance.f64());
+                match outage.goes_on(clock::now()) {
+                    Some(away) => tracing::warn!(
+                        %why,
+                        away = away.time(),
+                        attempts = away.attempts,
+                        "cannot connect to the database"
+                    ),
+                    None => tracing::debug!(%why, "cannot connect to the database"),
+                }
             }
         }
         connected

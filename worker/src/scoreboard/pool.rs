@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use super::{SLOTS, Scoreboard};
+use super::{Outage, SLOTS, Scoreboard};
 
 /// How many listeners a pool can have.
 pub const LISTENERS: usize = 64;
@@ -13,6 +13,8 @@ pub const LISTENERS: usize = 64;
 pub struct PoolCell {
     slots: AtomicU64,
     pub(super) database_counted: AtomicU32,
+    /// The database's, as all workers have met it.
+    pub(crate) database_outage: Outage,
     /// Lines that workers could not write.
     pub(crate) log_lines_lost: AtomicU64,
     /// Per listener, how many connections its queue may still yield to draining workers.
