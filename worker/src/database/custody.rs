@@ -127,7 +127,7 @@ impl Database {
         let stale = match &session.driver.health {
             Health::Sound if !session.owes_no_more_than_an_end() => Stale::Broken,
             Health::Sound => {
-                let is_wanted = may_be_missed || self.desk.is_wanted();
+                let is_wanted = may_be_missed || self.desk.promises();
                 if !is_wanted && session.has_nothing_to_undo(&self.login.reset) {
                     return;
                 }
@@ -152,8 +152,8 @@ impl Database {
 
     /// Lets go of the session if another worker waits for one. For a worker that is between requests.
     pub(crate) fn let_go_if_wanted(&mut self) {
-        if self.desk.is_wanted() {
-            self.let_go();
+        if self.hold.as_ref().is_some_and(|hold| !hold.is_in_use) && self.desk.promises() {
+            self.pass_on(Cleanliness::Own);
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Place {
     life: Word,
     /// Lower ones come first; 0 if it does not wait.
     ticket: Word,
+    /// The life that is about to release a token since somebody waits for it.
+    promise: Word,
     pub(super) turn: Turn,
 }
 
@@ -130,14 +132,40 @@ impl Board {
         self.places().iter().map(|place| place.ticket.get()).filter(|ticket| *ticket != 0)
     }
 
-    /// Whether more wait than tokens are free. The line is counted first: whoever gets in it afterwards counts himself.
+    /// Whether more wait than tokens are free or promised.
     pub(super) fn is_short(&self) -> bool {
-        let waiting = self.tickets_in_line().count();
-        waiting > self.count_free()
+        self.is_short_of(self.places())
     }
 
-    /// The same, at the price of one load while nobody waits.
-    pub(super) fn is_wanted(&self) -> bool {
+    /// The same, as far as these places have promised. The line is counted first: whoever gets in it afterwards counts himself.
+    /// Promises are counted last: they are taken back before their tokens are free, so that none counts twice.
+    fn is_short_of(&self, places: &[Place]) -> bool {
+        let waiting = self.tickets_in_line().count();
+        let free = self.count_free();
+        waiting > free + places.iter().filter(|place| place.promise.get() != NOBODY).count()
+    }
+
+    /// Promises a token if more wait than are free or promised: whoever has done so releases one. Of several who do it at
+    /// the same time the first places do, and the others look again, for somebody may have counted on them.
+    pub(super) fn promise(&self, slot: u32, life: u64) -> bool {
+        let place = self.place(slot);
+        while self.is_wanted() {
+            place.promise.set(life);
+            if self.is_short_of(&self.places()[..(slot as usize).min(SLOTS - 1)]) {
+                return true;
+            }
+            place.promise.set(NOBODY);
+        }
+        false
+    }
+
+    /// The token is about to be free.
+    pub(super) fn keep_promise(&self, slot: u32) {
+        self.place(slot).promise.set(NOBODY);
+    }
+
+    /// Whether it is short, at the price of one load while nobody waits.
+    fn is_wanted(&self) -> bool {
         if self.crowded.glance() == 0 {
             return false;
         }
@@ -172,8 +200,14 @@ impl Board {
         line.iter().take(free).for_each(|(_, place)| place.turn.advance());
     }
 
-    /// Takes from the dead what they had: tokens, places and hand.
+    /// Takes from the dead what they had: promises, tokens, places and hand.
     pub(super) fn bury(&self, is_dead: impl Fn(u64) -> bool) {
+        for place in self.places() {
+            let promise = place.promise.get();
+            if promise != NOBODY && is_dead(promise) {
+                place.promise.change(promise, NOBODY);
+            }
+        }
         for word in self.tokens() {
             let was = word.get();
             let owner = Owner::of(was);

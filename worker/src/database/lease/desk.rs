@@ -81,6 +81,7 @@ impl Desk {
     /// Gives a token to whoever is next, with its connection or without. One that nobody can be given is shut down.
     pub(crate) fn release(&mut self, token: Token, connection: Option<Travelling<BorrowedFd<'_>>>) {
         let board = &self.lobby.board;
+        board.keep_promise(self.slot);
         let Token { number, sequence } = token;
         let (mine, next) = (Owner::new(self.life, sequence), Owner::nobody(sequence + 1));
         if let Some(connection) = connection {
@@ -95,9 +96,11 @@ impl Desk {
         board.call();
     }
 
-    /// Whether somebody waits for a token that another has. One load while nobody waits for any.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.lobby.board.is_wanted()
+    /// Whether somebody waits for a token that nobody has promised yet: then this worker has promised the one it has, and
+    /// releases it. One load while nobody waits for any.
+    #[must_use]
+    pub(crate) fn promises(&self) -> bool {
+        self.lobby.board.promise(self.slot, self.life)
     }
 
     /// Rings when somebody begins to wait for a token that another has: to be waited for with an edge trigger, by workers

@@ -136,18 +136,46 @@ fn whoever_waits_too_long_is_told_so_and_is_in_nobodys_way() {
 fn it_is_wanted_while_more_wait_than_are_free() {
     let lobby = Lobby::new("test", 1).unwrap();
     let mut one = desk(&lobby, 0, 1);
-    assert!(!one.is_wanted());
+    assert!(!one.promises());
     let token = bare(&mut one).unwrap();
-    assert!(!one.is_wanted());
+    assert!(!one.promises());
     std::thread::scope(|scope| {
         let parts = parts(&lobby);
         let wait = || Desk::new(Lobby::from_parts(parts).unwrap(), 1, 2).obtain(u64::MAX).is_ok();
         let waiting = scope.spawn(wait);
-        wait_until(|| one.is_wanted());
+        wait_until(|| one.promises());
         one.release(token, None);
         assert!(waiting.join().unwrap());
     });
-    assert!(!one.is_wanted());
+    assert!(!one.promises());
+}
+
+#[test]
+fn as_many_promise_their_token_as_are_waited_for_and_the_dead_break_no_promise() {
+    let lobby = Lobby::new("test", 3).unwrap();
+    let mut holders = [1, 2, 3].map(|life| desk(&lobby, life as u32 - 1, life));
+    let mut tokens = holders.each_mut().map(bare);
+    let [one, other, third] = &mut holders;
+    std::thread::scope(|scope| {
+        let wait = |slot, life| {
+            let mut desk = desk(&lobby, slot, life);
+            scope.spawn(move || desk.obtain(clock::now() + 10_000_000_000).is_ok())
+        };
+        let waiting = wait(4, 5);
+        wait_until(|| one.promises());
+        assert!(!other.promises() && !third.promises());
+        let more = wait(5, 6);
+        wait_until(|| third.promises());
+        assert!(!other.promises());
+        lobby.bury(|life| life == 1);
+        assert!(waiting.join().unwrap());
+        third.release(tokens[2].take().unwrap(), None);
+        assert!(more.join().unwrap());
+        let last = wait(6, 7);
+        wait_until(|| other.promises());
+        other.release(tokens[1].take().unwrap(), None);
+        assert!(last.join().unwrap());
+    });
 }
 
 #[test]
@@ -160,7 +188,7 @@ fn the_dead_give_back_their_tokens_and_their_place_in_the_line() {
     lobby.board.queue_up(place, 4);
     assert!(lobby.board.reach_in(4));
     lobby.bury(|life| life == 4);
-    assert!(!other.is_wanted());
+    assert!(!other.promises());
     assert!(at_once(&mut other).is_none());
     lobby.bury(|life| life == 1);
     assert!(bare(&mut other).is_some());
@@ -180,7 +208,7 @@ fn a_board_of_any_bits_harms_nobody() {
         if let Some((token, _)) = at_once(&mut desk) {
             desk.release(token, None);
         }
-        desk.is_wanted();
+        let _ = desk.promises();
     }
 }
 
