@@ -79,6 +79,7 @@ fn in_a_pipe_one_table_follows_the_other_until_nobody_reads() {
 #[test]
 fn on_a_terminal_the_progress_of_a_reload_is_one_line_that_is_redrawn() {
     let ratoon = serving(&fixture::pool("web", "workers = 2\nsettle = \"0s\""));
+    ratoon.ready_workers("web", 2);
     let (shown, status) = terminal(&ratoon, "reload").end();
     assert_eq!(status, Some(0), "{shown:?}");
     let steps: Vec<&str> = shown.split("\r\x1b[K").collect();

@@ -84,6 +84,7 @@ fn config() -> String {
 #[test]
 fn what_is_exposed_is_read_by_a_real_client_in_both_formats() {
     let ratoon = Ratoon::serving(&config());
+    ratoon.ready_workers("web", 2);
     get(ratoon.address(), "/everything");
     get(ratoon.address(), "/error:yes");
     for (accept, format) in FORMATS {

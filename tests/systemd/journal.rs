@@ -25,7 +25,7 @@ fn machine() -> Machine {
     let web = pool("web", 8080, "access = \"json\"\nsettle = \"4s\"");
     machine.write(CONFIG, &format!("{web}[admin]\nlisten = \"{ADMIN}\"\n"));
     // The journal's own limit is not what is looked at.
-    machine.drop_in("ratoon.service", "[Service]\nWatchdogSec=2s\nLogRateLimitIntervalSec=0");
+    machine.drop_in("ratoon.service", "[Service]\nWatchdogSec=3s\nLogRateLimitIntervalSec=0");
     machine.succeeds(&["systemctl", "start", "ratoon"]);
     machine
 }
