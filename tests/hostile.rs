@@ -48,7 +48,7 @@ fn hostile() -> &'static Path {
 fn config(lines: &str) -> String {
     let program = hostile();
     let bad = format!("[pool.bad]\nlisten = [\"127.0.0.1:0\"]\nprogram = [{program:?}]\n{lines}\n");
-    CONTROL.to_owned() + &bad + &fixture::pool("web", "workers = 2")
+    CONTROL.to_owned() + &bad + &fixture::pool("web", "workers = 2\nsettle = \"0s\"")
 }
 
 /// The anonymous memory of the supervisor, in KiB, once it has done everything that it will do.

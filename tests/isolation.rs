@@ -159,8 +159,8 @@ fn a_pool_runs_as_its_user_with_no_capability_and_is_served_watched_and_killed_a
     let lines = "workers = 2\nuser = \"nobody\"\nrequest_timeout = \"500ms\"\nkill_grace = \"1s\"\nbody_memory = \"1KiB\"\nsettle = \"0s\"\n\
                  prepare = [\"/bin/sh\", \"-c\", \"id -u > /var/tmp/ratoon-$PPID\"]";
     let config = fixture::pool("web", lines).replace(fixture::program().to_str().unwrap(), &program);
-    let config =
-        config.replace("127.0.0.1:0\"", "127.0.0.1:0\", \"unix:DIR/web\"") + &fixture::pool("own", "workers = 1");
+    let config = config.replace("127.0.0.1:0\"", "127.0.0.1:0\", \"unix:DIR/web\"")
+        + &fixture::pool("own", "workers = 1\nsettle = \"0s\"");
     let ratoon = Ratoon::serving(&config);
     let workers = ratoon.ready_workers("web", 2);
     let prepared = format!("/var/tmp/ratoon-{}", ratoon.pid());

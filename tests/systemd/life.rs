@@ -61,7 +61,7 @@ fn a_stop_serves_what_was_begun_though_systemd_would_have_lost_patience() {
 #[test]
 fn a_start_may_take_as_long_as_boot_timeout_says() {
     let machine = Machine::boot();
-    machine.write(CONFIG, &pool("web", 8080, "settings = { load = \"sleep:4000\" }"));
+    machine.write(CONFIG, &pool("web", 8080, "settle = \"0s\"\nsettings = { load = \"sleep:4000\" }"));
     machine.drop_in("ratoon.service", "[Service]\nTimeoutStartSec=2s");
     machine.succeeds(&["systemctl", "start", "ratoon"]);
     assert_eq!(machine.get(WEB, "/ok").status, 200);

@@ -36,7 +36,7 @@ fn what_the_service_needs_it_can_do() {
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units_and_little_to_attack() {
     let machine = Machine::boot();
-    machine.write("/etc/ratoon/shop.toml", &pool("web", 8080, ""));
+    machine.write("/etc/ratoon/shop.toml", &pool("web", 8080, "settle = \"0s\""));
     for unit in ["ratoon.service", "ratoon.socket", "ratoon@.service"] {
         let path = format!("/etc/systemd/system/{unit}").replace('@', "@shop");
         if unit.contains('@') {
@@ -81,7 +81,7 @@ fn with_the_drop_in_for_users_each_pool_runs_as_its_own_and_the_supervisor_may_d
     let drop_in = std::fs::read_to_string(crate::harness::root().join("systemd/drop-ins/users.conf")).unwrap();
     machine.drop_in("ratoon.service", &drop_in);
     let lines = "user = \"nobody\"\nrequest_timeout = \"500ms\"\nkill_grace = \"500ms\"\nmax_memory = \"1GiB\"\nsettle = \"0s\"";
-    machine.write(CONFIG, &(pool("web", 8080, lines) + &pool("api", 8081, "user = \"daemon\"")));
+    machine.write(CONFIG, &(pool("web", 8080, lines) + &pool("api", 8081, "user = \"daemon\"\nsettle = \"0s\"")));
     machine.succeeds(&["systemctl", "start", "ratoon"]);
     assert_eq!(machine.get(WEB, "/environment:USER").text(), "nobody");
     assert_eq!(machine.get("127.0.0.1:8081", "/environment:USER").text(), "daemon");
