@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::accounts::Accounts;
-pub use self::database::{Database, Secret, SessionReset};
+pub use self::database::{DatabaseRules, Secret, SessionReset};
 pub use self::proxies::{Forwarded, Proxies, Trusted};
 use crate::log;
 use crate::metrics::declaration::Declaration;
@@ -173,7 +173,7 @@ pub struct Charter {
     /// What is written down of its requests.
     pub accounts: Accounts,
     /// Its database, if it has one.
-    pub database: Option<Database>,
+    pub database: Option<DatabaseRules>,
     /// The least important log lines.
     pub log_level: log::Level,
     /// How log lines look.

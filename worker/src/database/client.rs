@@ -220,10 +220,9 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// As for [`Client::execute`]. Where the connection was lost on the way, nobody knows whether it is final.
     pub fn commit(self) -> Result<(), Error> {
-        let Transaction { engine, driver, .. } = self;
-        driver.is_committing = true;
+        let Transaction { engine, driver, book } = self;
         let committed = driver.run(engine.commit());
-        driver.is_committing = driver.health != Health::Sound;
+        book.request.is_in_doubt |= driver.health != Health::Sound;
         committed
     }
 

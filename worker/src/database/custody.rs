@@ -7,7 +7,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::MILLISECOND;
 use super::client::Client;
-use super::driver::{Deadline, Health};
+use super::deadline::Deadline;
+use super::driver::Health;
 use super::error::Error;
 use super::lease::{Desk, Obtained, Token, Travelling};
 use super::login::Login;
@@ -20,7 +21,7 @@ const CLEANING: u64 = 1_000_000_000;
 
 /// A worker's database.
 pub(crate) struct Database {
-    rules: protocol::Database,
+    rules: protocol::DatabaseRules,
     login: Login,
     desk: Desk,
     deadline: Deadline,
@@ -52,7 +53,7 @@ impl Database {
     ///
     /// # Errors
     /// What is wrong with its URL, without a word of it.
-    pub(crate) fn new(rules: protocol::Database, desk: Desk, deadline: Deadline) -> Result<Database, String> {
+    pub(crate) fn new(rules: protocol::DatabaseRules, desk: Desk, deadline: Deadline) -> Result<Database, String> {
         let login = Login::new(&rules, deadline.clone())?;
         Ok(Database { rules, login, desk, deadline, hold: None })
     }

@@ -9,52 +9,16 @@ use std::task::{Context, Poll};
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Connection};
 
+use super::deadline::Deadline;
 use super::drive::{Late, step_until};
 use super::error::Error;
 use super::harmless;
 use super::line::Line;
 use super::socket::Readiness;
-use crate::clock;
-use crate::scoreboard::{Cell, Scoreboard};
-use crate::sys::shared::Shared;
 use crate::woken::Woken;
 
 /// How many messages a look takes in that nobody has asked for.
 const MOST_TURNS: u32 = 64;
-
-/// Until when a wait may last: the deadline of the request in hand, which its handler may move at any time.
-#[derive(Debug, Clone)]
-pub(crate) struct Deadline {
-    scoreboard: Rc<Shared<Scoreboard>>,
-    slot: u32,
-}
-
-impl Deadline {
-    pub(crate) fn of(scoreboard: Rc<Shared<Scoreboard>>, slot: u32) -> Deadline {
-        Deadline { scoreboard, slot }
-    }
-
-    /// In the clock's nanoseconds; the end of time where nothing presses.
-    pub(crate) fn moment(&self) -> u64 {
-        match self.cell().map_or(0, Cell::deadline) {
-            0 => u64::MAX,
-            deadline => deadline,
-        }
-    }
-
-    /// The deadline, or `nanos` from now if that is earlier.
-    pub(crate) fn at_most(&self, nanos: u64) -> u64 {
-        self.moment().min(clock::now().saturating_add(nanos))
-    }
-
-    pub(super) fn scoreboard(&self) -> &Scoreboard {
-        &self.scoreboard
-    }
-
-    pub(crate) fn cell(&self) -> Option<&Cell> {
-        self.scoreboard.cell(self.slot)
-    }
-}
 
 /// How it stands with the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +39,6 @@ pub(crate) struct Driver {
     woken: Woken,
     pub(super) health: Health,
     pub(super) deadline: Deadline,
-    /// A COMMIT is on its way, and what has become of it is not known.
-    pub(super) is_committing: bool,
 }
 
 impl Driver {
@@ -86,16 +48,7 @@ impl Driver {
         (socket, readiness): (Rc<OwnedFd>, Readiness),
         deadline: Deadline,
     ) -> Driver {
-        Driver {
-            engine,
-            line,
-            socket,
-            readiness,
-            woken: Woken::new(),
-            health: Health::Sound,
-            deadline,
-            is_committing: false,
-        }
+        Driver { engine, line, socket, readiness, woken: Woken::new(), health: Health::Sound, deadline }
     }
 
     /// Runs what the engine has to do until it is done, or the request's deadline has passed.

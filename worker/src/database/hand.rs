@@ -30,6 +30,8 @@ pub(crate) struct Book {
     pub(super) by_name: bool,
     /// Whether the engine has asked the server for types that it does not know by itself, by statements of its own.
     pub(super) has_asked_for_types: bool,
+    /// When the server was last asked about a statement.
+    pub(super) asked: u64,
     pub(super) request: Doings,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct Doings {
     pub(super) harmful: u64,
     /// One of those, of which it would be worth knowing whether it does.
     pub(super) in_question: Option<Suspect>,
+    /// A COMMIT was sent, and the connection lost before its answer.
+    pub(super) is_in_doubt: bool,
 }
 
 /// A statement that the server is to be asked about.

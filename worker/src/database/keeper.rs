@@ -74,10 +74,10 @@ impl Default for Freshness {
 /// }
 /// ```
 pub struct Keeper<M: ManageConnection> {
-    desk: Rc<RefCell<Desk<M>>>,
+    shelf: Rc<RefCell<Shelf<M>>>,
 }
 
-struct Desk<M: ManageConnection> {
+struct Shelf<M: ManageConnection> {
     manager: M,
     freshness: Freshness,
     open: Option<Open<M::Connection>>,
@@ -106,7 +106,7 @@ impl<M: ManageConnection + 'static> Keeper<M> {
 
     /// The same, believing in it for longer or shorter.
     pub fn with(manager: M, freshness: Freshness) -> Keeper<M> {
-        let desk = Desk {
+        let shelf = Shelf {
             manager,
             freshness,
             open: None,
@@ -115,7 +115,7 @@ impl<M: ManageConnection + 'static> Keeper<M> {
             outage: Outage::default(),
             chance: fastrand::Rng::with_seed(0),
         };
-        Keeper { desk: Rc::new(RefCell::new(desk)) }
+        Keeper { shelf: Rc::new(RefCell::new(shelf)) }
     }
 
     /// The connection: open and fresh, and clean when a request first asks. The next request will find it clean, whatever
@@ -126,16 +126,16 @@ impl<M: ManageConnection + 'static> Keeper<M> {
     /// Passed on by a handler, it is answered 503.
     pub fn acquire(&self, context: &mut Context<'_>) -> Result<Kept<'_, M::Connection>, Error> {
         let in_use = |_| Error::unavailable("a worker has one, and it is in use already");
-        let mut desk = self.desk.try_borrow_mut().map_err(in_use)?;
-        let open = match desk.fresh() {
+        let mut shelf = self.shelf.try_borrow_mut().map_err(in_use)?;
+        let open = match shelf.fresh() {
             Some(open) => open,
-            None => desk.connect()?,
+            None => shelf.connect()?,
         };
-        if !std::mem::replace(&mut desk.in_hand, true) {
-            let desk = Rc::clone(&self.desk);
-            context.at_end(move || end_request(&desk));
+        if !std::mem::replace(&mut shelf.in_hand, true) {
+            let shelf = Rc::clone(&self.shelf);
+            context.at_end(move || end_request(&shelf));
         }
-        Ok(Kept(RefMut::map(desk, |desk| &mut desk.open.insert(open).connection)))
+        Ok(Kept(RefMut::map(shelf, |shelf| &mut shelf.open.insert(open).connection)))
     }
 
     /// Runs `attempt`, and once more on a fresh connection if it failed and its connection turned out to be dead.
@@ -153,17 +153,17 @@ impl<M: ManageConnection + 'static> Keeper<M> {
     ) -> Result<T, E> {
         let first = attempt(&mut *self.acquire(context)?);
         match first {
-            Err(_) if self.desk.borrow_mut().has_lost_it() => attempt(&mut *self.acquire(context)?),
+            Err(_) if self.shelf.borrow_mut().has_lost_it() => attempt(&mut *self.acquire(context)?),
             done => done,
         }
     }
 }
 
-impl<M: ManageConnection> Desk<M> {
+impl<M: ManageConnection> Shelf<M> {
     /// The connection, out of its place, if there is one and it is fresh. In the order of what it costs to know.
     fn fresh(&mut self) -> Option<Open<M::Connection>> {
         let mut open = self.open.take()?;
-        let Desk { manager, freshness, .. } = self;
+        let Shelf { manager, freshness, .. } = self;
         let now = clock::now();
         let idle = Duration::from_nanos(now.saturating_sub(open.idle_since));
         let stale = if manager.has_broken(&mut open.connection) {
@@ -191,7 +191,7 @@ impl<M: ManageConnection> Desk<M> {
     /// Whether the connection has died; it is given up then. After an error that is worth a round trip: many a connection
     /// does not know yet.
     fn has_lost_it(&mut self) -> bool {
-        let Desk { manager, open, .. } = self;
+        let Shelf { manager, open, .. } = self;
         let is_dead = |open: &mut Open<M::Connection>| {
             manager.has_broken(&mut open.connection) || manager.is_valid(&mut open.connection).is_err()
         };
@@ -234,15 +234,15 @@ impl<M: ManageConnection> Desk<M> {
 }
 
 /// The request is over: what it has left is undone, and what cannot be cleaned is given up.
-fn end_request<M: ManageConnection>(desk: &RefCell<Desk<M>>) {
+fn end_request<M: ManageConnection>(shelf: &RefCell<Shelf<M>>) {
     // Whoever has forgotten to give it back keeps it for good.
-    let Ok(mut desk) = desk.try_borrow_mut() else { return };
-    desk.in_hand = false;
-    let Some(mut open) = desk.open.take() else { return };
-    match desk.manager.reset(&mut open.connection) {
+    let Ok(mut shelf) = shelf.try_borrow_mut() else { return };
+    shelf.in_hand = false;
+    let Some(mut open) = shelf.open.take() else { return };
+    match shelf.manager.reset(&mut open.connection) {
         Ok(()) => {
             open.idle_since = clock::now();
-            desk.open = Some(open);
+            shelf.open = Some(open);
         }
         Err(why) => tracing::debug!(%why, "a connection is given up: it cannot be reset"),
     }

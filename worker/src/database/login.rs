@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::MILLISECOND;
 use super::backoff::Backoff;
-use super::driver::Deadline;
+use super::deadline::Deadline;
 use super::error::Error;
 use super::reach::{AttemptError, Opened, Unreachable};
 use super::reset::Reset;
@@ -13,7 +13,7 @@ use super::session::{Session, Terms};
 use super::statements::Learned;
 use super::target::{Role, Target};
 use crate::clock;
-use crate::protocol::Database;
+use crate::protocol::DatabaseRules;
 
 /// How many connections a server has for those who are no superusers.
 const ROOM: &str = "SELECT pg_catalog.current_setting('max_connections')::int \
@@ -36,7 +36,7 @@ pub(super) struct Login {
 impl Login {
     /// # Errors
     /// What is wrong with the URL, without a word of it.
-    pub(super) fn new(rules: &Database, deadline: Deadline) -> Result<Login, String> {
+    pub(super) fn new(rules: &DatabaseRules, deadline: Deadline) -> Result<Login, String> {
         let mut target = Target::of(rules)?;
         if rules.statement_timeout > 0 {
             let given = target.engine.get_options().unwrap_or_default();

@@ -4,7 +4,7 @@
 //! From the wire upwards:
 //!
 //! * [`target`], [`resolve`], [`reach`], [`tls`], [`socket`]: where the server is, and a connection to it;
-//! * [`frames`], [`line`], [`drive`], [`driver`]: the engine, tokio-postgres without its runtime, polled by hand;
+//! * [`frames`], [`line`], [`drive`], [`driver`], [`deadline`]: the engine, tokio-postgres without its runtime, polled by hand;
 //! * [`session`], [`cancel`], [`reset`], [`statements`], [`hand`]: one login, and what is done with it; [`harmless`]: after what of it
 //!   nothing has to be undone;
 //! * [`login`], [`backoff`]: how a new session is come by; [`lease`]: who may have one, and how one goes from worker to worker;
@@ -16,6 +16,7 @@ mod cancel;
 mod client;
 mod copy;
 mod custody;
+mod deadline;
 mod drive;
 mod driver;
 mod error;
@@ -42,7 +43,7 @@ mod tls;
 pub use self::client::{Client, Transaction, TransactionBuilder};
 pub use self::copy::{CopyInWriter, CopyOutReader};
 pub(crate) use self::custody::Database;
-pub(crate) use self::driver::Deadline;
+pub(crate) use self::deadline::Deadline;
 pub use self::error::Error;
 pub use self::keeper::{Freshness, Keeper, Kept};
 pub use self::manager::ManageConnection;

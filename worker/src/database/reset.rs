@@ -7,7 +7,7 @@ use tokio_postgres::{Client as Engine, Statement};
 
 use super::harmless::{self, Verdict};
 use crate::clock;
-use crate::protocol::{Database, SessionReset};
+use crate::protocol::{DatabaseRules, SessionReset};
 
 /// All that a request can have left, but advisory locks, a seed, and statements that it prepared under names of its own.
 /// `RESET ALL` alone keeps the role; the role goes with the session's user.
@@ -54,7 +54,7 @@ pub(super) struct Before {
 }
 
 impl Reset {
-    pub(super) fn of(database: &Database) -> Reset {
+    pub(super) fn of(database: &DatabaseRules) -> Reset {
         Reset { kind: database.reset, by_name: database.prepared, init_sql: database.init_sql.clone() }
     }
 

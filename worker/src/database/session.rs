@@ -10,8 +10,9 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client as Engine, Config, SimpleQueryMessage};
 
 use super::cancel::cancel;
+use super::deadline::Deadline;
 use super::drive::{Late, over};
-use super::driver::{Deadline, Driver, Health, said};
+use super::driver::{Driver, Health, said};
 use super::error::Error;
 use super::frames::Frames;
 use super::hand::{Book, Doings, Hand, Suspect};
@@ -29,19 +30,26 @@ pub(crate) struct Session {
     pub(super) engine: Rc<Engine>,
     pub(super) driver: Driver,
     pub(super) book: Book,
-    /// The reset that has been sent and not been answered.
-    resetting: Option<Pin<Box<Resetting>>>,
-    /// The statement that the server is asked about with it.
-    in_question: Option<Suspect>,
-    /// When it was last asked about one.
-    asked: u64,
-    /// What every reset asks, prepared.
-    left: Option<tokio_postgres::Statement>,
+    undoing: Undoing,
     /// Whether its socket speaks the protocol in the clear: only such a one can be passed on.
     pub(super) is_plain: bool,
     /// When it is too old.
     pub(super) expires: u64,
     pub(super) idle_since: u64,
+}
+
+/// How far the undoing of what the last request has done is.
+enum Undoing {
+    /// Nothing is under way. What every reset asks is prepared here.
+    Over { left: Option<tokio_postgres::Statement> },
+    /// The reset has been sent and not been answered, and with it a question about this statement.
+    Sent { work: Pin<Box<Resetting>>, in_question: Option<Suspect> },
+}
+
+impl Default for Undoing {
+    fn default() -> Undoing {
+        Undoing::Over { left: None }
+    }
 }
 
 type Resetting = dyn Future<Output = Result<Answer, tokio_postgres::Error>>;
@@ -114,16 +122,14 @@ impl Session {
             session: clock::now(),
             by_name: terms.reset.by_name(),
             has_asked_for_types: false,
+            asked: 0,
             request: Doings::default(),
         };
         Ok(Session {
             engine: Rc::new(engine),
             driver: Driver::new(connection, line, ways, terms.deadline.clone()),
             book,
-            resetting: None,
-            in_question: None,
-            asked: 0,
-            left: None,
+            undoing: Undoing::default(),
             is_plain,
             expires: u64::MAX,
             idle_since: 0,
@@ -160,40 +166,50 @@ impl Session {
     pub(super) fn begin_reset(&mut self, reset: &Reset, is_given_away: bool) {
         // What has not been answered may still change it.
         let may_be_open = !self.driver.line.look(|frames| frames.are_at_rest());
-        let Doings { began, harmless, harmful, in_question } = std::mem::take(&mut self.book.request);
+        let Doings { began, harmless, harmful, in_question, .. } = std::mem::take(&mut self.book.request);
         let tally = self.driver.line.look(Frames::tally);
         // A request that does other things, too, is reset however harmless this statement is.
         let is_worth_asking = tally.only_executions_since(&began) == Some(harmless + harmful);
         let now = clock::now();
-        let is_time = now.saturating_sub(self.asked) >= PAUSE;
+        let is_time = now.saturating_sub(self.book.asked) >= PAUSE;
         let may_ask = is_time && is_worth_asking && !is_given_away && reset.may_be_left_out();
-        self.in_question = in_question.filter(|_| may_ask);
-        if self.in_question.is_some() {
-            self.asked = now;
+        let in_question = in_question.filter(|_| may_ask);
+        if in_question.is_some() {
+            self.book.asked = now;
         }
-        let question = self.in_question.as_ref().and_then(|suspect| suspect.question.clone());
+        let question = in_question.as_ref().and_then(|suspect| suspect.question.clone());
+        let left = match std::mem::take(&mut self.undoing) {
+            Undoing::Over { left } => left,
+            Undoing::Sent { .. } => None,
+        };
         let before = Before {
             engine: Rc::clone(&self.engine),
             may_be_open,
             is_given_away,
             has_other_settings: tally.has_changed_since(&began),
-            left: self.left.take(),
+            left,
         };
         let mut work = Box::pin(reset.begin(before, question));
-        self.resetting = self.driver.begin(&mut work).is_pending().then_some(work);
+        if self.driver.begin(&mut work).is_pending() {
+            self.undoing = Undoing::Sent { work, in_question };
+        }
     }
 
     /// Waits for the answer to the reset, if one is awaited. Afterwards the session is clean, or this is an error; and whether
     /// the server has forgotten what was prepared.
     pub(super) fn finish_reset(&mut self, until: u64) -> Result<bool, Error> {
-        let Some(work) = self.resetting.take() else {
-            return Ok(false);
+        let (work, in_question) = match std::mem::take(&mut self.undoing) {
+            Undoing::Sent { work, in_question } => (work, in_question),
+            over => {
+                self.undoing = over;
+                return Ok(false);
+            }
         };
         // It has had time to arrive.
         self.driver.look();
         let answer = self.driver.run_until(until, work)?;
-        self.left = answer.left;
-        if let Some(suspect) = self.in_question.take() {
+        self.undoing = Undoing::Over { left: answer.left };
+        if let Some(suspect) = in_question {
             self.book.judge(&suspect, answer.verdict.unwrap_or(Verdict::NEVER));
         }
         match self.is_at_rest() {
@@ -205,7 +221,7 @@ impl Session {
     /// The server knows nothing any more of what was prepared. If the engine has prepared something for itself it believes to
     /// have that still: then another one goes on.
     pub(super) fn forget_names(&mut self, terms: &Terms<'_>, until: u64) -> Result<(), AttemptError> {
-        self.left = None;
+        self.undoing = Undoing::default();
         self.book.prepared.forget(None);
         self.book.session = clock::now();
         if self.book.has_asked_for_types {
@@ -270,7 +286,7 @@ impl Session {
     pub(super) fn is_lost_since(&self, before: u64) -> bool {
         let has_worked = self.driver.line.look(|frames| frames.have_worked());
         let is_dead = matches!(self.driver.health, Health::Ended(_));
-        is_dead && self.settled() == before && !has_worked && !self.driver.is_committing
+        is_dead && self.settled() == before && !has_worked && !self.book.request.is_in_doubt
     }
 
     /// The socket and the server's words of welcome, for whoever takes it over; then it is to be dropped by
@@ -290,7 +306,9 @@ impl Session {
         let is_quiet = self.driver.line.look(|frames| frames.owe_nothing());
         match self.driver.health {
             Health::Sound if is_quiet => {
-                self.resetting = None;
+                if matches!(self.undoing, Undoing::Sent { .. }) {
+                    self.undoing = Undoing::default();
+                }
                 let Session { engine, mut driver, .. } = self;
                 drop(engine);
                 driver.look();

@@ -19,7 +19,7 @@ use tokio_postgres::config::ChannelBinding;
 
 use self::text::Parameters;
 use super::tls::{Mode, Tls};
-use crate::protocol::Database;
+use crate::protocol::DatabaseRules;
 
 /// Where a server listens that nobody says anything of, as the distributions have it.
 const DIRECTORY: &str = "/var/run/postgresql";
@@ -38,7 +38,7 @@ pub(crate) struct Target {
     pub(crate) places: Vec<Place>,
     pub(crate) tls: Tls,
     pub(crate) role: Role,
-    /// In milliseconds: [`Database::tcp_user_timeout`](crate::protocol::Database::tcp_user_timeout).
+    /// In milliseconds: [`DatabaseRules::tcp_user_timeout`](crate::protocol::DatabaseRules::tcp_user_timeout).
     pub(crate) tcp_user_timeout: u64,
 }
 
@@ -108,7 +108,7 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with it and what would be right, without a word of it.
-    pub(crate) fn of(database: &Database) -> Result<Target, String> {
+    pub(crate) fn of(database: &DatabaseRules) -> Result<Target, String> {
         let mut target = Target::understand(database.url.reveal())?;
         target.tcp_user_timeout = database.tcp_user_timeout;
         if target.engine.get_user().is_none() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A pool's database; times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Database {
+pub struct DatabaseRules {
     /// Where it is and as whom to log in.
     pub url: Secret,
     /// The most connections that all workers of the pool have open together.
@@ -71,11 +71,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Database {
+impl DatabaseRules {
     /// Whether a connection that was made for the one is as good for the other, and as many may be open: the rest is said
     /// of how they are waited for, and when they are replaced.
-    pub fn has_the_connections_of(&self, other: &Database) -> bool {
-        let alike = Database {
+    pub fn has_the_connections_of(&self, other: &DatabaseRules) -> bool {
+        let alike = DatabaseRules {
             connections_of_all: other.connections_of_all,
             connect_timeout: other.connect_timeout,
             idle_timeout: other.idle_timeout,
@@ -88,8 +88,8 @@ impl Database {
     }
 
     /// What a pool has that says nothing but where its database is, and a worker started by hand.
-    pub fn at(url: Secret) -> Database {
-        Database {
+    pub fn at(url: Secret) -> DatabaseRules {
+        DatabaseRules {
             url,
             connections: 10,
             connections_of_all: 10,

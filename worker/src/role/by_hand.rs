@@ -76,7 +76,7 @@ fn database(deadline: Deadline) -> Result<Option<Database>> {
     let Ok(url) = std::env::var("RATOON_DATABASE_URL") else {
         return Ok(None);
     };
-    let rules = protocol::Database::at(Secret::new(url));
+    let rules = protocol::DatabaseRules::at(Secret::new(url));
     let desk = Desk::new(Lobby::new("ratoon-by-hand-leases", rules.connections)?, 0, 1);
     let database = Database::new(rules, desk, deadline);
     database.map(Some).map_err(|why| Error::msg(format!("RATOON_DATABASE_URL: {why}")))

@@ -3,12 +3,12 @@
 //! Owns the application, the connections and the worker's cell of the scoreboard. Starts no thread, never waits for
 //! a client: slow and silent ones cost a descriptor.
 
-mod bell;
 mod budget;
 mod chunks;
 mod connection;
 mod crowd;
 pub(crate) mod disk;
+mod ear;
 mod ending;
 mod exchange;
 mod handling;
@@ -36,9 +36,9 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 
-use self::bell::Bell;
 use self::connection::Rules;
 use self::crowd::Crowd;
+use self::ear::Ear;
 pub(crate) use self::head::is_host;
 use self::held::Held;
 use self::inlets::Inlets;
@@ -96,7 +96,7 @@ pub(crate) struct Server<A> {
     channel: Option<Channel>,
     terminate: UnixStream,
     database: Option<Database>,
-    bell: Bell,
+    ear: Ear,
     epoll: Epoll,
     /// When the loop last looked at the clock.
     now: u64,
@@ -148,7 +148,7 @@ impl<A: App> Server<A> {
             let asked = self.now;
             let takes = self.may_take() || self.may_relieve();
             self.inlets.wait_if(takes, &self.epoll, self.now);
-            self.bell.wait_if(self.database.as_ref(), &self.epoll);
+            self.ear.wait_if(self.database.as_ref(), &self.epoll);
             let found = match self.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
                 found => found?,

@@ -10,11 +10,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::bell::Bell;
 use super::budget::Budget;
 use super::connection::Rules;
 use super::crowd::Crowd;
 use super::disk::Disk;
+use super::ear::Ear;
 use super::exchange::Engines;
 use super::inlets::{Inlets, Tokens};
 use super::pace::Pace;
@@ -113,7 +113,7 @@ impl<A: App> Server<A> {
             channel: None,
             terminate: post.terminate,
             database: post.database,
-            bell: Bell::default(),
+            ear: Ear::default(),
             epoll,
             now: clock::now(),
             found_since: 0,

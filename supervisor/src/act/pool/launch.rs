@@ -15,7 +15,7 @@ use ratoon_worker::channel::Channel;
 use ratoon_worker::lease::Lobby;
 use ratoon_worker::log;
 use ratoon_worker::protocol::{
-    Accounts, CHANNEL, Charter, Cleaning, Database, HalfClose, Limits, Order, Proxies, VERSION,
+    Accounts, CHANNEL, Charter, Cleaning, DatabaseRules, HalfClose, Limits, Order, Proxies, VERSION,
 };
 
 use super::{Allowance, Pool, Template, Worker, environment};
@@ -344,9 +344,9 @@ fn accounts(config: &config::Pool) -> Accounts {
     }
 }
 
-pub(super) fn database(config: &config::Pool, connections_of_all: u32) -> Option<Database> {
+pub(super) fn database(config: &config::Pool, connections_of_all: u32) -> Option<DatabaseRules> {
     let database = config.database.as_ref()?;
-    Some(Database {
+    Some(DatabaseRules {
         url: database.url.clone()?,
         connections: config.connections(),
         connections_of_all,
@@ -378,6 +378,6 @@ mod tests {
         let url = Secret::new("postgres://db");
         let told = config::Database { url: Some(url.clone()), connections: Some(10), ..config::Database::default() };
         let pool = config::Pool { database: Some(told), ..config::Pool::default() };
-        assert_eq!(database(&pool, 10), Some(Database::at(url)));
+        assert_eq!(database(&pool, 10), Some(DatabaseRules::at(url)));
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use ratoon_worker::lease::Lobby;
-use ratoon_worker::protocol::Database;
+use ratoon_worker::protocol::DatabaseRules;
 use serde::{Deserialize, Serialize};
 
 use crate::act::upgrade::estate::{Heirlooms, Inventory};
@@ -23,7 +23,7 @@ pub(super) struct Lobbies {
 
 #[derive(Debug)]
 struct Open {
-    database: Database,
+    database: DatabaseRules,
     /// Those whose workers meet here.
     editions: Vec<Edition>,
     lobby: Lobby,
@@ -32,7 +32,7 @@ struct Open {
 /// A lobby as it is written down for the supervisor's successor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LobbyEstate {
-    database: Database,
+    database: DatabaseRules,
     editions: Vec<Edition>,
     parts: [RawFd; Lobby::PARTS],
 }
@@ -42,7 +42,7 @@ impl Lobbies {
     ///
     /// # Errors
     /// What could not be made.
-    pub(super) fn open(&mut self, pool: &str, edition: Edition, database: Database) -> Result<(), Errno> {
+    pub(super) fn open(&mut self, pool: &str, edition: Edition, database: DatabaseRules) -> Result<(), Errno> {
         match self.open.iter_mut().find(|open| open.database.has_the_connections_of(&database)) {
             Some(open) => open.editions.push(edition),
             None => {
@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn editions_with_the_same_connections_share_a_lobby_and_others_have_their_own() {
-        let database = Database::at(Secret::new("postgres://one"));
+        let database = DatabaseRules::at(Secret::new("postgres://one"));
         let mut lobbies = Lobbies::default();
         lobbies.open("web", Edition(1), database.clone()).unwrap();
-        lobbies.open("web", Edition(2), Database { connect_timeout: 1, ..database.clone() }).unwrap();
-        lobbies.open("web", Edition(3), Database { connections: 3, ..database.clone() }).unwrap();
-        lobbies.open("web", Edition(4), Database { url: Secret::new("postgres://two"), ..database }).unwrap();
+        lobbies.open("web", Edition(2), DatabaseRules { connect_timeout: 1, ..database.clone() }).unwrap();
+        lobbies.open("web", Edition(3), DatabaseRules { connections: 3, ..database.clone() }).unwrap();
+        lobbies.open("web", Edition(4), DatabaseRules { url: Secret::new("postgres://two"), ..database }).unwrap();
         assert_eq!(board_of(&lobbies, 1), board_of(&lobbies, 2));
         assert_ne!(board_of(&lobbies, 1), board_of(&lobbies, 3));
         assert_ne!(board_of(&lobbies, 3), board_of(&lobbies, 4));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_lobby_stays_for_as_long_as_one_of_its_editions_is_needed() {
-        let database = Database::at(Secret::new("postgres://one"));
+        let database = DatabaseRules::at(Secret::new("postgres://one"));
         let mut lobbies = Lobbies::default();
         lobbies.open("web", Edition(1), database.clone()).unwrap();
         lobbies.open("web", Edition(2), database).unwrap();

@@ -2,10 +2,10 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::protocol::{Database, Secret};
+use crate::protocol::{DatabaseRules, Secret};
 
 fn target(url: &str) -> Target {
-    Target::of(&Database::at(Secret::new(url))).unwrap()
+    Target::of(&DatabaseRules::at(Secret::new(url))).unwrap()
 }
 
 fn soon() -> u64 {

@@ -50,7 +50,7 @@ fn what_is_not_said_is_as_libpq_has_it() {
     let Target { engine, tls, .. } = target("postgres://u@h/?sslmode=&password=");
     assert_eq!((engine.get_dbname(), engine.get_password(), tls.mode()), (None, None, Mode::Prefer));
     let ours = User::from_uid(geteuid()).unwrap().unwrap().name;
-    let target = Target::of(&Database::at(Secret::new("postgres://h"))).unwrap();
+    let target = Target::of(&DatabaseRules::at(Secret::new("postgres://h"))).unwrap();
     assert_eq!(target.engine.get_user(), Some(ours.as_str()));
 }
 
@@ -185,7 +185,7 @@ fn no_text_is_too_much_and_no_error_shows_a_word_of_it() {
         pieces.insert(random.usize(..=pieces.len()), SECRET);
         let prefix = if random.bool() { "postgres://" } else { "" };
         let text = format!("{prefix}{}", pieces.concat());
-        match Target::of(&Database::at(Secret::new(text.as_str()))) {
+        match Target::of(&DatabaseRules::at(Secret::new(text.as_str()))) {
             Ok(target) => {
                 understood += 1;
                 assert!(!target.places.is_empty(), "{text}");

@@ -5,7 +5,7 @@ use super::super::reach::AttemptError;
 use super::super::target::Target;
 use super::*;
 use crate::clock;
-use crate::protocol::{Database, Secret};
+use crate::protocol::{DatabaseRules, Secret};
 
 /// What comes of connecting, with this `sslmode`, to a server that answers the question for TLS with these bytes: how
 /// many connections it saw, and whether the one that was opened has TLS.
@@ -29,7 +29,7 @@ fn answered(query: &str, answer: &'static [u8]) -> (usize, Result<bool, String>)
         }
         seen
     });
-    let target = Target::of(&Database::at(Secret::new(url.as_str()))).unwrap();
+    let target = Target::of(&DatabaseRules::at(Secret::new(url.as_str()))).unwrap();
     let opened = target.open_each(clock::now() + 20_000_000_000, |opened, _| {
         Ok::<_, AttemptError>(matches!(opened.stream, Stream::Tls(_)))
     });

@@ -1,4 +1,4 @@
-//! The bell of the database's connections: whoever holds one and has nothing to do listens whether another worker waits.
+//! The ear for the bell of the database's connections: whoever holds one and has nothing to do listens whether another worker waits.
 //!
 //! Workers that hold none are not woken for it.
 
@@ -9,11 +9,11 @@ use crate::database::Database;
 
 /// Whether the loop listens.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct Ear {
     is_heard: bool,
 }
 
-impl Bell {
+impl Ear {
     /// From now on the loop listens if there is something to let go of. What rang before is heard again when it begins to.
     pub(super) fn wait_if(&mut self, database: Option<&Database>, epoll: &Epoll) {
         let Some(database) = database else { return };
