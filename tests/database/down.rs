@@ -26,6 +26,19 @@ fn a_request_that_needs_no_database_is_served_and_one_that_does_is_told_503_with
     eventually("the database is reached again", SOON, || (client.ask("sql", "select 1").status == 200).then_some(()));
 }
 
+/// As some that are not PostgreSQL, or a role that may not ask.
+#[test]
+fn a_server_that_does_not_say_how_many_connections_it_takes_is_none_the_worse_for_it() {
+    let postgres = Postgres::start();
+    postgres.add_role("shop", "right");
+    postgres.query("revoke execute on function pg_catalog.current_setting(text) from public");
+    let url = format!("postgres://shop:right@{}/postgres?sslmode=disable", postgres.address());
+    let ratoon = Ratoon::serving(&sql::pool(&url, "workers = 1", ""));
+    assert_eq!(Client::connect(ratoon.address()).sql("select current_user"), "shop");
+    assert!(postgres.log().contains("permission denied for function current_setting"));
+    assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
+}
+
 /// A worker that has failed to connect lets the server alone for up to a second, but not its siblings.
 #[test]
 fn a_worker_that_may_not_try_to_connect_just_now_goes_on_with_the_connection_of_another() {

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::sql;
 use crate::harness::certificates::Authority;
 use crate::harness::postgres::Postgres;
-use crate::harness::{Ratoon, fixture};
+use crate::harness::{Client, Ratoon, fixture, sql};
 
 /// Whether the session is under TLS: `t` or `f`.
 const IS_SECURE: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
@@ -23,7 +22,7 @@ fn pools(urls: &[String]) -> String {
 fn asked(ratoon: &Ratoon, count: usize) -> Vec<String> {
     let ask = |index: usize| {
         let pool = format!("p{index}");
-        let answer = sql(ratoon.address_of(&pool), IS_SECURE);
+        let answer = super::sql(ratoon.address_of(&pool), IS_SECURE);
         if answer.status == 200 {
             return answer.text();
         }
@@ -153,11 +152,33 @@ fn a_connection_with_tls_is_as_fresh_as_any() {
     let postgres = secured(&authority, "IP:127.0.0.1");
     let url = format!("{}?{}", postgres.tcp_url(), with_roots("verify-full", &authority.certificate()));
     let ratoon = Ratoon::serving(&pools(&[url]));
-    let backend = || sql(ratoon.address_of("p0"), "select pg_backend_pid()").text();
+    let backend = || super::sql(ratoon.address_of("p0"), "select pg_backend_pid()").text();
     let first = backend();
     assert_eq!(backend(), first);
     postgres.terminate_all();
     let second = backend();
     assert_ne!(second, first);
     assert_eq!(backend(), second);
+}
+
+/// Its engine cannot be replaced on the same connection: the keys are its own.
+#[test]
+fn a_session_that_has_met_a_type_of_ones_own_is_replaced_when_the_server_has_forgotten_all_names() {
+    let postgres = secured(&Authority::new(), "IP:127.0.0.1");
+    postgres.query("create type mood as enum ('low')");
+    let url = format!("{}?sslmode=require", postgres.tcp_url());
+    let ratoon = Ratoon::serving(&sql::pool(&url, "workers = 1", ""));
+    let mut client = Client::connect(ratoon.address());
+    let mut backends = std::collections::BTreeSet::new();
+    for spoil in ["prepare spoilt as select 1", "deallocate all", "discard all"] {
+        assert_eq!(client.sql(IS_SECURE), "t");
+        for _ in 0..3 {
+            assert_eq!(client.ask("executed", "select 'low'::mood").text(), "1", "{spoil}");
+        }
+        backends.insert(client.sql("select pg_backend_pid()"));
+        client.ask("sql", spoil);
+    }
+    assert_eq!(client.sql(IS_SECURE), "t");
+    assert_eq!(backends.len(), 3);
+    assert_eq!(ratoon.status_of("web")["database"]["reconnects"]["reset_failed"], 3);
 }

@@ -323,3 +323,7 @@ enum Cleanliness {
     /// Everything, and the answer is on its way.
     Begun,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
