@@ -80,6 +80,38 @@ fn of_a_session_of_the_postgres_crate_nothing_is_left_to_the_next_request() {
 }
 
 #[test]
+fn nor_does_the_next_request_draw_what_another_has_seeded() {
+    let postgres = Postgres::start();
+    let ratoon = serving(&place(postgres.address()));
+    let address = ratoon.address();
+    let drawn = |seeded: &str| said(address, "/postgres", &format!("{seeded} select random()"));
+    assert_eq!(drawn("select setseed(0.5);"), drawn("select setseed(0.5);"));
+    let after = drawn("");
+    drawn("select setseed(0.5);");
+    assert_ne!(drawn(""), after);
+}
+
+/// Nor is it a leak of the request that was the first to ask.
+#[test]
+fn the_descriptors_of_a_connection_that_is_kept_are_none_that_a_request_has_left_behind() {
+    let postgres = Postgres::start();
+    let program = example("managers");
+    let place = place(postgres.address());
+    let ratoon = Ratoon::serving(&format!(
+        "[pool.web]\nlisten = [\"127.0.0.1:0\"]\nprogram = [{program:?}]\nworkers = 1\nreset_check = 1\n\
+         [pool.web.settings]\n{place}\n"
+    ));
+    let address = ratoon.address();
+    for _ in 0..3 {
+        said(address, "/postgres", BACKEND);
+        assert_eq!(postgres.terminate_all(), 1);
+    }
+    assert_eq!(get(address, "/leak").status, 200);
+    let left = ratoon.logged("a request has left something behind", &[("what", "descriptors".into())]);
+    assert_eq!(left["route"], "GET /leak", "{left}");
+}
+
+#[test]
 fn a_connection_that_was_terminated_between_two_requests_is_replaced_before_the_handler_sees_it() {
     let postgres = Postgres::start();
     let ratoon = serving(&place(postgres.address()));

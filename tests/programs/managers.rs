@@ -47,6 +47,10 @@ impl App for Managers {
         request.body_mut().read_to_string(&mut sql)?;
         let answer = match path.as_str() {
             "/ok" => "ok".into(),
+            "/leak" => {
+                std::mem::forget(std::fs::File::open("/dev/null")?);
+                "leaked".into()
+            }
             "/postgres" => rows(&mut *self.postgres.acquire(context)?, &sql)?,
             "/postgres-panic" => {
                 rows(&mut *self.postgres.acquire(context)?, &sql)?;

@@ -87,7 +87,7 @@ impl Inventory {
 
 /// How many descriptors are open. Since Linux 6.2 the directory's size says so; before, its entries have to be counted,
 /// and one of them is the counting's own.
-fn descriptors() -> Option<usize> {
+pub(crate) fn descriptors() -> Option<usize> {
     let directory = "/proc/self/fd";
     match fs::metadata(directory).ok()?.len() {
         0 => fs::read_dir(directory).ok().map(|entries| entries.count() - 1),

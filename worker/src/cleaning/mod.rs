@@ -9,6 +9,7 @@ mod original;
 
 use std::fmt;
 
+pub(crate) use self::inventory::descriptors;
 use self::inventory::{Growth, Inventory};
 use self::original::Original;
 use crate::protocol::{Cleaning, Reset};

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::descriptors::Descriptors;
 use super::error::Error;
 use super::manager::ManageConnection;
 use crate::app::Context;
@@ -90,6 +91,8 @@ struct Shelf<M: ManageConnection> {
 
 struct Open<C> {
     connection: C,
+    /// Behind the connection, so that it is dropped after it.
+    _descriptors: Descriptors,
     expires: u64,
     idle_since: u64,
 }
@@ -204,6 +207,7 @@ impl<M: ManageConnection> Shelf<M> {
         }
         // What was drawn in `load` would be the same in every worker.
         self.chance.seed(clock::now() ^ u64::from(std::process::id()).rotate_left(32));
+        let before = Descriptors::open();
         match self.manager.connect() {
             Ok(connection) => {
                 self.backoff.succeeded();
@@ -211,7 +215,12 @@ impl<M: ManageConnection> Shelf<M> {
                 if let Some(away) = self.outage.is_over(now) {
                     tracing::info!(away = away.time(), attempts = away.attempts, "connected again");
                 }
-                Ok(Open { connection, expires: self.expiry(now), idle_since: now })
+                Ok(Open {
+                    connection,
+                    _descriptors: Descriptors::since(before),
+                    expires: self.expiry(now),
+                    idle_since: now,
+                })
             }
             Err(why) => {
                 self.backoff.failed(why.to_string(), self.chance.f64());

@@ -17,7 +17,7 @@ use std::mem;
 use super::connection::Connection;
 use super::{Held, Server, Stage};
 use crate::app::{App, Context, Ending};
-use crate::database::Database;
+use crate::database::{Database, kept_descriptors};
 use crate::log::speak_of;
 use crate::panics::contain;
 use crate::protocol::{Panics, Why};
@@ -114,10 +114,11 @@ impl<A: App> Server<A> {
         line_in(self.cell())
     }
 
-    /// How many descriptors are ours that come and go: those of clients, of their bodies, and of the database.
+    /// How many descriptors are ours that come and go: those of clients, of their bodies, and of databases.
     fn passing_descriptors(&self) -> usize {
         let files = self.waiting.iter().filter(|(.., request)| request.body().is_file()).count();
-        self.crowd.descriptors() + files + self.database.as_ref().map_or(0, Database::descriptors)
+        let database = self.database.as_ref().map_or(0, Database::descriptors) + kept_descriptors();
+        self.crowd.descriptors() + files + database
     }
 }
 
