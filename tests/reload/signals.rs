@@ -164,17 +164,20 @@ fn hups_without_end_pile_up_neither_workers_nor_templates() {
     let newest = generations(&ratoon, "web", 4);
     assert!(newest.iter().all(|generation| *generation == newest[0]), "{newest:?}");
     // By the log, for it is in order: whoever looks at one process after the other sees some that are never there at once.
-    let (mut workers, mut templates) = (0, 0);
-    for line in ratoon.lines() {
-        match line["message"].as_str() {
-            Some("ready") => workers += 1,
-            Some("gone") => workers -= 1,
-            Some("template loaded") => templates += 1,
-            Some("template gone") => templates -= 1,
-            _ => {}
+    let balance = || {
+        let (mut workers, mut templates) = (0, 0);
+        for line in ratoon.lines() {
+            match line["message"].as_str() {
+                Some("ready") => workers += 1,
+                Some("gone") => workers -= 1,
+                Some("template loaded") => templates += 1,
+                Some("template gone") => templates -= 1,
+                _ => {}
+            }
+            assert!(workers <= 4 + 1 + 1 && templates <= 3, "{workers} workers, {templates} templates at {line}");
         }
-        assert!(workers <= 4 + 1 + 1 && templates <= 3, "{workers} workers, {templates} templates at {line}");
-    }
-    assert_eq!((workers, templates), (4, 1), "{}", ratoon.text());
+        (workers, templates)
+    };
+    eventually("four workers and a template are left", SOON, || (balance() == (4, 1)).then_some(()));
     assert_eq!(get(ratoon.address(), "/ok").status, 200);
 }
