@@ -64,13 +64,14 @@ struct Envelope<'a> {
 }
 
 impl Ask {
-    /// Writes the question as one line.
+    /// Writes the question as one line, at once: who is refused while he writes is reset, and does not hear why.
     ///
     /// # Errors
     /// What `to` says.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
-        serde_json::to_writer(&mut to, &Envelope { version: VERSION, ask: self })?;
-        to.write_all(b"\n")
+        let mut line = serde_json::to_vec(&Envelope { version: VERSION, ask: self })?;
+        line.push(b'\n');
+        to.write_all(&line)
     }
 
     /// Reads a question from its line. One without a version was written by hand and means the present one.
@@ -101,6 +102,27 @@ mod tests {
         let mut line = Vec::new();
         ask.write(&mut line).unwrap();
         String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_sent_at_once() {
+        let mut writes = Writes(Vec::new());
+        Ask::Reload { pools: vec!["web".into()] }.write(&mut writes).unwrap();
+        assert_eq!(writes.0, [&b"{\"version\":1,\"ask\":\"reload\",\"pools\":[\"web\"]}\n"[..]]);
+    }
+
+    /// What was written, each time.
+    struct Writes(Vec<Vec<u8>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
