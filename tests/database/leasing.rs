@@ -252,6 +252,7 @@ fn whoever_waits_for_too_long_is_told_so_and_the_next_one_is_served() {
     let answer = quick[0].ask("sql", "select 1");
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some());
+    assert_eq!(ratoon.status_of("web")["database"]["exhausted"], 1);
     postgres.query(&format!("select pg_cancel_backend({pid})"));
     assert_eq!(slow[0].response().status, 500);
     assert_eq!(quick[0].sql("select 1"), "1");

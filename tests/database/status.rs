@@ -17,7 +17,7 @@ fn the_status_counts_connections_and_why_they_were_replaced() {
     let ratoon = Ratoon::serving(&config);
     let quiet = json!({
         "connections": 3, "open": 0, "connects": 0, "reconnects": {}, "failures": 0, "waits": 0,
-        "waited_longest_ms": 0, "leases": 0,
+        "waited_longest_ms": 0, "exhausted": 0, "leases": 0,
     });
     assert_eq!(ratoon.status_of("web")["database"], quiet);
     assert_eq!(ratoon.status_of("plain")["database"], json!(null));

@@ -19,7 +19,7 @@ use crate::metrics::declaration::Declaration;
 use crate::scoreboard::LastWords;
 
 /// The version of everything in this file and of the scoreboard's layout.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 /// The environment variable that tells a program it is a template: the number of its end of the channel.
 pub const CHANNEL: &str = "RATOON_TEMPLATE";
 /// No message is longer, in bytes.

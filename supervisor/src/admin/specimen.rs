@@ -80,6 +80,7 @@ fn pool() -> Pool {
             failures: 1,
             waits: 4,
             waited_longest_ms: 12,
+            exhausted: 0,
             leases: 7,
         }),
         processes: (0..).zip(STATES).map(|(slot, state)| worker(slot, state)).collect(),

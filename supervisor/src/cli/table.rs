@@ -119,6 +119,9 @@ fn use_of(database: &Database) -> String {
     if database.waits > 0 {
         let _ = write!(line, ", {} waits (at most {})", database.waits, time(database.waited_longest_ms));
     }
+    if database.exhausted > 0 {
+        let _ = write!(line, ", {} of them in vain", database.exhausted);
+    }
     if database.leases > 0 {
         let _ = write!(line, ", {} leases", database.leases);
     }

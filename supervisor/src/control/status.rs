@@ -223,6 +223,8 @@ pub struct Database {
     pub waits: u64,
     /// The longest of these waits.
     pub waited_longest_ms: u64,
+    /// How many of them were in vain.
+    pub exhausted: u64,
     /// Connections that a worker took over from another.
     pub leases: u64,
 }

@@ -195,6 +195,7 @@ impl Database {
             Err(_) => {
                 let waited = waited();
                 self.note(|cell| cell.database_waited(waited));
+                self.note(Cell::database_exhausted);
                 return Err(if clock::now() >= self.deadline.moment() { Error::late() } else { Error::busy(waited) });
             }
         };

@@ -51,6 +51,7 @@ pub(super) struct Use {
     failures: AtomicU64,
     waits: AtomicU64,
     waited_longest: AtomicU64,
+    exhausted: AtomicU64,
     leases: AtomicU64,
     open: AtomicU64,
 }
@@ -83,6 +84,8 @@ pub struct DatabaseReading {
     pub waits: u64,
     /// The longest of these waits, in nanoseconds.
     pub waited_longest: u64,
+    /// How many of them were in vain.
+    pub exhausted: u64,
     /// Connections taken over from another worker.
     pub leases: u64,
     /// Connections held open now.
@@ -97,6 +100,7 @@ impl DatabaseReading {
             failures: self.failures.wrapping_add(other.failures),
             waits: self.waits.wrapping_add(other.waits),
             waited_longest: self.waited_longest.max(other.waited_longest),
+            exhausted: self.exhausted.wrapping_add(other.exhausted),
             leases: self.leases.wrapping_add(other.leases),
             open: self.open.wrapping_add(other.open),
         }
@@ -135,6 +139,11 @@ impl Cell {
         own.waited_longest.store(own.waited_longest.load(Relaxed).max(nanos), Relaxed);
     }
 
+    /// No connection became free for a request that has waited for one.
+    pub fn database_exhausted(&self) {
+        add(&self.database.exhausted, 1);
+    }
+
     /// A connection was taken over from another worker, and is held.
     pub fn database_leased(&self) {
         add(&self.database.leases, 1);
@@ -158,6 +167,7 @@ impl Cell {
             failures: own.failures.load(Relaxed),
             waits: own.waits.load(Relaxed),
             waited_longest: own.waited_longest.load(Relaxed),
+            exhausted: own.exhausted.load(Relaxed),
             leases: own.leases.load(Relaxed),
             open: own.open.load(Relaxed),
         }
@@ -191,12 +201,14 @@ mod tests {
         second.database_failed();
         second.database_reconnected(Stale::Broken);
         second.database_waited(1);
+        second.database_exhausted();
         let expected = DatabaseReading {
             connects: 2,
             reconnects: [1, 0, 0, 0, 0, 1],
             failures: 1,
             waits: 3,
             waited_longest: 3,
+            exhausted: 1,
             leases: 1,
             open: 3,
         };

@@ -38,6 +38,8 @@ pub(super) fn write(page: &mut Page, pools: &[&Pool]) {
     });
     let help = "Times that a request had to wait for a connection to the database.";
     family(page, pools, "ratoon_database_waits_total", counter, help, |own| own.waits);
+    let help = "Times that a request waited in vain for a connection to the database.";
+    family(page, pools, "ratoon_database_exhausted_total", counter, help, |own| own.exhausted);
     let help = "Connections to the database that a worker took over from another.";
     family(page, pools, "ratoon_database_leases_total", counter, help, |own| own.leases);
 }

@@ -26,7 +26,7 @@ fn status() -> Status {
                     "refused": {"4xx": 5}, "accepted_conn": 20, "handed_over_conn": 1, "received_bytes": 300,
                     "sent_bytes": 400, "request_duration": times, "queue_time": times},
         "database": {"connections": 5, "open": 2, "connects": 9, "reconnects": {"closed": 1}, "failures": 1, "waits": 2,
-                     "waited_longest_ms": 1250, "leases": 3},
+                     "waited_longest_ms": 1250, "exhausted": 1, "leases": 3},
         "metrics": [
             {"name": "orders_total", "kind": "counter", "help": "Orders \"placed\" \\ paid.", "series": [
                 {"labels": {"kind": "a \"b\"\\c"}, "counter": 12}]},

@@ -197,6 +197,7 @@ fn database_of(database: &Database) -> Markup {
                     @if database.waits > 0 { small { " longest " (words::millis(database.waited_longest_ms)) } }
                 }
             }
+            div.failed[database.exhausted > 0] { dt { "in vain" } dd { (words::number("exhausted", database.exhausted)) } }
             div.failed[database.failures > 0] { dt { "failures" } dd { (words::number("failures", database.failures)) } }
         }
     }

@@ -139,6 +139,7 @@ fn a_database_has_a_line_with_what_is_not_as_usual() {
         failures: 0,
         waits: 0,
         waited_longest_ms: 0,
+        exhausted: 0,
         leases: 0,
     };
     assert_eq!(use_of(&quiet), "database: 3/10 open, 12 connects");
@@ -147,12 +148,14 @@ fn a_database_has_a_line_with_what_is_not_as_usual() {
         failures: 4,
         waits: 5,
         waited_longest_ms: 1500,
+        exhausted: 2,
         leases: 6,
         ..quiet
     };
     let shown = table(&status(vec![Pool { database: Some(busy), ..pool(Vec::new()) }]));
     let wanted = "\
-database: 3/10 open, 12 connects, 4 failed, 5 waits (at most 1.5s), 6 leases
+database: 3/10 open, 12 connects, 4 failed, 5 waits (at most 1.5s), 2 of them in
+  vain, 6 leases
 reconnects: closed ×2, idle ×1
 SLOT";
     assert!(shown.contains(wanted), "{shown}");

@@ -164,6 +164,7 @@ fn database_status(pool: &Pool) -> status::Database {
         failures: reading.failures,
         waits: reading.waits,
         waited_longest_ms: reading.waited_longest / 1_000_000,
+        exhausted: reading.exhausted,
         leases: reading.leases,
     }
 }
