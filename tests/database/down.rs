@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::fresh::one_for_each_worker;
+use crate::harness::certificates::Authority;
 use crate::harness::{Client, Postgres, Ratoon, Relay, SOON, Stop, eventually, get, sql};
 
 const BACKEND: &str = "select pg_backend_pid()";
@@ -56,6 +57,34 @@ fn a_worker_that_may_not_try_to_connect_just_now_goes_on_with_the_connection_of_
     let backend = clients[1].sql(BACKEND);
     assert_eq!(clients[0].sql(BACKEND), backend);
     assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
+    // For the server has let it in: what it has lost is replaced at once.
+    assert_eq!(postgres.terminate_all(), 1);
+    assert_ne!(clients[0].sql(BACKEND), backend);
+}
+
+/// Of a session with TLS another worker gets nothing but the leave to connect.
+#[test]
+fn a_worker_that_may_not_try_to_connect_just_now_has_nobody_end_a_session_with_tls() {
+    let postgres = Postgres::start();
+    postgres.speak_tls(&Authority::new().vouch_for("IP:127.0.0.1"));
+    postgres.add_role("shop", "right");
+    let url = format!("postgres://shop:right@{}/postgres?sslmode=require", postgres.address());
+    let ratoon = Ratoon::serving(&sql::pool(&url, "workers = 2", "connections = 1"));
+    let mut clients = one_for_each_worker(&ratoon, 2);
+    assert_eq!(clients[0].ask("sql", BACKEND).status, 200);
+    eventually("one is refused while the other keeps its session", SOON, || {
+        postgres.query("alter role shop nologin");
+        postgres.terminate_all();
+        for _ in 0..50 {
+            assert_eq!(clients[0].ask("sql", BACKEND).status, 503);
+        }
+        postgres.query("alter role shop login");
+        let answer = clients[1].ask("sql", BACKEND);
+        postgres.query("alter role shop nologin");
+        let refused = clients[0].ask("sql", BACKEND).status == 503;
+        let again = clients[1].ask("sql", BACKEND);
+        (refused && answer.status == 200 && again.status == 200 && again.text() == answer.text()).then_some(())
+    });
 }
 
 /// Ten seconds without a server under load, as an operator would see them.

@@ -211,6 +211,18 @@ fn a_worker_whose_handlers_are_slow_keeps_no_connection_that_they_do_not_use() {
     assert_eq!(ratoon.status_of("web")["database"]["connects"], 1);
 }
 
+/// Nor do they give away, and prepare anew, what they do use.
+#[test]
+fn a_worker_whose_slow_handlers_use_its_connection_keeps_it_while_nobody_waits() {
+    let postgres = Postgres::start();
+    let ratoon = sql::serving(&postgres, "workers = 2", "connections = 1");
+    let mut client = Client::connect(ratoon.address());
+    for _ in 0..5 {
+        client.sql("select pg_sleep(0.02)");
+    }
+    assert_eq!(ratoon.status_of("web")["database"]["leases"], 0);
+}
+
 #[test]
 fn a_connection_over_tcp_changes_hands_as_well() {
     let postgres = Postgres::start();

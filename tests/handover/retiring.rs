@@ -63,7 +63,8 @@ fn an_idle_connection_goes_on_with_whoever_takes_the_place_of_its_worker() {
         replace(&ratoon, old, 1);
         let new = ratoon.ready_workers("web", 1)[0];
         assert!(clients.iter_mut().all(|client| server_of(client) == new));
-        assert_eq!(counted(&ratoon, |cell| cell.handed_over), 100);
+        // And again, where handlers are slow: the new worker may have taken some from itself.
+        assert!(counted(&ratoon, |cell| cell.handed_over) >= 100);
         assert_eq!(counted(&ratoon, |cell| cell.accepted), 100);
         assert_eq!(counted(&ratoon, |cell| cell.connections.into()), 100);
     }

@@ -58,6 +58,7 @@ mod last_words;
 pub mod log;
 #[doc(hidden)]
 pub mod metrics;
+mod pace;
 mod panics;
 #[doc(hidden)]
 pub mod protocol;

@@ -224,6 +224,7 @@ pub struct Database {
     /// The longest of these waits.
     pub waited_longest_ms: u64,
     /// How many of them were in vain.
+    #[serde(default)]
     pub exhausted: u64,
     /// Connections that a worker took over from another.
     pub leases: u64,

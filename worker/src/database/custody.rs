@@ -1,7 +1,8 @@
 //! A worker and its one session, from request to request: [`Database::acquire`] when a handler asks, [`Database::end_request`]
 //! when its response has left, [`Database::let_go_if_wanted`] while nothing else is to be done.
 //!
-//! To have a session is to have a token. Both stay as long as no other worker waits for them.
+//! To have a session is to have a token. Both stay as long as no other worker waits for them, unless handlers that ask for no
+//! database are slow: while one of them runs, nobody who waits is heard.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -13,11 +14,14 @@ use super::error::Error;
 use super::lease::{Desk, Obtained, Token, Travelling};
 use super::login::Login;
 use super::session::Session;
+use crate::pace::Pace;
 use crate::scoreboard::{Cell, Stale};
 use crate::{clock, protocol};
 
 /// How long it may take to make a session clean for another worker that waits for it, in nanoseconds.
 const CLEANING: u64 = 1_000_000_000;
+/// How long it may take in any case, though the deadline of the request that has used it has passed.
+const LEAST: u64 = 50_000_000;
 
 /// A worker's database.
 pub(crate) struct Database {
@@ -26,6 +30,8 @@ pub(crate) struct Database {
     desk: Desk,
     deadline: Deadline,
     hold: Option<Hold>,
+    /// Of requests that have not asked for a connection.
+    strangers: Pace,
 }
 
 /// What a worker has.
@@ -55,7 +61,7 @@ impl Database {
     /// What is wrong with its URL, without a word of it.
     pub(crate) fn new(rules: protocol::DatabaseRules, desk: Desk, deadline: Deadline) -> Result<Database, String> {
         let login = Login::new(&rules, deadline.clone())?;
-        Ok(Database { rules, login, desk, deadline, hold: None })
+        Ok(Database { rules, login, desk, deadline, hold: None, strangers: Pace::default() })
     }
 
     /// The connection of the request in hand, fresh and clean.
@@ -81,7 +87,7 @@ impl Database {
                     Some(stale) => {
                         self.end(hold.client.session, stale);
                         self.note(Cell::database_parted);
-                        self.log_in(hold.token, until)?
+                        self.log_in(hold.token, until, None)?
                     }
                 }
             }
@@ -108,10 +114,13 @@ impl Database {
         }
     }
 
-    /// The request is over: what it has left in its session is undone, unless that is known to be nothing. Waits for nothing,
-    /// unless another worker waits for the session; or may come to, where this one is slow and would not hear of it for long.
-    pub(crate) fn end_request(&mut self, is_slow: bool) {
-        let may_be_missed = is_slow && self.may_be_missed();
+    /// The request is over, which has taken `worked` nanoseconds: what it has left in its session is undone, unless that is known
+    /// to be nothing. Waits for nothing, unless another worker waits for the session, or may come to without being heard.
+    pub(crate) fn end_request(&mut self, worked: u64) {
+        if self.hold.as_ref().is_none_or(|hold| !hold.is_in_use) {
+            self.strangers.took(worked);
+        }
+        let may_be_missed = self.strangers.is_slow() && self.may_be_missed();
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else {
             if may_be_missed {
                 self.let_go();
@@ -188,6 +197,10 @@ impl Database {
 
     /// A token in this worker's turn, and a session: one that comes with it, or a new one.
     fn obtain(&mut self, until: u64) -> Result<Hold, Error> {
+        if self.login.has_tls() {
+            // Of another worker there would be the token alone.
+            self.login.may_try()?;
+        }
         let began = clock::now();
         let waited = || clock::now().saturating_sub(began);
         let Obtained { token, connection, has_waited } = match self.desk.obtain(until) {
@@ -207,7 +220,13 @@ impl Database {
                 self.note(Cell::database_leased);
                 Ok(Hold::new(token, session))
             }
-            None => self.log_in(token, until),
+            None => match self.login.may_try() {
+                Ok(()) => self.log_in(token, until, has_waited.then_some(began)),
+                Err(refused) => {
+                    self.desk.release(token, None);
+                    Err(refused)
+                }
+            },
         }
     }
 
@@ -228,21 +247,22 @@ impl Database {
         }
     }
 
-    /// A new session for a token; without one, the token is another's. Where there was none to be had a moment ago the server
-    /// is not asked: only here, for whoever has a token may have come by a session with it.
-    fn log_in(&mut self, token: Token, until: u64) -> Result<Hold, Error> {
-        if let Err(refused) = self.login.may_try() {
-            self.desk.release(token, None);
-            return Err(refused);
-        }
+    /// A new session for a token that was waited for, since this moment, or was not; without one, the token is another's. Where
+    /// the wait has left too little time that says nothing of the server.
+    fn log_in(&mut self, token: Token, until: u64, waits_since: Option<u64>) -> Result<Hold, Error> {
         match self.login.log_in(until) {
             Ok(session) => {
                 self.note(Cell::database_connected);
                 Ok(Hold::new(token, session))
             }
             Err(why) => {
-                self.note(Cell::database_failed);
                 self.desk.release(token, None);
+                if let Some(since) = waits_since.filter(|_| clock::now() >= until) {
+                    self.note(Cell::database_exhausted);
+                    return Err(Error::busy(clock::now().saturating_sub(since)));
+                }
+                self.login.rest(&why);
+                self.note(Cell::database_failed);
                 Err(Error::unavailable(why))
             }
         }
@@ -285,7 +305,7 @@ impl Database {
             session.end();
             return self.desk.release(token, None);
         }
-        let until = self.deadline.at_most(CLEANING);
+        let until = self.deadline.at_most(CLEANING).max(clock::now().saturating_add(LEAST));
         let cleaned = match cleanliness {
             Cleanliness::Begun => session.finish_reset(until),
             Cleanliness::Own => session.finish_reset(until).and_then(|_| {

@@ -14,6 +14,7 @@ use super::statements::Learned;
 use super::target::{Role, Target};
 use crate::clock;
 use crate::protocol::DatabaseRules;
+use crate::scoreboard::Outage;
 
 /// How many connections a server has for those who are no superusers.
 const ROOM: &str = "SELECT pg_catalog.current_setting('max_connections')::int \
@@ -26,6 +27,8 @@ pub(super) struct Login {
     learned: Rc<RefCell<Learned>>,
     deadline: Deadline,
     backoff: Backoff,
+    /// Whether the last session had TLS.
+    has_tls: bool,
     /// In nanoseconds, less the jitter; 0: as old as it gets.
     max_lifetime: u64,
     jitter: f64,
@@ -49,6 +52,7 @@ impl Login {
             learned: Rc::default(),
             deadline,
             backoff: Backoff::default(),
+            has_tls: false,
             max_lifetime: rules.max_lifetime.saturating_mul(MILLISECOND),
             jitter: f64::from(rules.max_lifetime_jitter.min(100)) / 100.0,
             connections_of_all: rules.connections_of_all,
@@ -65,6 +69,11 @@ impl Login {
             true => Err(Error::unavailable(&self.backoff.why)),
             false => Ok(()),
         }
+    }
+
+    /// Whether sessions have TLS, as far as is known: then none can be passed on.
+    pub(super) fn has_tls(&self) -> bool {
+        self.has_tls
     }
 
     /// A new session, until a moment in the clock's nanoseconds.
@@ -87,28 +96,29 @@ impl Login {
             }
             Ok(session)
         });
-        let outage = &self.deadline.scoreboard().pool.database_outage;
-        match &connected {
-            Ok(_) => {
-                self.backoff.succeeded();
-                if let Some(away) = outage.is_over(clock::now()) {
-                    tracing::info!(away = away.time(), attempts = away.attempts, "the database is reached again");
-                }
-            }
-            Err(why) => {
-                self.backoff.failed(why.to_string(), self.chance.f64());
-                match outage.goes_on(clock::now()) {
-                    Some(away) => tracing::warn!(
-                        %why,
-                        away = away.time(),
-                        attempts = away.attempts,
-                        "cannot connect to the database"
-                    ),
-                    None => tracing::debug!(%why, "cannot connect to the database"),
-                }
+        if let Ok(session) = &connected {
+            self.has_tls = !session.is_plain;
+            self.backoff.succeeded();
+            if let Some(away) = self.outage().is_over(clock::now()) {
+                tracing::info!(away = away.time(), attempts = away.attempts, "the database is reached again");
             }
         }
         connected
+    }
+
+    /// An attempt has failed that had the time to succeed: the next one waits, and the log says that there is an outage.
+    pub(super) fn rest(&mut self, why: &Unreachable) {
+        self.backoff.failed(why.to_string(), self.chance.f64());
+        match self.outage().goes_on(clock::now()) {
+            Some(away) => {
+                tracing::warn!(%why, away = away.time(), attempts = away.attempts, "cannot connect to the database");
+            }
+            None => tracing::debug!(%why, "cannot connect to the database"),
+        }
+    }
+
+    fn outage(&self) -> &Outage {
+        &self.deadline.scoreboard().pool.database_outage
     }
 
     /// The terms of a session, whoever has logged in.

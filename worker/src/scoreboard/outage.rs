@@ -36,7 +36,7 @@ impl Outage {
         let attempts = self.failures.fetch_add(1, SeqCst).wrapping_add(1);
         let said = self.said.load(SeqCst);
         let is_time = said == 0 || now.saturating_sub(said) >= SILENCE;
-        let says = is_time && self.said.compare_exchange(said, now, SeqCst, SeqCst).is_ok();
+        let says = is_time && self.said.compare_exchange(said, now.max(began), SeqCst, SeqCst).is_ok();
         says.then(|| Away { nanos: now.saturating_sub(began), attempts })
     }
 

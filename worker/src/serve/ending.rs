@@ -52,7 +52,7 @@ impl<A: App> Server<A> {
         }
         request_local::end();
         if let Some(database) = &mut self.database {
-            database.end_request(self.pace.is_slow());
+            database.end_request(worked);
         }
         self.run_endings(mem::take(&mut held.own.endings));
         let cell = self.scoreboard.cell(self.worker.slot);

@@ -7,11 +7,11 @@
 use std::os::fd::AsFd;
 
 use super::connection::Connection;
-use super::pace::SLOW;
 use super::wire::Wire;
 use super::{Server, Stage};
 use crate::app::App;
 use crate::inbox::Parcel;
+use crate::pace::SLOW;
 use crate::protocol::Report;
 
 /// How soon it is tried again, in nanoseconds, when the inbox has no room.

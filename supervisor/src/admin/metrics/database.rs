@@ -5,9 +5,14 @@ use crate::control::status::{Database, Pool};
 
 pub(super) fn write(page: &mut Page, pools: &[&Pool]) {
     let gauge = Kind::Gauge;
-    family(page, pools, "ratoon_database_connections", gauge, "Connections to the database that are open.", |own| {
-        own.open
-    });
+    family(
+        page,
+        pools,
+        "ratoon_database_connections",
+        gauge,
+        "Connections to the database that workers hold open.",
+        |own| own.open,
+    );
     let help = "The most connections that all workers may have open together.";
     family(page, pools, "ratoon_database_connections_max", gauge, help, |own| own.connections);
     let help = "The longest that a request has waited for a connection to the database.";

@@ -19,10 +19,11 @@
 //! * **Waiting** is in order: a ticket stands in the worker's place. It may take when fewer wait before it than there
 //!   are free tokens. It sleeps on a word of its own, its `turn`; whoever frees a token, leaves the line or takes his hand
 //!   away looks afterwards for those who may take, and wakes them: the last to change anything sees all that was changed.
-//! * **Who has a connection keeps it while nobody waits for a token**: one load after every request tells. Whoever gets in
+//! * **Who has a connection may keep it while nobody waits for a token**: one load after every request tells. Whoever gets in
 //!   line and finds too few free tokens rings the `bell`, for holders that have nothing to do: they look, and let go.
 //!   As many let go as are waited for: whoever finds fewer tokens free or promised than workers in line **promises** his, in
-//!   his place, before he cleans and releases it. A promise is always kept: who dies before is buried, and his token is free.
+//!   his place, before he cleans and releases it. A promise is kept, be it by death: who dies before is buried, and
+//!   his token is free. One who is stopped in between has one waiter wait for as long.
 //!
 //! Nothing here is open twice: before a token is used to connect, all that was ever sent for it has been taken and closed
 //! or won. What a worker that has gone astray writes into the board can cost its siblings their turn, and the supervisor

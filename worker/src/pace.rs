@@ -2,22 +2,22 @@
 
 /// A handler is slow, in nanoseconds, from here on: handing connections over costs some microseconds each, and a
 /// client notices a millisecond.
-pub(super) const SLOW: u64 = 1_000_000;
+pub(crate) const SLOW: u64 = 1_000_000;
 /// One request moves the mean by this part of its distance.
 const INERTIA: u64 = 8;
 
 /// An exponential mean, in nanoseconds.
-#[derive(Default)]
-pub(super) struct Pace {
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
     mean: u64,
 }
 
 impl Pace {
-    pub(super) fn took(&mut self, time: u64) {
+    pub(crate) fn took(&mut self, time: u64) {
         self.mean = self.mean - self.mean / INERTIA + time / INERTIA;
     }
 
-    pub(super) fn is_slow(&self) -> bool {
+    pub(crate) fn is_slow(&self) -> bool {
         self.mean > SLOW
     }
 }
