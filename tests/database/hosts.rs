@@ -1,21 +1,16 @@
 //! A database with several places, and names for them.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 
 use super::sql;
 use crate::harness::postgres::Postgres;
 use crate::harness::relay::Relay;
-use crate::harness::{Ratoon, fixture, get, wrap};
+use crate::harness::{Ratoon, fixture, free_address, get, wrap};
 
 const PORT: &str = "select inet_server_port()";
 
 fn pool(url: &str) -> String {
     fixture::pool("web", &format!("workers = 1\n[pool.web.database]\nurl = \"{url}\"\nconnect_timeout = \"3s\""))
-}
-
-/// Where nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// The port of the server that answers under this URL.
@@ -31,7 +26,7 @@ fn port_behind(url: &str) -> String {
 fn a_place_where_nobody_listens_is_passed_over() {
     let postgres = Postgres::start();
     let address = postgres.address();
-    let url = format!("postgres://ratoon@{},{address}/postgres", nobody());
+    let url = format!("postgres://ratoon@{},{address}/postgres", free_address());
     assert_eq!(port_behind(&url), address.port().to_string());
 }
 
@@ -81,7 +76,7 @@ fn a_server_is_passed_over_that_is_not_of_the_kind_that_is_wanted() {
 #[test]
 fn where_no_place_will_do_each_is_named_with_its_reason() {
     let postgres = Postgres::start();
-    let dead = nobody();
+    let dead = free_address();
     let places = format!("{dead},nobody.invalid,{}", postgres.address());
     let ratoon = Ratoon::serving(&pool(&format!("postgres://ratoon@{places}/postgres?target_session_attrs=standby")));
     assert_eq!(sql(ratoon.address(), PORT).status, 503);

@@ -117,12 +117,10 @@ impl Database {
     /// The request is over, which has taken `worked` nanoseconds: what it has left in its session is undone, unless that is known
     /// to be nothing. Waits for nothing, unless another worker waits for the session, or may come to without being heard.
     pub(crate) fn end_request(&mut self, worked: u64) {
-        if self.hold.as_ref().is_none_or(|hold| !hold.is_in_use) {
-            self.strangers.took(worked);
-        }
-        let may_be_missed = self.strangers.is_slow() && self.may_be_missed();
+        let may_be_missed = self.may_be_missed();
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_in_use) else {
-            if may_be_missed {
+            self.strangers.took(worked);
+            if self.may_be_missed() {
                 self.let_go();
             }
             return;
@@ -174,10 +172,12 @@ impl Database {
         }
     }
 
-    /// Whether another worker may come to want the session that this one has, and could be given it.
+    /// Whether another worker may come to want the session that this one has, and could be given it, and would not be heard.
     fn may_be_missed(&self) -> bool {
-        let can_be_given = self.hold.as_ref().is_some_and(|hold| hold.client.session.is_plain);
-        can_be_given && self.deadline.scoreboard().workers() > self.rules.connections as usize
+        let can_be_given = || self.hold.as_ref().is_some_and(|hold| hold.client.session.is_plain);
+        self.strangers.is_slow()
+            && can_be_given()
+            && self.deadline.scoreboard().workers() > self.rules.connections as usize
     }
 
     /// How many descriptors its session takes.

@@ -1,3 +1,5 @@
+//! What a request is told that gets no connection, and what is counted of it.
+
 use std::rc::Rc;
 
 use super::*;
