@@ -107,7 +107,10 @@ fn a_secret_that_changes_in_its_file_counts_with_the_next_reload_and_is_not_told
     std::fs::write(&secret, url("newest")).unwrap();
     assert!(reload(&ratoon).0);
     // What was taken over was the new one: it is known, so that the newest is told from it, and it alone has changed.
-    let told = ratoon.all_logged("configuration: pool.web.database.url changed", &[]);
+    let told = eventually("it is told", SOON, || {
+        let told = ratoon.all_logged("configuration: pool.web.database.url changed", &[]);
+        (told.len() >= 2).then_some(told)
+    });
     assert_eq!(told.len(), 2, "{}", ratoon.text());
     nothing_is_given_away(&ratoon);
 }
